@@ -1,0 +1,44 @@
+# Everything happens in .venv, which the first target that needs it fills (once per change of the files it depends on).
+
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+READY := .venv/.ready
+
+.PHONY: setup demo test test-slow bench lint clean
+
+setup: $(READY)
+
+# PyTorch first. Its plain wheel on Linux brings CUDA along, some gigabytes; on a machine without a GPU, make .venv and
+# install torch==2.13.0 from PyTorch's CPU index yourself, and `make setup` goes on from there.
+$(READY): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(PIP) install -c constraints.txt torch==2.13.0
+	$(PIP) install -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: setup
+	$(BIN)/uniaudio models pull small
+	$(BIN)/python examples/demo.py
+
+test: setup
+	$(BIN)/uniaudio models pull small
+	$(MAKE) lint
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: setup
+	$(BIN)/uniaudio models pull small
+	$(BIN)/python -m pytest
+
+bench: setup
+	$(BIN)/uniaudio models pull small
+	$(BIN)/python benchmarks/run.py
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf build dist demo-output .pytest_cache .mypy_cache .ruff_cache
+	find . -path ./.venv -prune -o -name __pycache__ -type d -exec rm -rf {} +

@@ -1,0 +1,20 @@
+"""Fixtures shared by all tests."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def test_data() -> Path:
+    """The folder of shared golden files and clips ($UNIAUDIO_TEST_DATA); without it, the test is skipped."""
+    folder = os.environ.get("UNIAUDIO_TEST_DATA", "")
+    if not folder or not Path(folder).is_dir():
+        pytest.skip("needs the folder $UNIAUDIO_TEST_DATA")
+    return Path(folder)

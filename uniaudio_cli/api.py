@@ -1,0 +1,106 @@
+"""`load`: a model preset's name in, a `Kit` out. The door of the Python API. Never knows tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from uniaudio_cli import models
+from uniaudio_cli.codec.checkpoint import load_codec
+from uniaudio_cli.codec.model import Codec, CodecConfig
+from uniaudio_cli.errors import UsageError
+from uniaudio_cli.lm import load_lm
+from uniaudio_cli.pipeline import Kit
+from uniaudio_cli.tokenizer import load_tokenizer
+from uniaudio_cli.vocabulary import Vocabulary, vocabulary_for
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def load(
+    model: str = models.DEFAULT_MODEL,
+    *,
+    lm: str | Path | None = None,
+    codec: str | Path | None = None,
+    device: str = "auto",
+    dtype: str = "auto",
+    bits: int | None = None,
+    offline: bool = False,
+    progress: Callable[[str], None] = lambda line: None,
+) -> Kit:
+    """Load a codec and a frozen LLM and check that one can be written in the other's ids.
+
+    Args:
+        model: a preset ("small", "llama2-7b", ...); `lm` and `codec` replace its parts by a preset, folder or file.
+        device: "auto" takes a GPU where there is one. dtype: "auto" is float32 on a CPU and bfloat16 on a GPU.
+        bits: 4 or 8 loads the LLM quantised.
+
+    Raises:
+        UsageError: an unknown name, or an LLM this codec cannot be written for.
+        MissingWeightsError: files are missing and cannot be fetched.
+    """
+    place = choose_device(device)
+    # The cheap checks come first: nobody waits for an LLM to load to hear that it cannot be used.
+    hearing, vocabulary = load_hearing(model, lm=lm, codec=codec, device=place, offline=offline, progress=progress)
+    files = models.resolve_lm(lm or models.resolve_model(model).lm, offline, progress)
+    return Kit(hearing, load_lm(str(files.folder), files.name, place, choose_dtype(dtype, place), bits), vocabulary)
+
+
+def load_hearing(
+    model: str = models.DEFAULT_MODEL,
+    *,
+    lm: str | Path | None = None,
+    codec: str | Path | None = None,
+    device: str = "cpu",
+    offline: bool = False,
+    progress: Callable[[str], None] = lambda line: None,
+) -> tuple[Codec, Vocabulary]:
+    """The codec and the vocabulary of `load`, without the LLM's weights."""
+    preset = models.resolve_model(model)
+    files = models.resolve_codec(codec or preset.codec, offline, progress)
+    hearing = load_codec(files.weights, files.config, files.words, device=device)
+    lm_files = models.resolve_lm(lm or preset.lm, offline, progress)
+    return hearing, vocabulary_for(hearing.config, load_tokenizer(str(lm_files.folder)))
+
+
+def load_spelling(config: CodecConfig, lm: str | None) -> Callable[[int, int], str]:
+    """(level, code) -> what a person reads: the codec's own word, else the LLM's spelling, else the number."""
+    tokens = load_tokenizer(str(models.resolve_lm(lm).folder)).token if lm else None
+
+    def spell(level: int, code: int) -> str:
+        words = config.words[level]
+        if words is not None:
+            return words[code]
+        return tokens(code) if tokens else str(code)
+
+    return spell
+
+
+def choose_device(name: str) -> str:
+    """A torch device's name.
+
+    Raises:
+        UsageError: there is no such device on this machine.
+    """
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError, NotImplementedError) as problem:
+        raise UsageError(f"device {name!r}: not on this machine ({str(problem).splitlines()[0]})") from problem
+    return name
+
+
+def choose_dtype(name: str, device: str) -> torch.dtype:
+    """A torch dtype by name.
+
+    Raises:
+        UsageError: unknown name.
+    """
+    if name == "auto":
+        return torch.float32 if device == "cpu" else torch.bfloat16
+    if name not in DTYPES:
+        raise UsageError(f"dtype {name!r}: choose auto, {', '.join(DTYPES)}")
+    return DTYPES[name]

@@ -1,0 +1,203 @@
+"""Audio files to wav (float32 [1, T], full scale 1) and back; the one user of soundfile and soxr. Knows no codec."""
+
+from __future__ import annotations
+
+import glob
+import io
+import math
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import soundfile
+import soxr  # type: ignore[import-untyped]
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from uniaudio_cli.errors import UniAudioError, UsageError
+from uniaudio_cli.files import atomic, is_file, is_folder, show
+
+EXTENSIONS = frozenset(
+    {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf", ".w64", ".rf64"}
+)
+WRITTEN = {".wav": ("WAV", "PCM_16"), ".flac": ("FLAC", "PCM_16"), ".ogg": ("OGG", "VORBIS")}
+
+BLOCK = 1 << 16  # samples read or written at once
+MARGIN = 0.1  # seconds read past a cut, so that resampling sees across it
+LARGEST = 2.0**31  # the scale of 32-bit integers kept as floats
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[soundfile.SoundFile]:
+    """The file, open for reading; whatever the disk or libsndfile objects to becomes one line about `path`."""
+    try:
+        if path.is_dir():
+            raise UniAudioError(f"{show(path)}: is a folder, not an audio file")
+        if not path.exists():
+            raise UniAudioError(f"{show(path)}: no such file")
+        if not path.is_file():
+            raise UniAudioError(f"{show(path)}: is a pipe or a device, not a file")
+        if path.suffix.lower() == ".raw":
+            raise UniAudioError(f"{show(path)}: has no header that says how to read it; convert it to wav or flac")
+        # By name: reading a damaged file through a handle prints tracebacks. As bytes, because soundfile refuses
+        # a str that is not UTF-8. The handle beside it is for the system's own words where the file may not be read.
+        name = os.fsencode(path) if os.name == "posix" else str(path)
+        with path.open("rb"), soundfile.SoundFile(name) as file:
+            if file.frames >= 1 << 62:
+                raise UniAudioError(f"{show(path)}: does not say how long it is; convert it to wav")
+            if file.samplerate < 1000:
+                raise UniAudioError(f"{show(path)}: says its rate is {file.samplerate} Hz, which is no audio")
+            yield file
+    except OSError as error:
+        raise UniAudioError(f"{show(path)}: cannot be read ({error.strerror})") from error
+    except soundfile.LibsndfileError as error:
+        reason = error.error_string.rstrip(".")
+        raise UniAudioError(f"{show(path)}: cannot be read as audio ({reason}); convert it to wav or flac") from error
+
+
+def read_wav(path: Path, sample_rate: int, max_seconds: float | None = None) -> Tensor:
+    """Mono float32 [1, T] at `sample_rate`, of any rate, channel count and sample format libsndfile reads.
+
+    Channels are averaged. Full scale is 1, and a float file may go past it. With `max_seconds`, no more than that is
+    read, and what comes back is how the whole file would start.
+
+    Raises:
+        UniAudioError: no such file, not audio, damaged, no samples, or samples that are not usable numbers.
+    """
+    with _opened(path) as file:
+        rate, blocks = file.samplerate, []
+        wanted = file.frames if max_seconds is None else math.ceil((max_seconds + MARGIN) * file.samplerate)
+        # Averaged block by block, so that an hour of 5.1 is never held whole. A file cut short ends before its header
+        # says, and what there is of it is used.
+        while wanted > 0 and len(block := file.read(min(wanted, BLOCK), dtype="float32", always_2d=True)):
+            if not np.abs(block).max() <= LARGEST:  # false for NaN
+                raise UniAudioError(f"{show(path)}: holds samples that are NaN, infinite or absurdly large")
+            blocks.append(block.mean(axis=1))
+            wanted -= len(block)
+    if not blocks:
+        raise UniAudioError(f"{show(path)}: holds no samples")
+    samples = np.concatenate(blocks)
+    if rate != sample_rate:
+        length = math.ceil(len(samples) * sample_rate / rate)
+        samples = soxr.resample(samples, rate, sample_rate, quality="HQ")
+        samples = np.pad(samples, (0, max(0, length - len(samples))))  # soxr rounds down, even to nothing
+    length = len(samples) if max_seconds is None else round(max_seconds * sample_rate)
+    return torch.from_numpy(np.ascontiguousarray(samples[:length]))[None]
+
+
+def duration(path: Path) -> float:
+    """Seconds, as the file's header says. Raises UniAudioError as `read_wav` does."""
+    with _opened(path) as file:
+        return file.frames / file.samplerate
+
+
+def write_wav(path: Path, wav: Tensor, sample_rate: int, force: bool = False) -> None:
+    """Write `wav` [1, T] as 16-bit .wav or .flac, or as Vorbis .ogg; past full scale it is clipped.
+
+    Raises:
+        UsageError: another extension, or `path` exists and `force` is not given.
+        UniAudioError: `path` cannot be written.
+    """
+    if path.suffix.lower() not in WRITTEN:
+        raise UsageError(f"{show(path)}: audio is written as {', '.join(WRITTEN)}; end the name in one of these")
+    kind, subtype = WRITTEN[path.suffix.lower()]
+    samples = wav[0].detach().clamp(-1, 1).float().cpu().numpy()
+    buffer = io.BytesIO()
+    with soundfile.SoundFile(buffer, "w", sample_rate, channels=1, format=kind, subtype=subtype) as file:
+        for start in range(0, len(samples), BLOCK):  # given minutes at once, libsndfile's Vorbis overflows its stack
+            file.write(samples[start : start + BLOCK])
+    with atomic(path, force) as temporary:
+        temporary.write_bytes(buffer.getvalue())
+
+
+def fit(
+    wav: Tensor, sample_rate: int, seconds: float, crop: Literal["start", "loudest"] = "start", pad: bool = True
+) -> Tensor:
+    """`wav` [1, T] as `seconds` of it: the start or (to 10 ms) the loudest part of more, zeros after less.
+
+    At 16 kHz, 1.0 s: [1, 40000] -> [1, 16000] and [1, 9000] -> [1, 16000], or [1, 9000] with pad=False.
+    """
+    size, length = max(1, round(seconds * sample_rate)), wav.shape[-1]
+    if length <= size:
+        return functional.pad(wav, (0, size - length)) if pad else wav
+    start = 0
+    if crop == "loudest":
+        hop = max(1, sample_rate // 100)
+        start = hop * int(functional.avg_pool1d(wav.square(), size, stride=hop).argmax())
+    return wav[:, start : start + size]
+
+
+def find_audio(paths: Iterable[Path]) -> list[Path]:
+    """The audio files that `paths` stand for, in the order given, each once.
+
+    A folder is searched through (sorted, hidden files left out); a .txt list has one path a line and an .scp list
+    `key path`, relative to the list; a pattern such as `clips/*.wav` or `clips/**/*.wav` is expanded as a folder is.
+    Anything else, a missing file too, comes back as it is, for whoever reads it to report.
+
+    Raises:
+        UsageError: a folder, list or pattern that yields no file, or a line of an .scp without a path.
+    """
+    return list(dict.fromkeys(found for path in paths for found in _expand(path)))
+
+
+def _expand(path: Path) -> list[Path]:
+    if is_folder(path):
+        found, kind = _in_folder(path), "folder"
+    elif is_file(path):
+        if path.suffix.lower() not in (".txt", ".scp"):
+            return [path]
+        found, kind = _in_list(path), "list"
+    elif glob.has_magic(str(path)):
+        matches = sorted(Path(match) for match in glob.glob(str(path), recursive=True))  # noqa: PTH207 (absolute too)
+        found, kind = [p for match in matches for p in (_in_folder(match) if match.is_dir() else [match])], "pattern"
+        found = [p for p in found if p.suffix.lower() in EXTENSIONS]
+    else:
+        return [path]
+    if not found:
+        raise UsageError(f"{show(path)}: this {kind} holds no audio file")
+    return found
+
+
+def _in_folder(folder: Path) -> list[Path]:
+    found = (path for path in folder.rglob("*") if path.suffix.lower() in EXTENSIONS and not path.is_dir())
+    return sorted(path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts))
+
+
+def _in_list(path: Path) -> list[Path]:
+    try:
+        lines = path.read_text(encoding="utf-8-sig", errors="surrogateescape").split("\n")
+    except OSError as error:
+        raise UniAudioError(f"{show(path)}: cannot be read ({error.strerror})") from error
+    found = []
+    for number, line in enumerate(map(str.strip, lines), start=1):
+        if line and path.suffix.lower() == ".scp":
+            fields = line.split(maxsplit=1)
+            if len(fields) != 2:
+                raise UsageError(f"{show(path)}:{number}: a line of an .scp list is 'key path', not '{show(line)}'")
+            line = fields[1]
+        if line:
+            found.append(path.parent / line)
+    return found
+
+
+def level_db(wav: Tensor, sample_rate: int) -> float:
+    """RMS level in dB full scale over the active 20-ms frames (those within 30 dB of the loudest); -inf for silence."""
+    size = sample_rate // 50
+    frames = functional.pad(wav[0], (0, -wav.shape[-1] % size)).reshape(-1, size)
+    power = frames.square().mean(dim=1)
+    if power.max() <= 1e-10:
+        return float("-inf")
+    return float(10 * torch.log10(power[power > power.max() / 1000].mean()))
+
+
+def normalise_level(wav: Tensor, target_db: float, sample_rate: int) -> Tensor:
+    """`wav` at the active level `target_db`, turned down further where its peak would pass 0.99; silence as it is."""
+    level = level_db(wav, sample_rate)
+    if level == float("-inf"):
+        return wav
+    gain = 10 ** ((target_db - level) / 20)
+    return wav * min(gain, 0.99 / float(wav.abs().max()))

@@ -1,0 +1,1 @@
+"""The command line: doors only. Each command parses, calls one function, writes."""

@@ -1,0 +1,1 @@
+"""The codec: audio in the LLM's own words and back."""

@@ -1,0 +1,105 @@
+"""What a codec's files hold beside the weights: `CodecConfig` and our JSON of it, every value checked when read.
+
+Never knows networks or weights.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from uniaudio_cli.codec.model import CodecConfig
+from uniaudio_cli.errors import MissingWeightsError, UniAudioError
+from uniaudio_cli.files import show, suggest
+
+FORMAT = 1
+ARCHITECTURES = ("published", "small")
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A checkpoint as read, whichever its form. `weights`, `description`: the files that errors name."""
+
+    config: CodecConfig
+    state: Mapping[str, Tensor]
+    weights: Path
+    description: Path
+
+
+def describe(config: CodecConfig) -> str:
+    """`config` as the text of our JSON."""
+    data = {field.name: getattr(config, field.name) for field in fields(CodecConfig)}
+    data |= {"encoder": dict(config.encoder), "decoder": dict(config.decoder)}
+    return json.dumps({"format": FORMAT, **data}, ensure_ascii=False, indent=1) + "\n"
+
+
+def read_description(file: Path) -> CodecConfig:
+    """The `CodecConfig` of our JSON; unknown keys are refused."""
+    if not file.is_file():
+        raise MissingWeightsError(
+            f"{show(file)}: no such file, but a codec's NAME.json belongs beside NAME.safetensors"
+        )
+    try:
+        data = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UniAudioError(
+            f"{show(file)}: not JSON ({first_line(error)}); fetch or convert the codec again"
+        ) from error
+
+    def need(fits: bool, what: str) -> None:
+        if not fits:
+            raise UniAudioError(f"{show(file)}: {what}; fetch or convert the codec again")
+
+    need(isinstance(data, dict) and "format" in data, "describes no codec (no 'format')")
+    need(data["format"] == FORMAT, f"is of format {data['format']!r}, and this version reads format {FORMAT}")
+    given = {key: value for key, value in data.items() if key != "format"}
+    known = {field.name: field.default is MISSING and field.default_factory is MISSING for field in fields(CodecConfig)}
+    for key in given:
+        need(key in known, f"unknown key {key!r}{suggest(key, known)}")
+    for key, required in known.items():
+        need(key in given or not required, f"no {key!r}")
+    need(given["architecture"] in ARCHITECTURES, f"'architecture' must be one of {', '.join(ARCHITECTURES)}")
+    for key in ("sample_rate", "hop_length", "embedding_dim", "latent_dim"):
+        need(is_count(given[key]), f"{key!r} must be a whole number above 0")
+    for key in ("strides", "sizes"):
+        need(are_counts(given[key]), f"{key!r} must be a list of whole numbers above 0")
+    sizes, words = given["sizes"], given["words"]
+    need(isinstance(words, list) and len(words) == len(sizes), "'words' must be a list as long as 'sizes'")
+    need(len(given["strides"]) == len(sizes), "'strides' must be as long as 'sizes'")
+    for level, (size, its) in enumerate(zip(sizes, words, strict=True)):
+        strings = isinstance(its, list) and len(its) == size and all(isinstance(word, str) for word in its)
+        need(its is None or strings, f"'words' of level {level} must be {size} strings or null")
+    need(isinstance(given["llm"], str), "'llm' must be a string")
+    level_db = given.get("level_db")
+    number = isinstance(level_db, int | float) and not isinstance(level_db, bool) and math.isfinite(level_db)
+    need(level_db is None or number, "'level_db' must be a number or null")
+    for key in ("encoder", "decoder"):
+        need(isinstance(given.get(key, {}), dict), f"{key!r} must be a mapping")
+        given[key] = {name: _frozen(value) for name, value in given.get(key, {}).items()}
+    given["words"] = tuple(None if its is None else tuple(its) for its in words)
+    return CodecConfig(**{key: _frozen(value) for key, value in given.items()})
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def is_count(value: Any) -> bool:
+    """Whether `value` is a whole number above 0."""
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+def are_counts(value: Any) -> bool:
+    """Whether `value` is a list of at least one whole number, all above 0."""
+    return isinstance(value, list) and bool(value) and all(map(is_count, value))
+
+
+def first_line(error: BaseException) -> str:
+    """An exception's message, cut to one line."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -1,0 +1,132 @@
+"""`Codec`: wav to codes and back, whichever the architecture. Never knows files, words' meaning or LLMs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from uniaudio_cli.codec.published import PublishedDecoder, PublishedEncoder
+from uniaudio_cli.codec.quantise import MultiScaleQuantiser
+from uniaudio_cli.codec.small import SmallDecoder, SmallEncoder
+
+
+@dataclass(frozen=True)
+class CodecConfig:
+    """Everything but the weights.
+
+    `architecture`: "published" (LLM-Codec) or "small". `strides`: latent frames per code, coarsest level first.
+    `sizes`: codes per level. `words[k]`: level k's words in code order, or None where a code is an LLM id as it
+    stands. `llm`: the LLM whose embeddings the codebooks are. `level_db`: the active level clips should be brought to
+    before `encode` (None: as they are). `encoder`, `decoder`: arguments of the architecture's classes.
+    """
+
+    architecture: str
+    sample_rate: int
+    hop_length: int
+    strides: tuple[int, ...]
+    sizes: tuple[int, ...]
+    embedding_dim: int
+    latent_dim: int
+    words: tuple[tuple[str, ...] | None, ...]
+    llm: str
+    level_db: float | None = None
+    encoder: Mapping[str, Any] = field(default_factory=dict)
+    decoder: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def padding_multiple(self) -> int:
+        """Samples that every clip is padded to a multiple of, so that all levels and attention windows come out whole."""
+        return self.hop_length * math.lcm(*self.strides, self.encoder.get("attn_window_size") or 1)
+
+
+class Codec(nn.Module):
+    """A codec in the LLM's words.
+
+    `encode(wav [B, 1, T])` -> codes, int64 [B, T_k] with T_k = frames / strides[k]; `decode(codes)` -> wav.
+    With the published sizes, 16,000 samples are padded to 19,200 and give levels of 10, 20 and 40 codes.
+    """
+
+    def __init__(self, config: CodecConfig) -> None:
+        super().__init__()
+        self.config = config
+        if config.architecture == "published":
+            self.encoder: nn.Module = PublishedEncoder(latent_dim=config.latent_dim, **config.encoder)
+            self.decoder: nn.Module = PublishedDecoder(latent_dim=config.latent_dim, **config.decoder)
+        else:
+            self.encoder = SmallEncoder(config.latent_dim, config.sample_rate, **config.encoder)
+            self.decoder = SmallDecoder(config.latent_dim, **config.decoder)
+        self.quantizer = MultiScaleQuantiser(config.sizes, config.embedding_dim, config.latent_dim, config.strides)
+
+    @property
+    def sample_rate(self) -> int:
+        return self.config.sample_rate
+
+    @property
+    def hop_length(self) -> int:
+        """Samples per latent frame."""
+        return self.config.hop_length
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        return self.config.strides
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return next(self.encoder.parameters()).dtype
+
+    def frames(self, samples: int) -> int:
+        """Latent frames of a clip of `samples`, padding counted."""
+        return -(-samples // self.config.padding_multiple) * self.config.padding_multiple // self.hop_length
+
+    def padded(self, wav: Tensor) -> Tensor:
+        """wav [B, 1, T], zero-padded on the right to a multiple of `config.padding_multiple`."""
+        return F.pad(wav, (0, -wav.shape[-1] % self.config.padding_multiple))
+
+    @torch.inference_mode()
+    def encode(self, wav: Tensor) -> list[Tensor]:
+        """wav float32 [B, 1, T], -1 to 1 -> int64 [B, T_k] per level, on the codec's device.
+
+        Raises:
+            ValueError: `wav` is not [B, 1, T] or has no sample.
+        """
+        if wav.ndim != 3 or wav.shape[1] != 1 or wav.shape[2] == 0:
+            raise ValueError(f"encode takes wav of shape [B, 1, T] with T > 0, not {list(wav.shape)}")
+        latent = self.encoder(self.padded(wav.to(self.device, self.dtype)))
+        return self.quantizer.codes(latent.float())
+
+    @torch.inference_mode()
+    def decode(self, codes: Sequence[Tensor], seed: int | None = None, noise: bool = True) -> Tensor:
+        """int64 [B, T_k] per level -> wav float32 [B, 1, T_0 * strides[0] * hop_length].
+
+        The published decoder adds noise. It is drawn per clip from a CPU generator seeded with `seed`, so a clip
+        sounds the same alone, in a batch and on a GPU; `noise=False` adds none. The small one ignores both.
+
+        Raises:
+            ValueError: the levels' lengths are not in the ratio of the strides, or a code is out of range.
+        """
+        self.check(codes)
+        latent = self.quantizer.latent([level.to(self.device) for level in codes])
+        generators = None
+        if noise:
+            base = torch.seed() if seed is None else seed
+            generators = [torch.Generator().manual_seed(base) for _ in range(latent.shape[0])]
+        return self.decoder(latent.to(self.dtype), generators).float()
+
+    def check(self, codes: Sequence[Tensor]) -> None:
+        """Raise ValueError unless `codes` can be decoded."""
+        frames = {level.shape[-1] * stride for level, stride in zip(codes, self.strides, strict=False)}
+        if not codes or len(codes) > len(self.strides) or len(frames) != 1 or 0 in frames:
+            raise ValueError(f"levels of {[level.shape[-1] for level in codes]} codes do not fit the strides {self.strides}")
+        for level, size in zip(codes, self.config.sizes, strict=False):
+            if int(level.min()) < 0 or int(level.max()) >= size:
+                raise ValueError(f"a code is outside 0..{size - 1}")

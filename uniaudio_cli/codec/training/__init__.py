@@ -1,0 +1,1 @@
+"""Training the codec: audio folders in, a checkpoint out."""

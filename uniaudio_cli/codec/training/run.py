@@ -1,0 +1,99 @@
+"""`uniaudio codec train`: a recipe and a run folder in, a trained codec out. Puts words, audio, teacher and trainer together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from uniaudio_cli.codec.checkpoint import load_codec
+from uniaudio_cli.codec.model import Codec, CodecConfig
+from uniaudio_cli.codec.training.data import PackedAudio, load_packed, pack
+from uniaudio_cli.codec.training.loop import Progress, Trainer
+from uniaudio_cli.codec.training.recipe import Recipe
+from uniaudio_cli.codec.training.teachers import Units, cache_features, make_units, whisper_teacher
+from uniaudio_cli.codec.training.words import choose_words
+from uniaudio_cli.errors import UsageError
+
+
+def new_codec(recipe: Recipe, tokens: list[str], embeddings: np.ndarray) -> Codec:
+    """An untrained codec whose frozen codebooks are the standardised embeddings of the chosen words, in float16 steps."""
+    allowed = set(recipe.words.read_text(encoding="utf-8").split()) if recipe.words else None
+    levels = choose_words(tokens, embeddings, recipe.sizes, allowed, recipe.seed)
+    torch.manual_seed(recipe.seed)
+    config = CodecConfig(
+        sizes=recipe.sizes,
+        embedding_dim=embeddings.shape[1],
+        words=tuple(tuple(words) for words, _ in levels),
+        llm=recipe.lm,
+        **recipe.codec,
+    )
+    codec = Codec(config)
+    for level, (_, codebook) in zip(codec.quantizer.levels(), levels, strict=True):
+        # Shipped in float16, so trained on what will be shipped.
+        level.codebook.weight.data.copy_(torch.from_numpy(codebook).half().float())
+    return codec
+
+
+def lm_words(folder: str) -> tuple[list[str], np.ndarray]:
+    """Token texts (word marks in place) and float32 input embeddings [V, E] of a transformers model."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    embeddings = model.get_input_embeddings().weight.detach().numpy()
+    return tokenizer.convert_ids_to_tokens(list(range(len(embeddings)))), embeddings
+
+
+def prepare_teacher(recipe: Recipe, packed: PackedAudio, folder: Path, say: Callable[[str], None]) -> Units:
+    """The teacher's targets of all packed audio, computed once and kept beside it."""
+    targets = recipe.cache / f"targets-{recipe.sizes[0]}-{recipe.teacher_dim}.npz"
+    if not targets.exists():
+        clips = np.flatnonzero(packed.kinds != "music")
+        features = cache_features(
+            packed, clips, lambda: whisper_teacher(folder), recipe.cache / "teacher", lambda done: say(f"teacher: {done:.0%}")
+        )
+        units = make_units(packed, features, recipe.sizes[0], recipe.teacher_dim, recipe.seed)
+        np.savez(targets, reduced=units.reduced, units=units.units)
+    loaded = np.load(targets)
+    return Units(loaded["reduced"], loaded["units"])
+
+
+def train(
+    recipe: Recipe,
+    folder: Path,
+    lm_folder: str,
+    teacher_folder: Path | None,
+    device: torch.device,
+    resume: bool = False,
+    say: Callable[[str], None] = lambda line: None,
+    report: Callable[[Progress], None] = lambda progress: None,
+) -> Path:
+    """Run the recipe in `folder` and return the path of the codec it leaves there.
+
+    Raises:
+        UsageError: `folder` holds a run already and `resume` is not given.
+    """
+    state = folder / "state.pt"
+    if state.exists() and not resume:
+        raise UsageError(f"{folder}: holds a run already; go on with --resume or name another folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    level = recipe.codec.get("level_db")
+    packed = (
+        pack(list(recipe.audio), recipe.cache, recipe.codec["sample_rate"], level)
+        if recipe.audio
+        else load_packed(recipe.cache)
+    )
+    teacher = prepare_teacher(recipe, packed, teacher_folder, say) if teacher_folder is not None else None
+    checkpoint = folder / f"{recipe.name}.safetensors"
+    if resume and checkpoint.exists():
+        codec = Codec(load_codec(checkpoint).config)  # the weights, codebooks among them, come with the state
+    else:
+        codec = new_codec(recipe, *lm_words(lm_folder))
+    trainer = Trainer(recipe, codec, packed, teacher, folder, device)
+    if resume:
+        trainer.resume()
+    trainer.run(report)
+    return checkpoint

@@ -1,0 +1,199 @@
+"""The frozen LLM: ids and caches in, log-probabilities out; the one user of transformers' models. Never knows audio.
+
+Everything it is asked rests on `prefill` (read contexts once), `score` (how likely are these continuations) and `next`
+(which id comes now), so that a context shared by a whole folder of queries is read once.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from uniaudio_cli.errors import MissingWeightsError, UniAudioError, UsageError
+
+ROWS_AT_ONCE = 32
+
+
+@dataclass(frozen=True)
+class Prefix:
+    """Contexts the LLM has read, B rows, padded on the left.
+
+    `cache`: transformers' key/value cache. `mask`: int64 [B, P], 1 where a row holds an id. `logits`: [B, V] of the
+    next id. Never changed in place: scoring or decoding after a prefix leaves it as it is.
+    """
+
+    cache: Any
+    mask: Tensor
+    logits: Tensor
+
+    @property
+    def rows(self) -> int:
+        return self.mask.shape[0]
+
+
+def _shared(cache: Any) -> Any:
+    """A cache that can grow while the original stays: layers are copied, tensors are shared until one grows."""
+    grown = copy.copy(cache)
+    grown.layers = [copy.copy(layer) for layer in cache.layers]
+    return grown
+
+
+class LanguageModel:
+    """A causal LM, frozen. Build it with `load_lm`, or from a model of one's own for a test."""
+
+    def __init__(self, model: Any, name: str) -> None:
+        self.model = model.eval().requires_grad_(False)
+        self.name = name
+
+    @property
+    def device(self) -> torch.device:
+        return self.model.device
+
+    @property
+    def context_length(self) -> int:
+        """Ids the LLM can attend to."""
+        return int(getattr(self.model.config, "max_position_embeddings", 2048))
+
+    def _padded(self, rows: Sequence[Sequence[int]], left: bool) -> tuple[Tensor, Tensor]:
+        """(ids, mask), int64 [B, T] on the device."""
+        longest = max(len(row) for row in rows)
+        ids = torch.zeros(len(rows), longest, dtype=torch.int64)
+        mask = torch.zeros_like(ids)
+        for number, row in enumerate(rows):
+            place = slice(longest - len(row), None) if left else slice(0, len(row))
+            ids[number, place] = torch.tensor(row, dtype=torch.int64)
+            mask[number, place] = 1
+        return ids.to(self.device), mask.to(self.device)
+
+    @torch.inference_mode()
+    def prefill(self, contexts: Sequence[Sequence[int]]) -> Prefix:
+        """Read B contexts of at least one id each.
+
+        Raises:
+            UsageError: a context is empty or longer than the LLM's context.
+        """
+        longest = max((len(context) for context in contexts), default=0)
+        if not contexts or min(len(context) for context in contexts) == 0:
+            raise UsageError("the LLM was given an empty context")
+        if longest > self.context_length:
+            raise UsageError(f"the context has {longest} ids, {self.name} reads at most {self.context_length}")
+        ids, mask = self._padded(contexts, left=True)
+        position = (mask.cumsum(dim=1) - 1).clamp(min=0)
+        out = self.model(
+            input_ids=ids, attention_mask=mask, position_ids=position, use_cache=True, logits_to_keep=1, return_dict=True
+        )
+        return Prefix(out.past_key_values, mask, out.logits[:, -1].float())
+
+    def _extend(self, prefix: Prefix, ids: Tensor, mask: Tensor, every: bool) -> tuple[Any, Tensor, Tensor]:
+        """Feed ids [B, T] after the prefix: (cache, mask, logits [B, T or 1, V])."""
+        full = torch.cat([prefix.mask, mask], dim=1)
+        position = (full.cumsum(dim=1) - 1)[:, -ids.shape[1] :].clamp(min=0)
+        out = self.model(
+            input_ids=ids,
+            attention_mask=full,
+            position_ids=position,
+            past_key_values=_shared(prefix.cache),
+            use_cache=True,
+            logits_to_keep=0 if every else 1,
+            return_dict=True,
+        )
+        return out.past_key_values, full, out.logits.float()
+
+    @torch.inference_mode()
+    def score(
+        self, prefix: Prefix, continuations: Sequence[Sequence[int]], among: Sequence[int] | None = None
+    ) -> list[list[Tensor]]:
+        """Log-probability of every id of every continuation after every context.
+
+        Returns:
+            result[b][c]: float32 [len(continuations[c])] on the CPU, natural logarithms. With `among`, probabilities
+            are normalised over those ids alone, which must hold every id of the continuations.
+        """
+        found: list[list[Tensor]] = [[] for _ in range(prefix.rows)]
+        step = max(1, ROWS_AT_ONCE // prefix.rows)
+        for start in range(0, len(continuations), step):
+            chunk = continuations[start : start + step]
+            for row, scores in zip(found, self._score_chunk(prefix, chunk, among), strict=True):
+                row.extend(scores)
+        return found
+
+    def _score_chunk(
+        self, prefix: Prefix, continuations: Sequence[Sequence[int]], among: Sequence[int] | None
+    ) -> list[list[Tensor]]:
+        count = len(continuations)
+        wide = prefix if count == 1 else self.repeat(prefix, count)
+        ids, mask = self._padded([*continuations] * prefix.rows, left=False)
+        logits = wide.logits[:, None]
+        if ids.shape[1] > 1:
+            _, _, more = self._extend(wide, ids[:, :-1], mask[:, :-1], every=True)
+            logits = torch.cat([logits, more], dim=1)
+        target = ids
+        if among is not None:
+            allowed = torch.tensor(among, device=ids.device)
+            logits = logits[..., allowed]
+            place = torch.full((int(max(int(allowed.max()), int(ids.max()))) + 1,), -1, device=ids.device)
+            place[allowed] = torch.arange(len(among), device=ids.device)
+            target = place[ids].clamp(min=0)
+        logp = logits.log_softmax(dim=-1).gather(2, target[..., None])[..., 0].cpu()
+        rows = [logp[number, : len(continuations[number % count])].clone() for number in range(len(logp))]
+        return [rows[start : start + count] for start in range(0, len(rows), count)]
+
+    def repeat(self, prefix: Prefix, count: int) -> Prefix:
+        """Every row `count` times, next to itself."""
+        cache = _shared(prefix.cache)
+        cache.batch_repeat_interleave(count)
+        return Prefix(cache, prefix.mask.repeat_interleave(count, dim=0), prefix.logits.repeat_interleave(count, dim=0))
+
+    @torch.inference_mode()
+    def extend(self, prefix: Prefix, ids: Sequence[int]) -> Prefix:
+        """The prefix with the same ids after every row.
+
+        Raises:
+            UsageError: the LLM's context is full.
+        """
+        if prefix.mask.shape[1] + len(ids) > self.context_length:
+            raise UsageError(f"the prompt and the answer need more than the {self.context_length} ids {self.name} reads")
+        row = torch.tensor([list(ids)] * prefix.rows, dtype=torch.int64, device=self.device)
+        cache, mask, logits = self._extend(prefix, row, torch.ones_like(row), every=False)
+        return Prefix(cache, mask, logits[:, -1])
+
+
+def load_lm(
+    folder: str, name: str, device: str = "cpu", dtype: torch.dtype = torch.float32, bits: int | None = None, offline: bool = True
+) -> LanguageModel:
+    """Load a causal LM from a local folder or a hub name.
+
+    `device`: "cpu", "cuda", "cuda:N", "mps", or "auto" to spread a large model over what is there. `bits`: 4 or 8 to
+    quantise with bitsandbytes.
+
+    Raises:
+        MissingWeightsError: the files are not here, or access is not granted.
+        UniAudioError: they are here but cannot be loaded.
+    """
+    from transformers import AutoModelForCausalLM
+
+    options: dict[str, Any] = {"dtype": dtype, "local_files_only": offline}
+    if device == "auto":
+        options["device_map"] = "auto"
+    if bits is not None:
+        from transformers import BitsAndBytesConfig
+
+        if bits not in (4, 8):
+            raise UsageError(f"an LLM can be quantised to 4 or 8 bits, not {bits}")
+        options["quantization_config"] = BitsAndBytesConfig(load_in_4bit=bits == 4, load_in_8bit=bits == 8)
+    try:
+        model = AutoModelForCausalLM.from_pretrained(folder, **options)
+    except ImportError as problem:
+        raise UniAudioError(f"{name}: {str(problem).splitlines()[0]} (pip install 'uniaudio[quantised]')") from problem
+    except OSError as problem:
+        raise MissingWeightsError(f"{name}: {str(problem).strip().splitlines()[0]}") from problem
+    except (ValueError, KeyError, RuntimeError) as problem:
+        raise UniAudioError(f"{name}: not a causal LM that can be loaded: {str(problem).strip().splitlines()[0]}") from problem
+    if device != "auto" and bits is None:
+        model = model.to(device)
+    return LanguageModel(model, name)

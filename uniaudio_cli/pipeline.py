@@ -1,0 +1,334 @@
+"""The one path: demonstrations and a query in, a `Reply` out, whatever the task. Never knows the terminal.
+
+    heard  = kit.hear(wav)                           wav -> codes
+    prompt = build_prompt(task, ..., vocabulary)     codes, text -> shared prefix + query
+    reply  = score(...) or generate(...)             ids -> label, or ids -> codes -> wav
+
+A `Session` reads the demonstrations once and then answers any number of queries.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from uniaudio_cli import audio
+from uniaudio_cli.codec.model import Codec
+from uniaudio_cli.demos import Demonstration, choose, load_demonstrations
+from uniaudio_cli.errors import UniAudioError, UsageError
+from uniaudio_cli.files import show
+from uniaudio_cli.generate import generate
+from uniaudio_cli.grammar import AudioGrammar
+from uniaudio_cli.lm import LanguageModel
+from uniaudio_cli.prompt import Audio, Example, Piece, Prompt, Text, build_prompt, check_fits, load_template
+from uniaudio_cli.prompt import show as show_prompt
+from uniaudio_cli.score import LabelReadout, LikelihoodReadout, Readout
+from uniaudio_cli.task import Task, changed, load_task
+from uniaudio_cli.vocabulary import Vocabulary
+
+# Windows of a long input overlap by this share, cross-faded.
+OVERLAP = 0.25
+
+
+@dataclass(frozen=True)
+class Heard:
+    """A clip as the LLM will see it. `codes`: per level, all levels of the codec. `samples`: at the codec's rate."""
+
+    codes: list[list[int]]
+    samples: int
+
+    def shown(self, levels: Sequence[int]) -> Audio:
+        """The levels a prompt shows."""
+        return Audio.of(self.codes, levels)
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer. For labels: `label` and `scores` (probabilities over the labels); for audio: `wav` [1, T] float32 and
+    `codes` per level written (of the last window where there are several), and the `answer` text that was spoken."""
+
+    label: str | None = None
+    scores: dict[str, float] | None = None
+    wav: Tensor | None = None
+    codes: list[list[int]] | None = None
+    answer: str | None = None
+
+
+@dataclass(frozen=True)
+class Kit:
+    """A codec, a frozen LLM and the vocabulary between them: everything that is loaded once."""
+
+    codec: Codec
+    lm: LanguageModel
+    vocabulary: Vocabulary
+
+    def hear(self, wav: Tensor) -> Heard:
+        """wav float32 [1, T] at the codec's rate -> codes, brought to the codec's level first where it asks for one."""
+        if self.codec.config.level_db is not None:
+            wav = audio.normalise_level(wav, self.codec.config.level_db, self.codec.sample_rate)
+        return Heard([level[0].tolist() for level in self.codec.encode(wav[None])], wav.shape[-1])
+
+    def read(self, path: Path, task: Task) -> Tensor:
+        """A file as the task wants its clips: float32 [1, T]."""
+        clip = task.clip
+        # The loudest stretch can be anywhere, but nobody searches an hour for one second.
+        most = clip.seconds if clip.crop == "start" else 60 * clip.seconds
+        wav = audio.read_wav(path, self.codec.sample_rate, max_seconds=most)
+        return audio.fit(wav, self.codec.sample_rate, clip.seconds, clip.crop, clip.pad)
+
+    def session(self, task: Task, demonstrations: Sequence[Demonstration], seed: int = 0) -> Session:
+        """Hear the demonstrations, in the order given.
+
+        Raises:
+            UniAudioError: there are none, one cannot be read, or the prompt does not fit the LLM's context.
+        """
+        if not demonstrations:
+            raise UsageError(f"task {task.name}: needs demonstrations, and there are none; give a folder with --demos")
+        if max(task.levels) >= len(self.codec.strides):
+            raise UsageError(f"level {max(task.levels)}: this codec has levels 0 to {len(self.codec.strides) - 1}")
+        return Session(self, task, tuple(demonstrations), seed)
+
+    def classify(self, files: Iterable[str | Path], demos: str | Path, task: str = "sound-event", **options: Any) -> Iterator[Reply]:
+        """Label files from a folder of labelled clips; see `prepare` for the options."""
+        session = self.prepare(demos, task, **options)
+        return (session(Path(file)) for file in files)
+
+    def speak(self, text: str, demos: str | Path, task: str = "spoken-answer", think: bool = True, **options: Any) -> Reply:
+        """A spoken answer in the voice of a folder of clips; see `prepare` for the options."""
+        return self.prepare(demos, task, **options)(text, think=think)
+
+    def enhance(self, file: str | Path, demos: str | Path, task: str = "enhance", **options: Any) -> Reply:
+        """A cleaned recording, from a folder of (noisy, clean) pairs; see `prepare` for the options."""
+        return self.prepare(demos, task, **options)(Path(file))
+
+    def prepare(
+        self, demos: str | Path, task: str, shots: int | None = None, labels: Collection[str] | None = None, seed: int = 0, **changes: Any
+    ) -> Session:
+        """A session of a shipped task (or a .yaml file) on a folder of demonstrations.
+
+        Args:
+            shots: demonstrations per label, the task's by default. labels: only these. seed: of their choice.
+            changes: fields of `Task` in place of the task's own, such as readout="label" or levels=(0, 1).
+        """
+        chosen = changed(load_task(task), **changes)
+        picked = choose(load_demonstrations(Path(demos), chosen.wants), shots or chosen.shots, seed, labels)
+        return self.session(chosen, picked, seed)
+
+    def decode(self, codes: Sequence[Sequence[int]], seed: int = 0) -> Tensor:
+        """Codes per level -> wav float32 [1, T]."""
+        return self.codec.decode([torch.tensor([row]) for row in codes], seed=seed)[0].cpu()
+
+
+@dataclass(frozen=True)
+class Session:
+    """A task with its demonstrations; each call answers one query."""
+
+    kit: Kit
+    task: Task
+    demonstrations: tuple[Demonstration, ...]
+    seed: int
+
+    @cached_property
+    def examples(self) -> tuple[tuple[Example, Heard], ...]:
+        """Every demonstration as an example for the prompt, with what was heard of its audio."""
+        found = []
+        for demonstration in self.demonstrations:
+            wav = self.kit.read(demonstration.audio, self.task)
+            heard = self.kit.hear(wav)
+            shown = heard.shown(self.task.levels)
+            if demonstration.target is not None:
+                clean = self.kit.hear(self._paired(demonstration, wav))
+                found.append((Example(shown, clean.shown(self.task.levels)), clean))
+            elif self.task.input == "text":
+                found.append((Example(Text(demonstration.text or ""), shown), heard))
+            else:
+                found.append((Example(shown, Text(demonstration.label or "")), heard))
+        return tuple(found)
+
+    def _paired(self, demonstration: Demonstration, wav: Tensor) -> Tensor:
+        """The clean side of a pair, exactly as long as the noisy one."""
+        assert demonstration.target is not None
+        clean = self.kit.read(demonstration.target, self.task)[:, : wav.shape[-1]]
+        return torch.nn.functional.pad(clean, (0, wav.shape[-1] - clean.shape[-1]))
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The candidate labels, sorted."""
+        return tuple(sorted({d.label for d in self.demonstrations if d.label is not None}))
+
+    def prompt(self, query: Piece, template: str | None = None, label: str | None = None) -> Prompt:
+        """The prompt of a query, with the demonstrations of one label or of all."""
+        chosen = [e for e, _ in self.examples if label is None or e.output == Text(label)]
+        return build_prompt(self.task, load_template(template or self.task.template), chosen, query, self.kit.vocabulary)
+
+    @cached_property
+    def readout(self) -> Readout:
+        """The task's readout with the demonstrations read."""
+        kit, vocabulary = self.kit, self.kit.vocabulary
+        some_query = self.examples[0][0].input
+        if self.task.readout == "label":
+            prompt = self.prompt(some_query)
+            end = prompt.end_ids(vocabulary)
+            answers = {label: [*prompt.continuation(label, vocabulary), *end] for label in self.labels}
+            check_fits(prompt, vocabulary, max(map(len, answers.values())), kit.lm.context_length)
+            return LabelReadout(kit.lm, kit.lm.prefill([prompt.prefix_ids(vocabulary)]), answers)
+        contexts = []
+        for label in self.labels:
+            prompt = self.prompt(some_query, "listen", label)
+            check_fits(prompt, vocabulary, len(vocabulary.ids(some_query.codes, some_query.levels)), kit.lm.context_length)  # type: ignore[union-attr]
+            contexts.append(prompt.ids(vocabulary))
+        audio_ids = sorted({i for level in self.task.levels for ids in vocabulary.code_ids(level) for i in ids})
+        return LikelihoodReadout(kit.lm, kit.lm.prefill(contexts), self.labels, audio_ids)
+
+    def label(self, heard: Heard) -> Reply:
+        """Which label the clip has."""
+        query = heard.shown(self.task.levels)
+        if self.task.readout == "label":
+            ids = self.prompt(query).query_ids(self.kit.vocabulary)
+        else:
+            ids = self.kit.vocabulary.ids(query.codes, query.levels)
+        scores = {label: math.exp(logp) for label, logp in self.readout(ids).items()}
+        return Reply(max(scores, key=lambda label: scores[label]), scores)
+
+    def _bounds(self, samples: int | None) -> tuple[int, int]:
+        """Least and most codes of the first shown level in an answer."""
+        stride = self.kit.codec.strides[self.task.levels[0]]
+        if samples is not None:
+            count = self.kit.codec.frames(samples) // stride
+            return count, count
+        counts = [len(heard.codes[self.task.levels[0]]) for _, heard in self.examples]
+        most = int(self.task.generation.max_seconds * self.kit.codec.sample_rate) // (self.kit.codec.hop_length * stride)
+        if not self.kit.vocabulary.disjoint:
+            middle = min(int(statistics.median(counts)), max(1, most))
+            return middle, middle
+        least, longest = (min(counts), max(counts)) if self.task.generation.length == "demonstrations" else (1, most)
+        return min(least, most), max(1, min(longest, most))
+
+    def answer_audio(self, query: Piece, samples: int | None) -> tuple[Tensor, list[list[int]]]:
+        """Let the LLM write audio after the query: (wav [1, T], codes per shown level). `samples` fixes the length."""
+        kit, levels = self.kit, self.task.levels
+        prompt = self.prompt(query)
+        least, most = self._bounds(samples)
+        strides = [kit.codec.strides[level] for level in levels]
+        codes = [kit.vocabulary.code_ids(level) for level in levels]
+        end = prompt.end_ids(kit.vocabulary)[:1]
+        grammar = AudioGrammar(codes, strides, least, most, end)
+        width = max(len(ids) for level in codes for ids in level)
+        reserve = 1 + width * sum(most * strides[0] // stride for stride in strides)
+        check_fits(prompt, kit.vocabulary, reserve, kit.lm.context_length)
+        prefix = kit.lm.extend(self._demonstrations_read, prompt.query_ids(kit.vocabulary))
+        ids = generate(kit.lm, prefix, grammar, self.task.generation.temperature, self.seed)
+        ids = ids[: len(ids) - len(end)]
+        frames = most * strides[0] if least == most else None
+        written = kit.vocabulary.codes(ids, frames=frames, levels=levels)
+        return kit.decode(written, self.seed), written
+
+    @cached_property
+    def _demonstrations_read(self):  # type: ignore[no-untyped-def]
+        prompt = self.prompt(self.examples[0][0].input)
+        check_fits(prompt, self.kit.vocabulary, 1, self.kit.lm.context_length)
+        return self.kit.lm.prefill([prompt.prefix_ids(self.kit.vocabulary)])
+
+    def speak(self, text: str, think: bool = False) -> Reply:
+        """The spoken answer to a text. With `think` the LLM first picks, as text, which demonstration's text answers it."""
+        if not text.strip():
+            raise UsageError("there is nothing to answer: the text is empty")
+        answer = self.think(text) if think else None
+        wav, codes = self.answer_audio(Text(answer or text), None)
+        return Reply(wav=wav, codes=codes, answer=answer)
+
+    def think(self, text: str) -> str:
+        """The demonstration's text the LLM finds most likely as the answer to `text`, after the task's worked examples."""
+        kit = self.kit
+        texts = list(dict.fromkeys(d.text for d in self.demonstrations if d.text is not None))
+        worked = [(t, t) for t in texts]
+        worked += [(ask, a) for ask, answers in self.task.worked for a in answers if a in texts]
+        written = "".join(f"Question: {ask}\nAnswer: {answer}\n" for ask, answer in worked)
+        encode = kit.vocabulary.tokenizer.encode
+        prefix = kit.lm.prefill([encode(f"{written}Question: {text}\nAnswer:")])
+        scores = kit.lm.score(prefix, [encode(f" {candidate}\n") for candidate in texts])[0]
+        return texts[max(range(len(texts)), key=lambda index: float(scores[index].sum()))]
+
+    def transform(self, wav: Tensor) -> Reply:
+        """Audio in, audio of the same length and level out, window by window."""
+        rate = self.kit.codec.sample_rate
+        window = min(wav.shape[-1], max(1, int(self.task.clip.seconds * rate)))
+        hop = max(1, int(window * (1 - OVERLAP)))
+        out = torch.zeros_like(wav)
+        weight = torch.zeros_like(wav)
+        fade = torch.ones(window)
+        ramp = torch.linspace(0, 1, window - hop + 2)[1:-1]
+        fade[: len(ramp)] = ramp
+        fade[window - len(ramp) :] = fade[window - len(ramp) :].minimum(ramp.flip(0))
+        codes: list[list[int]] = []
+        for start in range(0, max(1, wav.shape[-1] - (window - hop)), hop):
+            piece = wav[:, start : start + window]
+            made, codes = self._transform_window(piece)
+            part = fade[: piece.shape[-1]].clone()
+            if start == 0:
+                part[: len(ramp)] = 1
+            if start + window >= wav.shape[-1]:
+                part[hop:] = 1
+            out[:, start : start + piece.shape[-1]] += made * part
+            weight[:, start : start + piece.shape[-1]] += part
+        return Reply(wav=out / weight.clamp(min=1e-6), codes=codes)
+
+    def _transform_window(self, piece: Tensor) -> tuple[Tensor, list[list[int]]]:
+        rate, level = self.kit.codec.sample_rate, self.kit.codec.config.level_db
+        heard = self.kit.hear(piece)
+        if audio.level_db(piece, rate) == -math.inf:
+            return torch.zeros_like(piece), [heard.codes[k] for k in self.task.levels]
+        made, codes = self.answer_audio(heard.shown(self.task.levels), piece.shape[-1])
+        if level is not None:
+            made = made * 10 ** ((audio.level_db(piece, rate) - level) / 20)
+        return made[:, : piece.shape[-1]], codes
+
+    def written(self, query: Path | str) -> str:
+        """The prompt of a query for people, with token counts; for `likelihood`, the context of every label."""
+        vocabulary = self.kit.vocabulary
+        if self.task.input == "text":
+            return show_prompt(self.prompt(Text(str(query))), vocabulary)
+        heard = self.kit.hear(self.kit.read(Path(query), self.task)).shown(self.task.levels)
+        if self.task.output == "label" and self.task.readout == "likelihood":
+            parts = [f"=== {label}\n{show_prompt(self.prompt(heard, 'listen', label), vocabulary)}" for label in self.labels]
+            words = " ".join(word for row in vocabulary.words(heard.codes, heard.levels) for word in row)
+            return "\n".join([*parts, f"=== scored after each: {words}"])
+        return show_prompt(self.prompt(heard), vocabulary)
+
+    def __call__(self, query: Path | str, think: bool = False) -> Reply:
+        """Answer a file (audio input) or a text.
+
+        Raises:
+            UniAudioError: the query cannot be read or does not fit.
+        """
+        if self.task.input == "text":
+            return self.speak(str(query), think)
+        path = Path(query)
+        try:
+            if self.task.output == "label":
+                return self.label(self.kit.hear(self.kit.read(path, self.task)))
+            return self.transform(audio.read_wav(path, self.kit.codec.sample_rate))
+        except ValueError as problem:
+            raise UniAudioError(f"{show(path)}: {problem}") from problem
+
+
+def rehearse(task: Task, codec: Codec, vocabulary: Vocabulary) -> Prompt:
+    """A real prompt of the task with two demonstrations, every clip being seeded noise; needs no LLM.
+
+    Raises:
+        UsageError: the task's template or instruction does not work.
+    """
+    noise = 0.1 * torch.randn(1, 1, int(task.clip.seconds * codec.sample_rate), generator=torch.Generator().manual_seed(0))
+    clip = Audio.of([level[0] for level in codec.encode(noise)], task.levels)
+    given: Piece = clip if task.input == "audio" else Text("one")
+    answers: list[Piece] = [clip, clip] if task.output == "audio" else [Text("one"), Text("two")]
+    examples = [Example(given, answer) for answer in answers]
+    return build_prompt(task, load_template(task.template), examples, given, vocabulary)
