@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 READY := .venv/.ready
 
 .PHONY: setup demo test test-slow bench lint clean
@@ -21,9 +21,8 @@ demo: setup
 	$(BIN)/uniaudio models pull small
 	$(BIN)/python examples/demo.py
 
-test: setup
+test: lint
 	$(BIN)/uniaudio models pull small
-	$(MAKE) lint
 	$(BIN)/python -m pytest -m "not slow"
 
 test-slow: setup

@@ -26,6 +26,7 @@ import numpy as np
 import soundfile
 
 SAMPLE_RATE = 16_000
+WORDS = "wamerican-small"
 SHORTEST_SECONDS = 0.12
 EXTENSIONS = {".ogg", ".wav", ".flac", ".mp3", ".g722"}
 # Classes of ESC-10 that are kept for judging: recordings of the same things stay out of training.
@@ -89,7 +90,9 @@ PACKAGES = (
     Package("fillets-ng-data-cs", "GPL-2", _fillets),
     Package("fillets-ng-data-nl", "GPL-2", _fillets),
     *(
-        Package(f"asterisk-core-sounds-{language}-g722", "CC-BY-3.0 / CC-BY-SA-3.0", _part("speech", r"/sounds/([^/]+)/"))
+        Package(
+            f"asterisk-core-sounds-{language}-g722", "CC-BY-3.0 / CC-BY-SA-3.0", _part("speech", r"/sounds/([^/]+)/")
+        )
         for language in ("en", "es", "fr", "it", "ru")
     ),
     Package("festvox-ru", "BSD-like", _part("speech", r"/(msu_ru_nsh)_clunits/wav/")),
@@ -178,8 +181,18 @@ def assemble(out: Path, packages: tuple[Package, ...], debs: Path) -> list[dict[
                             "source": inside,
                         }
                     )
-            print(f"{package.name}: {sum(r['file_name'].startswith(package.name + '/') for r in rows)} clips", flush=True)  # type: ignore[attr-defined]
+            print(
+                f"{package.name}: {sum(r['file_name'].startswith(package.name + '/') for r in rows)} clips", flush=True
+            )  # type: ignore[attr-defined]
     return rows
+
+
+def word_list(debs: Path, out: Path) -> str:
+    """English words, one a line: what tells the LLM's whole words from its fragments."""
+    folder = out / ".unpacked" / WORDS
+    if not folder.exists():
+        subprocess.run(["dpkg", "-x", str(fetch(WORDS, debs)), str(folder)], check=True)
+    return (folder / "usr/share/dict/american-english-small").read_text(encoding="utf-8")
 
 
 def data_card(rows: list[dict[str, object]]) -> str:
@@ -207,6 +220,7 @@ def main() -> None:
     wanted = set(options.packages.split(","))
     if unknown := wanted - {package.name for package in PACKAGES}:
         parser.error(f"unknown packages: {', '.join(sorted(unknown))}")
+    (options.out / "words.txt").write_text(word_list(debs.resolve(), options.out))
     rows = assemble(options.out, tuple(package for package in PACKAGES if package.name in wanted), debs.resolve())
     (options.out / "metadata.jsonl").write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
     (options.out / "DATA_CARD.md").write_text(data_card(rows))

@@ -75,8 +75,8 @@ def test_round_trip_through_yaml(load):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", "a task must be a mapping"),
-        ("- a\n- b", "a task must be a mapping"),
+        ("", "the file must be a mapping"),
+        ("- a\n- b", "the file must be a mapping"),
         ("a: b: c", "line 1: not YAML"),
         ("a: b\n c: [", "line 2: not YAML"),
         ("a: !!python/object:os.system x", "not YAML"),

@@ -5,18 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import torch
-
 from uniaudio_cli import models
 from uniaudio_cli.codec.checkpoint import load_codec
 from uniaudio_cli.codec.model import Codec, CodecConfig
-from uniaudio_cli.errors import UsageError
+from uniaudio_cli.device import choose_device, choose_dtype
 from uniaudio_cli.lm import load_lm
 from uniaudio_cli.pipeline import Kit
 from uniaudio_cli.tokenizer import load_tokenizer
 from uniaudio_cli.vocabulary import Vocabulary, vocabulary_for
-
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 def load(
@@ -76,31 +72,3 @@ def load_spelling(config: CodecConfig, lm: str | None) -> Callable[[int, int], s
         return tokens(code) if tokens else str(code)
 
     return spell
-
-
-def choose_device(name: str) -> str:
-    """A torch device's name.
-
-    Raises:
-        UsageError: there is no such device on this machine.
-    """
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError, NotImplementedError) as problem:
-        raise UsageError(f"device {name!r}: not on this machine ({str(problem).splitlines()[0]})") from problem
-    return name
-
-
-def choose_dtype(name: str, device: str) -> torch.dtype:
-    """A torch dtype by name.
-
-    Raises:
-        UsageError: unknown name.
-    """
-    if name == "auto":
-        return torch.float32 if device == "cpu" else torch.bfloat16
-    if name not in DTYPES:
-        raise UsageError(f"dtype {name!r}: choose auto, {', '.join(DTYPES)}")
-    return DTYPES[name]

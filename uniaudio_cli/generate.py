@@ -1,4 +1,4 @@
-"""The only decoding loop: a read prefix and a grammar in, ids that the grammar accepts out. Never knows audio or text."""
+"""The only decoding loop: a read prefix and a grammar in, ids that the grammar accepts out. Never knows audio."""
 
 from __future__ import annotations
 

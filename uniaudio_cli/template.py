@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 from string import Formatter
-from typing import Any, Literal
-
-import yaml
+from typing import Literal
 
 from uniaudio_cli.errors import UsageError
-from uniaudio_cli.files import data_folder, show, suggest
+from uniaudio_cli.files import data_folder, suggest
+from uniaudio_cli.settings import check_choices, load_settings
 
 Kind = Literal["text", "audio"]
 
@@ -68,8 +67,7 @@ class Template:
         _expect("audio", self.audio, ["audio"])
         _expect("text", self.text, ["text"])
         _expect("instruction", self.instruction, ["instruction"] if self.instruction else [])
-        if self.tokenise not in ("pieces", "joined"):
-            raise UsageError(f"tokenise: {self.tokenise!r} is neither 'pieces' nor 'joined'")
+        check_choices(self)
 
     @property
     def shows_output(self) -> bool:
@@ -130,18 +128,7 @@ def load_template(name_or_path: str | Path) -> Template:
                 f"or give the path of a .yaml file"
             )
         path = folder / f"{name}.yaml"
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        values = _checked_keys(content, Template)
-        if "labels" in values:
-            values["labels"] = Labels(**_checked_keys(values["labels"], Labels, "labels: "))
-        return Template(**values)
-    except OSError as error:
-        raise UsageError(f"{show(path)}: cannot be read ({error.strerror})") from error
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: not UTF-8, or a date that does not exist
-        raise UsageError(f"{show(path)}: not YAML ({' '.join(str(error).split())})") from error
-    except UsageError as error:
-        raise UsageError(f"{show(path)}: {error}") from error
+    return load_settings(path, Template)
 
 
 def _expect(key: str, text: str, *allowed: list[str]) -> list[str]:
@@ -165,19 +152,3 @@ def _braced(names: list[str]) -> str:
 
 def _text(parts: Iterable[str | Slot]) -> str:
     return "".join(part for part in parts if isinstance(part, str))
-
-
-def _checked_keys(content: Any, kind: type, where: str = "") -> dict[str, Any]:
-    """A YAML mapping whose keys are a dataclass's fields: text all of them, but for `bos` and `labels`."""
-    if not isinstance(content, Mapping):
-        raise UsageError(f"{where}expected keys and values, not {type(content).__name__}")
-    known = {one.name: one for one in fields(kind)}
-    for key, value in content.items():
-        if key not in known:
-            raise UsageError(f"{where}unknown key {str(key)!r}{suggest(str(key), known)}")
-        if key != "labels" and not isinstance(value, bool if key == "bos" else str):
-            raise UsageError(f"{where}{key}: expected {'true or false' if key == 'bos' else 'text'}, not {value!r}")
-    for name, one in known.items():
-        if name not in content and one.default is MISSING and one.default_factory is MISSING:
-            raise UsageError(f"{where}the key {name!r} is missing")
-    return dict(content)

@@ -25,8 +25,12 @@ Files = Annotated[list[Path], typer.Argument(help="Audio files, folders, globs, 
 TaskName = Annotated[str, typer.Option("--task", "-t", help="Shipped task or a .yaml file (`uniaudio tasks list`).")]
 Levels = Annotated[str | None, typer.Option("--levels", help="Codec levels the LLM sees, coarsest 0, e.g. 0 or 0,1.")]
 Repeats = Annotated[int | None, typer.Option("--repeats", min=1, help="Copies of the demonstrations in the prompt.")]
-NoInstruction = Annotated[bool, typer.Option("--no-instruction", help="Leave the task's instruction out of the prompt.")]
-Output = Annotated[Path | None, typer.Option("--output", "-o", help="Where to write: a folder, or a file for one answer.")]
+NoInstruction = Annotated[
+    bool, typer.Option("--no-instruction", help="Leave the task's instruction out of the prompt.")
+]
+Output = Annotated[
+    Path | None, typer.Option("--output", "-o", help="Where to write: a folder, or a file for one answer.")
+]
 AsJSON = Annotated[bool, typer.Option("--json", help="One JSON object per answer on stdout.")]
 Jsonl = Annotated[str | None, typer.Option("--jsonl", help="One JSON object a clip to this file, - for stdout.")]
 
@@ -37,7 +41,9 @@ def classify(
     task: TaskName = "sound-event",
     shots: options.Shots = None,
     labels: Annotated[str | None, typer.Option("--labels", help="Only these labels, comma-separated.")] = None,
-    readout: Annotated[str | None, typer.Option("--readout", help="How the label is read out: likelihood or label.")] = None,
+    readout: Annotated[
+        str | None, typer.Option("--readout", help="How the label is read out: likelihood or label.")
+    ] = None,
     repeats: Repeats = None,
     levels: Levels = None,
     no_instruction: NoInstruction = False,
@@ -82,12 +88,17 @@ def classify(
 
 
 def tts(
-    text: Annotated[str, typer.Argument(help="What to answer, e.g. '3' or '2 + 3'; - reads one text a line from stdin.")],
+    text: Annotated[
+        str, typer.Argument(help="What to answer, e.g. '3' or '2 + 3'; - reads one text a line from stdin.")
+    ],
     demos: options.Demos,
-    output: Annotated[Path, typer.Option("--output", "-o", help="The .wav, .flac or .ogg to write; a folder for stdin.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The .wav, .flac or .ogg to write; a folder for stdin.")
+    ],
     task: TaskName = "spoken-answer",
     think: Annotated[
-        bool | None, typer.Option("--think/--no-think", help="Let the LLM choose its answer as text, then speak it [default: on].")
+        bool | None,
+        typer.Option("--think/--no-think", help="Let the LLM choose its answer as text, then speak it [default: on]."),
     ] = None,
     shots: options.Shots = None,
     levels: Levels = None,
@@ -126,8 +137,18 @@ def tts(
             note(f"error: {asked}: {problem}")
             failed += 1
             continue
-        row = {"text": asked, "answer": reply.answer, "file": show(target), "seconds": round(time.perf_counter() - started, 3)}
-        _say(row, f"{show(target)}: {seconds:.2f} s" + (f", says {reply.answer!r}" if reply.answer else ""), as_json, quiet)
+        row = {
+            "text": asked,
+            "answer": reply.answer,
+            "file": show(target),
+            "seconds": round(time.perf_counter() - started, 3),
+        }
+        _say(
+            row,
+            f"{show(target)}: {seconds:.2f} s" + (f", says {reply.answer!r}" if reply.answer else ""),
+            as_json,
+            quiet,
+        )
     finish(failed, len(texts))
 
 
@@ -187,7 +208,9 @@ def run(
         "dtype": dtype, "bits": bits, "offline": offline, "seed": seed, "quiet": quiet, "force": force,
     }  # fmt: skip
     if chosen.output == "label":
-        classify([Path(query) for query in queries], demos, task, labels=labels, jsonl="-" if as_json else None, **shared)
+        classify(
+            [Path(query) for query in queries], demos, task, labels=labels, jsonl="-" if as_json else None, **shared
+        )
     elif output is None:
         raise UsageError(f"task {chosen.name} makes audio: say where with --output")
     elif chosen.input == "text":

@@ -22,14 +22,16 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="The codec: audio to the LLM's words and back.", no_args_is_help=True)
 
-Name = Annotated[str, typer.Option("--codec", help="A preset, or a checkpoint: .safetensors, folder, or published .pth.")]
+Name = Annotated[
+    str, typer.Option("--codec", help="A preset, or a checkpoint: .safetensors, folder, or published .pth.")
+]
 Folder = Annotated[Path, typer.Option("--output", "-o", help="Folder to write to.")]
 COLOURS = ("cyan", "yellow", "magenta", "green")
 
 
 def open_codec(name: str, device: str = "auto", offline: bool = False) -> Codec:
-    from uniaudio_cli.api import choose_device
     from uniaudio_cli.codec.checkpoint import load_codec
+    from uniaudio_cli.device import choose_device
     from uniaudio_cli.models import resolve_codec
 
     files = resolve_codec(name, offline)
@@ -81,9 +83,15 @@ def _convert_all(
         level = level_db(wav, rate)
         codes = loaded.encode((wav if wanted is None else normalise_level(wav, wanted, rate))[None])
         if suffix == ".json":
-            rows = {"codec": codec, "samples": wav.shape[-1], "level_db": None if level == float("-inf") else round(level, 2)}
+            rows = {
+                "codec": codec,
+                "samples": wav.shape[-1],
+                "level_db": None if level == float("-inf") else round(level, 2),
+            }
             with atomic(targets[file], force) as temporary:
-                temporary.write_text(json.dumps({**rows, "codes": [c[0].tolist() for c in codes]}) + "\n", encoding="utf-8")
+                temporary.write_text(
+                    json.dumps({**rows, "codes": [c[0].tolist() for c in codes]}) + "\n", encoding="utf-8"
+                )
         else:
             made = loaded.decode(codes, seed=seed)[0, :, : wav.shape[-1]].cpu()
             if wanted is not None:
@@ -92,10 +100,10 @@ def _convert_all(
         return targets[file]
 
     failed = 0
-    for _, target in each(found, work, "encode" if suffix == ".json" else "reconstruct", quiet):
-        failed += target is None
-        if target is not None:
-            print(show(target))
+    for _, written in each(found, work, "encode" if suffix == ".json" else "reconstruct", quiet):
+        failed += written is None
+        if written is not None:
+            print(show(written))
     finish(failed, len(found))
 
 
@@ -144,9 +152,13 @@ def decode(
 def words(
     files: Files,
     codec: Name = "uniaudio-small",
-    lm: Annotated[str, typer.Option("--lm", help="Whose spelling published acoustic codes get; needed for them only.")] = "",
+    lm: Annotated[
+        str, typer.Option("--lm", help="Whose spelling published acoustic codes get; needed for them only.")
+    ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a clip on stdout.")] = False,
-    run: Annotated[int, typer.Option("--run", min=2, help="Mark runs of at least so many words that several clips share.")] = 2,
+    run: Annotated[
+        int, typer.Option("--run", min=2, help="Mark runs of at least so many words that several clips share.")
+    ] = 2,
 ) -> None:
     """Clips as the words the LLM sees, level by level; runs that several clips share are underlined."""
     from uniaudio_cli.api import load_spelling
@@ -239,9 +251,15 @@ def info(
 @app.command()
 def convert(
     checkpoint: Annotated[Path, typer.Argument(help="A published .pth or our own .safetensors.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The .safetensors to write; its .json goes beside it.")],
-    config: Annotated[Path | None, typer.Option("--config", help="The published YAML [default: the one beside].")] = None,
-    words: Annotated[Path | None, typer.Option("--words", help="The published level-0 words, .npy [default: beside].")] = None,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The .safetensors to write; its .json goes beside it.")
+    ],
+    config: Annotated[
+        Path | None, typer.Option("--config", help="The published YAML [default: the one beside].")
+    ] = None,
+    words: Annotated[
+        Path | None, typer.Option("--words", help="The published level-0 words, .npy [default: beside].")
+    ] = None,
     force: options.Force = False,
 ) -> None:
     """Write a checkpoint as safetensors + JSON with the codebooks projected: small, and quick to load and run."""
@@ -255,7 +273,9 @@ def train(
     recipe: Annotated[Path, typer.Argument(help="A recipe, such as recipes/small-cpu.yaml.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The run's folder.")],
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")] = False,
-    set_: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE instead of the recipe's, such as steps=100.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="KEY=VALUE instead of the recipe's, such as steps=100.")
+    ] = None,
     device: options.Device = "auto",
     offline: options.Offline = False,
     quiet: options.Quiet = False,
@@ -264,7 +284,7 @@ def train(
     from uniaudio_cli.codec.training.recipe import load_recipe
     from uniaudio_cli.codec.training.run import train_recipe
 
-    def report(progress: object) -> None:
-        note(str(progress), quiet)
+    def say(line: object) -> None:
+        note(str(line), quiet)
 
-    print(show(train_recipe(load_recipe(recipe, set_ or ()), output, device, resume, offline, lambda line: note(line, quiet), report)))
+    print(show(train_recipe(load_recipe(recipe, set_ or ()), output, device, resume, offline, say, say)))

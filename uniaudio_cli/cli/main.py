@@ -44,7 +44,7 @@ def _root(
 
 
 def main() -> None:
-    """Run the command line. Users' errors end here: one line on stderr and the error's exit code; bugs keep their traceback."""
+    """Run the command line. Users' errors end here, as one line and an exit code; bugs keep their traceback."""
     # File names may hold bytes that are not UTF-8: they are printed escaped rather than crash the print.
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):

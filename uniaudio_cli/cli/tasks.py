@@ -60,6 +60,10 @@ def validate(
     hearing, vocabulary = load_hearing(model, lm=lm, codec=codec, offline=offline)
     for name, task in zip(names, tasks, strict=True):
         if max(task.levels) >= len(hearing.strides):
-            raise UsageError(f"{show(name)}: level {max(task.levels)} is shown, the codec has 0 to {len(hearing.strides) - 1}")
+            raise UsageError(
+                f"{show(name)}: level {max(task.levels)} is shown, the codec has 0 to {len(hearing.strides) - 1}"
+            )
         prompt = rehearse(task, hearing, vocabulary)
-        print(f"{show(name)}: ok, {len(prompt.ids(vocabulary))} tokens with {len(prompt.demonstrations)} demonstrations")
+        print(
+            f"{show(name)}: ok, {len(prompt.ids(vocabulary))} tokens with {len(prompt.demonstrations)} demonstrations"
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -41,7 +42,7 @@ class CodecConfig:
 
     @property
     def padding_multiple(self) -> int:
-        """Samples that every clip is padded to a multiple of, so that all levels and attention windows come out whole."""
+        """Every clip is padded to a multiple of so many samples: all levels and attention windows come out whole."""
         return self.hop_length * math.lcm(*self.strides, self.encoder.get("attn_window_size") or 1)
 
 
@@ -84,6 +85,11 @@ class Codec(nn.Module):
     def dtype(self) -> torch.dtype:
         return next(self.encoder.parameters()).dtype
 
+    @property
+    def frame_multiple(self) -> int:
+        """Latent frames come in multiples of this."""
+        return self.config.padding_multiple // self.hop_length
+
     def frames(self, samples: int) -> int:
         """Latent frames of a clip of `samples`, padding counted."""
         return -(-samples // self.config.padding_multiple) * self.config.padding_multiple // self.hop_length
@@ -101,7 +107,9 @@ class Codec(nn.Module):
         """
         if wav.ndim != 3 or wav.shape[1] != 1 or wav.shape[2] == 0:
             raise ValueError(f"encode takes wav of shape [B, 1, T] with T > 0, not {list(wav.shape)}")
-        latent = self.encoder(self.padded(wav.to(self.device, self.dtype)))
+        # The small encoder starts with an FFT, which is kept in float32 whatever the weights are.
+        dtype = self.dtype if self.config.architecture == "published" else torch.float32
+        latent = self.encoder(self.padded(wav.to(self.device, dtype)))
         return self.quantizer.codes(latent.float())
 
     @torch.inference_mode()
@@ -118,15 +126,20 @@ class Codec(nn.Module):
         latent = self.quantizer.latent([level.to(self.device) for level in codes])
         generators = None
         if noise:
-            base = torch.seed() if seed is None else seed
+            base = secrets.randbits(63) if seed is None else seed
             generators = [torch.Generator().manual_seed(base) for _ in range(latent.shape[0])]
         return self.decoder(latent.to(self.dtype), generators).float()
 
     def check(self, codes: Sequence[Tensor]) -> None:
         """Raise ValueError unless `codes` can be decoded."""
+        if not 1 <= len(codes) <= len(self.strides) or any(level.ndim != 2 for level in codes):
+            raise ValueError(f"decode takes 1 to {len(self.strides)} levels of shape [B, T_k]")
         frames = {level.shape[-1] * stride for level, stride in zip(codes, self.strides, strict=False)}
-        if not codes or len(codes) > len(self.strides) or len(frames) != 1 or 0 in frames:
-            raise ValueError(f"levels of {[level.shape[-1] for level in codes]} codes do not fit the strides {self.strides}")
+        if len(frames) != 1 or 0 in frames or max(frames) % self.frame_multiple:
+            raise ValueError(
+                f"levels of {[level.shape[-1] for level in codes]} codes do not fit the strides {self.strides}, "
+                f"{self.frame_multiple} frames at a time"
+            )
         for level, size in zip(codes, self.config.sizes, strict=False):
             if int(level.min()) < 0 or int(level.max()) >= size:
                 raise ValueError(f"a code is outside 0..{size - 1}")

@@ -38,7 +38,8 @@ class Snake(nn.Module):
         self.alpha = nn.Parameter(torch.ones(1, channels, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + torch.sin(self.alpha * x).square() * (self.alpha + 1e-9).reciprocal()
+        wave = torch.sin(self.alpha * x)
+        return torch.addcmul(x, wave, wave * (self.alpha + 1e-9).reciprocal())
 
 
 class ResidualUnit(nn.Module):

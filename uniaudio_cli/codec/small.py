@@ -55,7 +55,14 @@ class SmallEncoder(nn.Module):
     filters: Tensor
 
     def __init__(
-        self, latent_dim: int, sample_rate: int, mel_bins: int, fine_channels: int, fine_blocks: int, channels: int, blocks: int
+        self,
+        latent_dim: int,
+        sample_rate: int,
+        mel_bins: int,
+        fine_channels: int,
+        fine_blocks: int,
+        channels: int,
+        blocks: int,
     ) -> None:
         super().__init__()
         self.register_buffer("window", torch.hann_window(MEL_FFT), persistent=False)

@@ -54,8 +54,12 @@ def load_packed(folder: Path) -> PackedAudio:
     index = np.load(folder / "index.npz")
     return PackedAudio(
         np.memmap(folder / "audio.int16", dtype=np.int16, mode="r"),
-        *(index[name] for name in ("starts", "lengths", "kinds", "groups", "splits")),
-        sample_rate=int(index["sample_rate"]),
+        index["starts"],
+        index["lengths"],
+        index["kinds"],
+        index["groups"],
+        index["splits"],
+        int(index["sample_rate"]),
     )
 
 
@@ -94,7 +98,9 @@ def pack(folders: list[Path], out: Path, sample_rate: int, level_db: float) -> P
     out.mkdir(parents=True, exist_ok=True)
     kept, starts, lengths, position = [], [], [], 0
     with ProcessPoolExecutor() as pool, (out / "audio.int16").open("wb") as file:
-        clips = pool.map(partial(_prepare, sample_rate=sample_rate, level_db=level_db), [r[0] for r in listing], chunksize=32)
+        clips = pool.map(
+            partial(_prepare, sample_rate=sample_rate, level_db=level_db), [r[0] for r in listing], chunksize=32
+        )
         for row, clip in zip(listing, clips, strict=True):
             if clip is None:
                 continue
@@ -128,7 +134,14 @@ class Batch:
 
 
 def crops(
-    packed: PackedAudio, split: str, batch_size: int, crop_frames: int, weights: dict[str, float], gain_db: float, seed: int, first: int = 0
+    packed: PackedAudio,
+    split: str,
+    batch_size: int,
+    crop_frames: int,
+    weights: dict[str, float],
+    gain_db: float,
+    seed: int,
+    first: int = 0,
 ) -> Iterator[Batch]:
     """Endless random crops; batch n of a seed is always the same, so a run resumed at `first` goes on as if
     it had never stopped.
@@ -155,4 +168,3 @@ def crops(
             wav[row, 0, : len(piece)] = piece * 10 ** (random.uniform(-gain_db, gain_db) / 20)
         yield Batch(np.clip(wav, -1, 1), clips, frames)
         number += 1
-

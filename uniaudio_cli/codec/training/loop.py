@@ -36,6 +36,11 @@ class Progress:
     seconds_per_step: float
     losses: dict[str, float]
 
+    def __str__(self) -> str:
+        minutes = (self.steps - self.step) * self.seconds_per_step / 60
+        means = ", ".join(f"{name} {value:.3f}" for name, value in self.losses.items())
+        return f"step {self.step}/{self.steps}, {self.seconds_per_step:.2f} s a step, {minutes:.0f} min left: {means}"
+
 
 class Trainee(nn.Module):
     """The codec with what only training needs: the adapter from its coarse levels to the teacher's features."""
@@ -84,7 +89,7 @@ def teacher_targets(batch: Batch, packed: PackedAudio, teacher: Units, crop_fram
 
 
 def learning_rate(recipe: Recipe, step: int) -> float:
-    """Linear warm-up, constant, then linear to zero over the last `decay` share: a run can be lengthened before it decays."""
+    """Linear warm-up, constant, linear to zero over the last `decay` share: until then a run can be lengthened."""
     warm = min(1.0, (step + 1) / recipe.warmup)
     left = (recipe.steps - step) / max(1.0, recipe.decay * recipe.steps)
     return recipe.learning_rate * warm * min(1.0, left)
@@ -93,7 +98,15 @@ def learning_rate(recipe: Recipe, step: int) -> float:
 class Trainer:
     """One run in `folder`. `run()` trains to the recipe's last step, saving every `recipe.save_every` steps."""
 
-    def __init__(self, recipe: Recipe, codec: Codec, packed: PackedAudio, teacher: Units | None, folder: Path, device: torch.device) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        codec: Codec,
+        packed: PackedAudio,
+        teacher: Units | None,
+        folder: Path,
+        device: torch.device,
+    ) -> None:
         self.recipe, self.packed, self.teacher, self.folder, self.device = recipe, packed, teacher, folder, device
         self.model = Trainee(codec, teacher.reduced.shape[1] if teacher is not None else 1).to(device)
         if recipe.compile:
@@ -123,14 +136,21 @@ class Trainer:
         }
         with atomic(self.folder / "state.pt", force=True) as temporary:
             torch.save(state, temporary)
-        save_codec(self.model.codec, self.folder / f"{self.recipe.name}.safetensors", force=True)
+        save_codec(
+            self.model.codec,
+            self.folder / f"{self.recipe.name}.safetensors",
+            codebook_dtype=torch.float16,  # exactly what they are: see `new_codec`
+            force=True,
+        )
 
     def losses_at(self, step: int, batch: Batch) -> dict[str, Tensor]:
         """Forward one batch."""
         wav = torch.from_numpy(batch.wav).to(self.device)
         units = features = None
         if self.teacher is not None:
-            units, features = (t.to(self.device) for t in teacher_targets(batch, self.packed, self.teacher, self.recipe.crop_frames))
+            units, features = (
+                t.to(self.device) for t in teacher_targets(batch, self.packed, self.teacher, self.recipe.crop_frames)
+            )
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.recipe.bfloat16):
             return self.model(wav, units, features)
 
@@ -138,7 +158,14 @@ class Trainer:
         """Train until `recipe.steps`; `report` is called every `recipe.report_every` steps."""
         recipe = self.recipe
         batches: Iterator[Batch] = crops(
-            self.packed, "train", recipe.batch_size, recipe.crop_frames, dict(recipe.kind_weights), recipe.gain_db, recipe.seed, self.step
+            self.packed,
+            "train",
+            recipe.batch_size,
+            recipe.crop_frames,
+            dict(recipe.kind_weights),
+            recipe.gain_db,
+            recipe.seed,
+            self.step,
         )
         self.model.train()
         sums: dict[str, float] = {}
@@ -159,10 +186,15 @@ class Trainer:
             if self.step % recipe.report_every == 0 or self.step == recipe.steps:
                 count = self.step - since
                 progress = Progress(
-                    self.step, recipe.steps, (time.perf_counter() - started) / count, {k: v / count for k, v in sums.items()}
+                    self.step,
+                    recipe.steps,
+                    (time.perf_counter() - started) / count,
+                    {k: v / count for k, v in sums.items()},
                 )
                 with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as log:
-                    log.write(json.dumps({"step": self.step, **{k: round(v, 5) for k, v in progress.losses.items()}}) + "\n")
+                    log.write(
+                        json.dumps({"step": self.step, **{k: round(v, 5) for k, v in progress.losses.items()}}) + "\n"
+                    )
                 report(progress)
                 sums, started, since = {}, time.perf_counter(), self.step
             if self.step % recipe.save_every == 0 or self.step == recipe.steps:

@@ -1,4 +1,4 @@
-"""What the codec is trained towards: each loss is one function of tensors, weighted by the recipe. Never knows data or files."""
+"""What the codec is trained towards: one function of tensors a loss, weighted by the recipe. Never knows data."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ class SpectralLoss(nn.Module):
     window, hop a quarter of it.
     """
 
-    def __init__(self, sample_rate: int, windows: Sequence[int] = (256, 512, 1024, 2048), bins: Sequence[int] = (24, 48, 80, 128)) -> None:
+    def __init__(
+        self, sample_rate: int, windows: Sequence[int] = (256, 512, 1024, 2048), bins: Sequence[int] = (24, 48, 80, 128)
+    ) -> None:
         super().__init__()
         self.windows = tuple(windows)
         for window, count in zip(windows, bins, strict=True):
@@ -69,7 +71,7 @@ def negative_entropy(quantised: Quantised) -> Tensor:
 
 
 def unit_loss(level: LevelOutput, units: Tensor) -> Tensor:
-    """Level 0 names the teacher's unit of its frame: cross-entropy over the codes. `units`: int64 [B, T], -1 unknown."""
+    """Level 0 names the teacher's unit of each frame: cross-entropy. `units`: int64 [B, T], -1 where unknown."""
     logits = (SHARPNESS * level.similarity).flatten(0, 1)
     known = units.flatten() >= 0
     if not bool(known.any()):

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import yaml
+
+from uniaudio_cli.errors import UsageError
+from uniaudio_cli.settings import check, load_settings
 
 
 @dataclass(frozen=True)
@@ -42,3 +47,30 @@ class Recipe:
     report_every: int = 50
     save_every: int = 250
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        for key in ("batch_size", "crop_frames", "steps", "report_every", "save_every", "teacher_dim"):
+            check(getattr(self, key) >= 1, key, "1 or more", getattr(self, key))
+        for key in ("learning_rate", "clip_gradient"):
+            check(getattr(self, key) > 0, key, "more than 0", getattr(self, key))
+        check(len(self.sizes) == len(self.codec.get("strides", ())), "sizes", "one size a stride", list(self.sizes))
+        for name in self.losses:
+            check(name in LOSSES, f"losses.{name}", f"one of {', '.join(LOSSES)}", name)
+
+
+LOSSES = ("mel", "stft", "commitment", "codebook", "entropy", "units", "consistency")
+
+
+def load_recipe(path: Path, settings: Sequence[str] = ()) -> Recipe:
+    """A recipe's YAML; `settings` are "key=value" or "section.key=value" in place of the file's values.
+
+    Raises:
+        UsageError: as `load_settings` says, or a setting without "=".
+    """
+    overrides = {}
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not equals:
+            raise UsageError(f"--set {setting}: write KEY=VALUE")
+        overrides[key.strip()] = yaml.safe_load(value)
+    return load_settings(path, Recipe, overrides)

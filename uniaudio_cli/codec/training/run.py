@@ -1,4 +1,4 @@
-"""`uniaudio codec train`: a recipe and a run folder in, a trained codec out. Puts words, audio, teacher and trainer together."""
+"""`uniaudio codec train`: a recipe and a run folder in, a trained codec out. Puts words, audio and teacher together."""
 
 from __future__ import annotations
 
@@ -8,18 +8,20 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from uniaudio_cli.codec.checkpoint import load_codec
+from uniaudio_cli.codec.description import read_description
 from uniaudio_cli.codec.model import Codec, CodecConfig
 from uniaudio_cli.codec.training.data import PackedAudio, load_packed, pack
 from uniaudio_cli.codec.training.loop import Progress, Trainer
 from uniaudio_cli.codec.training.recipe import Recipe
 from uniaudio_cli.codec.training.teachers import Units, cache_features, make_units, whisper_teacher
 from uniaudio_cli.codec.training.words import choose_words
+from uniaudio_cli.device import choose_device
 from uniaudio_cli.errors import UsageError
+from uniaudio_cli.models import resolve_judge, resolve_lm
 
 
 def new_codec(recipe: Recipe, tokens: list[str], embeddings: np.ndarray) -> Codec:
-    """An untrained codec whose frozen codebooks are the standardised embeddings of the chosen words, in float16 steps."""
+    """An untrained codec whose frozen codebooks are the chosen words' standardised embeddings, in float16 steps."""
     allowed = set(recipe.words.read_text(encoding="utf-8").split()) if recipe.words else None
     levels = choose_words(tokens, embeddings, recipe.sizes, allowed, recipe.seed)
     torch.manual_seed(recipe.seed)
@@ -37,14 +39,14 @@ def new_codec(recipe: Recipe, tokens: list[str], embeddings: np.ndarray) -> Code
     return codec
 
 
-def lm_words(folder: str) -> tuple[list[str], np.ndarray]:
+def lm_words(folder: Path) -> tuple[list[str], np.ndarray]:
     """Token texts (word marks in place) and float32 input embeddings [V, E] of a transformers model."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    embeddings = model.get_input_embeddings().weight.detach().numpy()
-    return tokenizer.convert_ids_to_tokens(list(range(len(embeddings)))), embeddings
+    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
+    embeddings = model.get_input_embeddings().weight.detach().numpy()  # type: ignore[operator]
+    return [str(tokenizer.convert_ids_to_tokens(i)) for i in range(len(embeddings))], embeddings
 
 
 def prepare_teacher(recipe: Recipe, packed: PackedAudio, folder: Path, say: Callable[[str], None]) -> Units:
@@ -53,7 +55,11 @@ def prepare_teacher(recipe: Recipe, packed: PackedAudio, folder: Path, say: Call
     if not targets.exists():
         clips = np.flatnonzero(packed.kinds != "music")
         features = cache_features(
-            packed, clips, lambda: whisper_teacher(folder), recipe.cache / "teacher", lambda done: say(f"teacher: {done:.0%}")
+            packed,
+            clips,
+            lambda: whisper_teacher(folder),
+            recipe.cache / "teacher",
+            lambda done: say(f"teacher: {done:.0%}"),
         )
         units = make_units(packed, features, recipe.sizes[0], recipe.teacher_dim, recipe.seed)
         np.savez(targets, reduced=units.reduced, units=units.units)
@@ -61,10 +67,25 @@ def prepare_teacher(recipe: Recipe, packed: PackedAudio, folder: Path, say: Call
     return Units(loaded["reduced"], loaded["units"])
 
 
+def train_recipe(
+    recipe: Recipe,
+    folder: Path,
+    device: str,
+    resume: bool = False,
+    offline: bool = False,
+    say: Callable[[str], None] = lambda line: None,
+    report: Callable[[Progress], None] = lambda progress: None,
+) -> Path:
+    """`train` with the recipe's LLM and teacher found by name."""
+    lm = resolve_lm(recipe.lm, offline, say)
+    teacher = resolve_judge(recipe.teacher_model, offline, say) if recipe.teacher_model else None
+    return train(recipe, folder, lm.folder, teacher, torch.device(choose_device(device)), resume, say, report)
+
+
 def train(
     recipe: Recipe,
     folder: Path,
-    lm_folder: str,
+    lm_folder: Path,
     teacher_folder: Path | None,
     device: torch.device,
     resume: bool = False,
@@ -80,16 +101,17 @@ def train(
     if state.exists() and not resume:
         raise UsageError(f"{folder}: holds a run already; go on with --resume or name another folder")
     folder.mkdir(parents=True, exist_ok=True)
-    level = recipe.codec.get("level_db")
-    packed = (
-        pack(list(recipe.audio), recipe.cache, recipe.codec["sample_rate"], level)
-        if recipe.audio
-        else load_packed(recipe.cache)
-    )
+    if recipe.audio:
+        packed = pack(
+            list(recipe.audio), recipe.cache, int(recipe.codec["sample_rate"]), float(recipe.codec["level_db"])
+        )
+    else:
+        packed = load_packed(recipe.cache)
     teacher = prepare_teacher(recipe, packed, teacher_folder, say) if teacher_folder is not None else None
     checkpoint = folder / f"{recipe.name}.safetensors"
     if resume and checkpoint.exists():
-        codec = Codec(load_codec(checkpoint).config)  # the weights, codebooks among them, come with the state
+        # The weights, codebooks among them, come with the state.
+        codec = Codec(read_description(checkpoint.with_suffix(".json")))
     else:
         codec = new_codec(recipe, *lm_words(lm_folder))
     trainer = Trainer(recipe, codec, packed, teacher, folder, device)

@@ -70,7 +70,9 @@ def cache_features(
     Pieces are sorted by length and run in batches; what is done is noted in `done.npy`, so a killed run goes on.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    pieces = sorted((piece for clip in clips for piece in _pieces(packed, int(clip))), key=lambda piece: (-piece[1], piece[0]))
+    pieces = sorted(
+        (piece for clip in clips for piece in _pieces(packed, int(clip))), key=lambda piece: (-piece[1], piece[0])
+    )
     dimensions, features = teacher()
     total = len(packed.samples) // STEP
     file = folder / "features.npy"
@@ -99,7 +101,7 @@ def cache_features(
 
 @dataclass(frozen=True)
 class Units:
-    """Frame-level targets of one packed cache. `reduced`: float16 [steps, R]; `units`: int16 [steps // 2], -1 unknown."""
+    """Targets of one packed cache. `reduced`: float16 [steps, R]; `units`: int16 [steps // 2], -1 unknown."""
 
     reduced: np.ndarray
     units: np.ndarray

@@ -22,9 +22,9 @@ def candidate_words(tokens: Sequence[str], allowed: Collection[str] | None) -> l
     found = []
     for number, token in enumerate(tokens):
         word = token[1:]
-        if token[:1] in ("Ġ", "▁") and word.isascii() and word.isalpha() and word.islower() and 3 <= len(word) <= 9:
-            if allowed is None or word in allowed:
-                found.append((number, word))
+        whole = token[:1] in ("Ġ", "▁") and word.isascii() and word.isalpha() and word.islower() and 3 <= len(word) <= 9
+        if whole and (allowed is None or word in allowed):
+            found.append((number, word))
     return found
 
 
@@ -58,7 +58,9 @@ def choose_words(
     random = np.random.default_rng(seed)
     candidates = candidate_words(tokens, allowed)[GLUE_WORDS:]
     if len(candidates) < sum(sizes):
-        raise UniAudioError(f"the LLM has {len(candidates)} whole words, the levels need {sum(sizes)}; choose smaller levels")
+        raise UniAudioError(
+            f"the LLM has {len(candidates)} whole words, the levels need {sum(sizes)}; choose smaller levels"
+        )
     space = standardised(embeddings)
     levels, left = [], list(range(len(candidates)))
     for number, size in enumerate(sizes):

@@ -1,0 +1,37 @@
+"""Device and dtype names to torch's; checked against this machine. Never knows models."""
+
+from __future__ import annotations
+
+import torch
+
+from uniaudio_cli.errors import UsageError
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def choose_device(name: str) -> str:
+    """A torch device's name.
+
+    Raises:
+        UsageError: there is no such device on this machine.
+    """
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError, NotImplementedError) as problem:
+        raise UsageError(f"device {name!r}: not on this machine ({str(problem).splitlines()[0]})") from problem
+    return name
+
+
+def choose_dtype(name: str, device: str) -> torch.dtype:
+    """A torch dtype by name.
+
+    Raises:
+        UsageError: unknown name.
+    """
+    if name == "auto":
+        return torch.float32 if device == "cpu" else torch.bfloat16
+    if name not in DTYPES:
+        raise UsageError(f"dtype {name!r}: choose auto, {', '.join(DTYPES)}")
+    return DTYPES[name]
