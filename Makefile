@@ -31,7 +31,7 @@ test-slow: setup
 
 bench: setup
 	$(BIN)/uniaudio models pull small
-	$(BIN)/python benchmarks/run.py
+	set -e; for script in benchmarks/*.py; do $(BIN)/python $$script; done
 
 lint: setup
 	$(BIN)/ruff check .

@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 import soundfile
-import soxr  # type: ignore[import-untyped]
+import soxr
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -93,6 +93,12 @@ def duration(path: Path) -> float:
     """Seconds, as the file's header says. Raises UniAudioError as `read_wav` does."""
     with _opened(path) as file:
         return file.frames / file.samplerate
+
+
+def layout(path: Path) -> tuple[int, int]:
+    """(samples a second, channels), as the file's header says. Raises UniAudioError as `read_wav` does."""
+    with _opened(path) as file:
+        return file.samplerate, file.channels
 
 
 def write_wav(path: Path, wav: Tensor, sample_rate: int, force: bool = False) -> None:

@@ -62,8 +62,9 @@ class AudioGrammar:
     """All codes of the first level, then of the next, in the exact ratio of the strides, then the end marker.
 
     `levels`: per level written, the id sequences of its codes. `strides`: latent frames per code of those levels.
-    `least`, `most`: bounds on the number of first-level codes; equal bounds fix the length. A free length needs levels
-    whose first ids differ, so that the first code of the second level says where the first level ended.
+    `least`, `most`: bounds on the number of first-level codes; equal bounds fix the length. A free length needs a
+    second level whose first ids neither begin nor go on a code of the first: they say where the first level ended.
+    With no `end`, the last code cannot be one that begins another.
 
     Raises:
         UsageError: the bounds are impossible, or a free length is asked of levels that share ids.
@@ -84,11 +85,13 @@ class AudioGrammar:
         self.ratios = [strides[0] // stride for stride in strides]
         self.least, self.most, self.end = least, most, tuple(end)
         after_first = set(self.tries[1].allowed(())) if len(levels) > 1 else set(self.end[:1])
-        if least != most and after_first & set(self.tries[0].allowed(())):
+        begin = set(self.tries[0].allowed(()))
+        go_on = {code[n] for code in self.codes[0] for n in range(1, len(code)) if code[:n] in self.codes[0]}
+        if least != most and after_first & (begin | go_on):
             raise UsageError("this codec's levels share ids: the answer's length must be fixed")
         if least != most and not after_first:
             raise UsageError("an answer of free length needs an end marker")
-        self._either = tuple(sorted(after_first | set(self.tries[0].allowed(()))))
+        self._either = tuple(sorted(after_first | begin))
         self._after_first = tuple(sorted(after_first))
 
     def start(self) -> AudioState:

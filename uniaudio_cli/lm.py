@@ -1,17 +1,19 @@
 """The frozen LLM: ids and caches in, log-probabilities out; the one user of transformers' models. Never knows audio.
 
-Everything it is asked rests on `prefill` (read contexts once), `score` (how likely are these continuations) and `next`
-(which id comes now), so that a context shared by a whole folder of queries is read once.
+Everything it is asked rests on `prefill` (read contexts once), `extend` (read on from there) and `score` (how likely
+are these continuations), so that a context shared by a whole folder of queries is read once.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 
 from uniaudio_cli.errors import MissingWeightsError, UniAudioError, UsageError
@@ -97,6 +99,10 @@ class LanguageModel:
     def _extend(self, prefix: Prefix, ids: Tensor, mask: Tensor, every: bool) -> tuple[Any, Tensor, Tensor]:
         """Feed ids [B, T] after the prefix: (cache, mask, logits [B, T or 1, V])."""
         full = torch.cat([prefix.mask, mask], dim=1)
+        if full.shape[1] > self.context_length:
+            raise UsageError(
+                f"the prompt and the answer need more than the {self.context_length} ids {self.name} reads"
+            )
         position = (full.cumsum(dim=1) - 1)[:, -ids.shape[1] :].clamp(min=0)
         out = self.model(
             input_ids=ids,
@@ -118,6 +124,9 @@ class LanguageModel:
         Returns:
             result[b][c]: float32 [len(continuations[c])] on the CPU, natural logarithms. With `among`, probabilities
             are normalised over those ids alone, which must hold every id of the continuations.
+
+        Raises:
+            UsageError: the LLM's context is full.
         """
         found: list[list[Tensor]] = [[] for _ in range(prefix.rows)]
         step = max(1, ROWS_AT_ONCE // prefix.rows)
@@ -161,10 +170,8 @@ class LanguageModel:
         Raises:
             UsageError: the LLM's context is full.
         """
-        if prefix.mask.shape[1] + len(ids) > self.context_length:
-            raise UsageError(
-                f"the prompt and the answer need more than the {self.context_length} ids {self.name} reads"
-            )
+        if not ids:
+            return prefix
         row = torch.tensor([list(ids)] * prefix.rows, dtype=torch.int64, device=self.device)
         cache, mask, logits = self._extend(prefix, row, torch.ones_like(row), every=False)
         return Prefix(cache, mask, logits[:, -1])
@@ -189,7 +196,9 @@ def load_lm(
     """
     from transformers import AutoModelForCausalLM
 
+    # Weights that are missing or of another size would be made up at random, with a remark and no more.
     options: dict[str, Any] = {"dtype": dtype, "local_files_only": offline}
+    options |= {"output_loading_info": True, "ignore_mismatched_sizes": True}
     if device == "auto":
         options["device_map"] = "auto"
     if bits is not None:
@@ -199,15 +208,41 @@ def load_lm(
             raise UsageError(f"an LLM can be quantised to 4 or 8 bits, not {bits}")
         options["quantization_config"] = BitsAndBytesConfig(load_in_4bit=bits == 4, load_in_8bit=bits == 8)
     try:
-        model = AutoModelForCausalLM.from_pretrained(folder, **options)
+        with _quiet():
+            loaded: Any = AutoModelForCausalLM.from_pretrained(folder, **options)
     except ImportError as problem:
-        raise UniAudioError(f"{name}: {str(problem).splitlines()[0]} (pip install 'uniaudio[quantised]')") from problem
+        raise UniAudioError(f"{name}: {_first_line(problem)} (pip install 'uniaudio[quantised]')") from problem
     except OSError as problem:
-        raise MissingWeightsError(f"{name}: {str(problem).strip().splitlines()[0]}") from problem
-    except (ValueError, KeyError, RuntimeError) as problem:
+        raise MissingWeightsError(f"{name}: {_first_line(problem)}") from problem
+    except (ValueError, KeyError, RuntimeError, SafetensorError) as problem:
+        raise UniAudioError(f"{name}: not a causal LM that can be loaded: {_first_line(problem)}") from problem
+    model, found = loaded
+    absent = [*found["missing_keys"], *(key for key, *_ in found["mismatched_keys"])]
+    if absent:
         raise UniAudioError(
-            f"{name}: not a causal LM that can be loaded: {str(problem).strip().splitlines()[0]}"
-        ) from problem
+            f"{name}: not a whole causal LM: {len(absent)} of its weights are missing or do not fit its config.json "
+            f"({min(absent)}, ...)"
+        )
     if device != "auto" and bits is None:
         model = model.to(device)
     return LanguageModel(model, name)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No bars and no remarks of transformers within; afterwards as they were."""
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def _first_line(problem: Exception) -> str:
+    return next(iter(str(problem).strip().splitlines()), type(problem).__name__)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 from typing import Annotated
 
@@ -9,8 +11,10 @@ import typer
 
 from uniaudio_cli import __version__
 from uniaudio_cli.cli import answer, codec, models, tasks
-from uniaudio_cli.cli.options import note
+from uniaudio_cli.cli.output import complain, note
 from uniaudio_cli.errors import UniAudioError
+
+INTERRUPTED = 130
 
 app = typer.Typer(
     name="uniaudio",
@@ -45,18 +49,56 @@ def _root(
 
 def main() -> None:
     """Run the command line. Users' errors end here, as one line and an exit code; bugs keep their traceback."""
-    # File names may hold bytes that are not UTF-8: they are printed escaped rather than crash the print.
+    # File names may hold bytes that are not UTF-8: they are printed escaped rather than crash the print. JSON is UTF-8
+    # wherever it goes; a terminal gets what it says it can show.
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
+            stream.reconfigure(encoding=stream.encoding if stream.isatty() else "utf-8", errors="backslashreplace")
+    code = _run()
+    sys.exit(_flush() or code)
+
+
+def _run() -> int:
     try:
-        app()
+        code = app(standalone_mode=False)
     except UniAudioError as problem:
-        note(f"error: {' '.join(str(problem).split())}")
-        sys.exit(problem.exit_code)
-    except KeyboardInterrupt:
+        complain(problem)
+        return problem.exit_code
+    except OSError as problem:
+        if problem.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        complain(f"cannot write on ({problem.strerror})")
+        return 1
+    except Exception as problem:
+        # The parser's errors are known by their shape: their class has moved between releases of typer.
+        if not hasattr(problem, "format_message"):
+            raise
+        return _refuse(problem)
+    if code == INTERRUPTED:
         note("interrupted")
-        sys.exit(130)
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(141)
+    return code or 0
+
+
+def _refuse(problem: Exception) -> int:
+    """A wrong command line: what is wrong with it, and where help is; just help where nothing was asked."""
+    context = getattr(problem, "ctx", None)
+    if type(problem).__name__ == "NoArgsIsHelpError":
+        note(problem.format_message())  # type: ignore[attr-defined]
+    else:
+        where = f"; see `{context.command_path} --help`" if context else ""
+        complain(f"{problem.format_message().rstrip('.')}{where}")  # type: ignore[attr-defined]
+    return getattr(problem, "exit_code", 2)
+
+
+def _flush() -> int:
+    """Write out what stdout still holds; 1 where nobody takes it."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError as problem:
+        # Or Python would try again at its end, and complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if problem.errno != errno.EPIPE:
+            complain(f"stdout: cannot be written ({problem.strerror})")
+        return 1
+    return 0

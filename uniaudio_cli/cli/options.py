@@ -1,27 +1,24 @@
-"""The flags commands share, and what stands behind them: the kit, the progress bar, the batch. No torch at import."""
+"""The flags that commands share, and `Which`: the models they name. Nothing heavy is imported here."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from uniaudio_cli.errors import UniAudioError, UsageError
-from uniaudio_cli.files import show
+from uniaudio_cli.cli.output import note, stderr
 
 if TYPE_CHECKING:
     from uniaudio_cli.pipeline import Kit
 
-SOME_FAILED = 3
 
-Item = TypeVar("Item")
+def _seed(number: int) -> int:
+    if not 0 <= number < 1 << 63:
+        raise typer.BadParameter("a seed is a number from 0 to 9223372036854775807")
+    return number
+
 
 Model = Annotated[
     str, typer.Option("--model", "-m", help="Model preset: an LLM and its codec (`uniaudio models list`).")
@@ -36,9 +33,15 @@ Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N o
 DType = Annotated[str, typer.Option("--dtype", help="Of the LLM's weights: auto, float32, bfloat16 or float16.")]
 Bits = Annotated[int | None, typer.Option("--bits", help="Load the LLM in 4 or 8 bits (needs bitsandbytes and a GPU).")]
 Offline = Annotated[bool, typer.Option("--offline", help="Never fetch anything.")]
-Seed = Annotated[int, typer.Option("--seed", help="Of the choice of demonstrations, of sampling and of decoder noise.")]
+Seed = Annotated[
+    int,
+    typer.Option(
+        "--seed", callback=_seed, help="Of the choice of demonstrations, of sampling and of the decoder's noise."
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Nothing on stderr but errors.")]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite outputs that exist.")]
+Files = Annotated[list[Path], typer.Argument(help="Audio files, folders, globs, or .txt/.scp lists.")]
 Demos = Annotated[
     Path,
     typer.Option(
@@ -46,11 +49,18 @@ Demos = Annotated[
     ),
 ]
 Shots = Annotated[
-    int | None, typer.Option("--shots", "-k", min=1, help="Demonstrations per label or text [default: the task's].")
+    int | None, typer.Option("--shots", "-k", min=1, help="Demonstrations per label or text (default: the task's).")
+]
+Labels = Annotated[str | None, typer.Option("--labels", help="Only these labels, comma-separated.")]
+Levels = Annotated[str | None, typer.Option("--levels", help="Codec levels the LLM sees, coarsest 0, e.g. 0 or 0,1.")]
+Repeats = Annotated[int | None, typer.Option("--repeats", min=1, help="Copies of the demonstrations in the prompt.")]
+NoInstruction = Annotated[
+    bool, typer.Option("--no-instruction", help="Leave the task's instruction out of the prompt.")
 ]
 ShowPrompt = Annotated[
     bool, typer.Option("--show-prompt", help="Print the prompt with token counts instead of answering.")
 ]
+AsJSON = Annotated[bool, typer.Option("--json", help="One JSON object per answer on stdout.")]
 
 
 @dataclass(frozen=True)
@@ -64,26 +74,14 @@ class Which:
     dtype: str
     bits: int | None
     offline: bool
-    quiet: bool
 
 
-def stderr(quiet: bool = False) -> Console:
-    """Where everything but data goes."""
-    return Console(stderr=True, quiet=quiet, highlight=False)
-
-
-def note(message: str, quiet: bool = False) -> None:
-    """One plain line on stderr."""
-    if not quiet:
-        stderr().print(message, markup=False, soft_wrap=True)
-
-
-def load_kit(which: Which) -> Kit:
+def load_kit(which: Which, quiet: bool) -> Kit:
     """The models, loaded once, with a spinner on a terminal."""
     from uniaudio_cli.api import load
 
-    console = stderr(which.quiet)
-    with console.status(f"loading {which.lm or which.model}") if console.is_terminal else _nothing():
+    # Off a terminal the spinner would be one line of text.
+    with stderr(quiet or not stderr().is_terminal).status(f"loading {which.lm or which.model}"):
         return load(
             which.model,
             lm=which.lm,
@@ -92,49 +90,5 @@ def load_kit(which: Which) -> Kit:
             dtype=which.dtype,
             bits=which.bits,
             offline=which.offline,
-            progress=lambda line: note(line, which.quiet),
+            progress=lambda line: note(line, quiet),
         )
-
-
-@contextmanager
-def _nothing() -> Iterator[None]:
-    yield
-
-
-def counted(items: Iterable[Item], total: int, what: str, quiet: bool) -> Iterator[Item]:
-    """The items, with a progress bar on a terminal."""
-    console = stderr(quiet)
-    if quiet or not console.is_terminal or total < 2:
-        yield from items
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        yield from progress.track(items, total=total, description=what)
-
-
-def each(files: list[Path], work: Callable[[Path], Any], what: str, quiet: bool) -> Iterator[tuple[Path, Any | None]]:
-    """(file, result) of every file; a file that fails gives (file, None) and one line on stderr, and the rest go on."""
-    for file in counted(files, len(files), what, quiet):
-        try:
-            yield file, work(file)
-        except UniAudioError as problem:
-            if isinstance(problem, UsageError) and len(files) == 1:
-                raise
-            note(f"error: {_named(file, problem)}")
-            yield file, None
-
-
-def _named(file: Path, problem: UniAudioError) -> str:
-    text = str(problem)
-    return text if show(file) in text else f"{show(file)}: {text}"
-
-
-def finish(failed: int, total: int) -> None:
-    """Exit 1 where every file failed, 3 where some did."""
-    if failed:
-        raise typer.Exit(1 if failed == total else SOME_FAILED)
-
-
-def is_terminal() -> bool:
-    """Whether stdout is one."""
-    return sys.stdout.isatty()

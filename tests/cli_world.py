@@ -1,0 +1,96 @@
+"""A whole small world on disk for the command line: a codec whose words are single ids of a tiny LLM, and clips."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from tests.factories import chirps, seeded, small_codec
+from tests.small_tokenizers import STEMS, byte_bpe_object
+from uniaudio_cli.codec.checkpoint import save_codec
+from uniaudio_cli.codec.model import Codec
+
+RATE = 16_000
+WORDS = (tuple(STEMS[:4]), tuple(STEMS[4:9]), tuple(STEMS[9:14]))
+# Samples of the shortest clip that needs no padding: 4 latent frames.
+CLIP = 1_920
+
+
+@dataclass(frozen=True)
+class World:
+    """`codec`: a checkpoint. `lm`, `short_lm`: LLM folders; the second reads 64 ids. `labels`, `digits`, `pairs`:
+    demonstrations."""
+
+    codec: Path
+    lm: Path
+    short_lm: Path
+    labels: Path
+    digits: Path
+    pairs: Path
+
+    @property
+    def models(self) -> list[str]:
+        """The flags that name this world's models."""
+        return ["--codec", str(self.codec), "--lm", str(self.lm)]
+
+
+def write(path: Path, seed: int = 0, samples: int = 2 * CLIP) -> Path:
+    """A clip of noises and chords, 16 bits, mono, at the codec's rate; the name may be any bytes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(os.fsencode(path), chirps(samples, seed)[0, 0].numpy(), RATE, format="WAV")
+    return path
+
+
+def write_samples(path: Path, samples: np.ndarray, rate: int = RATE, subtype: str = "PCM_16") -> Path:
+    """Any samples, [T] or [T, channels], in any format of a .wav."""
+    soundfile.write(path, samples, rate, format="WAV", subtype=subtype)
+    return path
+
+
+def write_lm(folder: Path, context: int) -> Path:
+    """A two-layer LLaMA with random weights, and its tokenizer."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    tokenizer = byte_bpe_object()
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        max_position_embeddings=context,
+        initializer_range=0.3,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        LlamaForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def build_world(folder: Path) -> World:
+    """Write the models and the demonstrations."""
+    codec = Codec(replace(small_codec().config, words=WORDS, sizes=tuple(map(len, WORDS))))
+    seeded(codec)
+    checkpoint = save_codec(codec, folder / "tiny.safetensors")
+    for number, label in enumerate(("up", "upper", "down")):
+        for shot in range(2):
+            write(folder / "labels" / label / f"{shot}.wav", 10 * number + shot)
+    for number, digit in enumerate(("one", "two")):
+        write(folder / "digits" / digit / "a.wav", number)
+    for number in range(2):
+        for side in ("noisy", "clean"):
+            write(folder / "pairs" / side / f"{number}.wav", number + 5 * (side == "noisy"))
+    return World(
+        checkpoint,
+        write_lm(folder / "lm", 4_096),
+        write_lm(folder / "short-lm", 64),
+        folder / "labels",
+        folder / "digits",
+        folder / "pairs",
+    )

@@ -1,0 +1,90 @@
+"""Small LLMs for tests: a random two-layer LLaMA, and a stand-in whose logits follow a rule."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tests.factories import seeded
+from uniaudio_cli.errors import UsageError
+from uniaudio_cli.lm import Prefix
+
+
+def tiny_llama(vocab: int, context: int = 4096, seed: int = 0) -> Any:
+    """transformers' LLaMA, 32 wide, two layers; its weights are large enough for every id of a context to matter."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    config = LlamaConfig(
+        vocab_size=vocab,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=context,
+        bos_token_id=None,
+        eos_token_id=None,
+    )
+    with torch.random.fork_rng():
+        model = LlamaForCausalLM(config)
+    seeded(model, seed)
+    return model.eval()
+
+
+class RuleLM:
+    """What `LanguageModel` does, computed anew at every call: the next id's logits are `rule(ids so far)`."""
+
+    name = "rule"
+
+    def __init__(self, rule: Callable[[Sequence[int]], Tensor], context_length: int = 10_000) -> None:
+        self.rule = rule
+        self.context_length = context_length
+        self.asked: list[tuple[int, ...]] = []
+
+    def prefill(self, contexts: Sequence[Sequence[int]]) -> Prefix:
+        rows = [tuple(context) for context in contexts]
+        longest = max(map(len, rows))
+        if longest > self.context_length:
+            raise UsageError("too long")
+        self.asked += rows
+        return Prefix(rows, torch.ones(len(rows), longest, dtype=torch.int64), torch.stack([*map(self.rule, rows)]))
+
+    def extend(self, prefix: Prefix, ids: Sequence[int]) -> Prefix:
+        return self.prefill([(*row, *ids) for row in prefix.cache])
+
+    def score(
+        self, prefix: Prefix, continuations: Sequence[Sequence[int]], among: Sequence[int] | None = None
+    ) -> list[list[Tensor]]:
+        return [[self._score(row, each, among) for each in continuations] for row in prefix.cache]
+
+    def _score(self, context: Sequence[int], continuation: Sequence[int], among: Sequence[int] | None) -> Tensor:
+        ids, found = list(context), []
+        for id in continuation:
+            logits = self.rule(ids)
+            kept = logits if among is None else logits[list(among)]
+            found.append(logits[id] - kept.logsumexp(0))
+            ids.append(id)
+        return torch.stack(found)
+
+
+def noise_rule(vocab: int, seed: int = 0) -> Callable[[Sequence[int]], Tensor]:
+    """Logits that are new noise at every call."""
+    generator = torch.Generator().manual_seed(seed)
+    return lambda ids: 5 * torch.randn(vocab, generator=generator)
+
+
+def bigram_rule(vocab: int) -> Callable[[Sequence[int]], Tensor]:
+    """How often each id has followed the last one, smoothed."""
+
+    def rule(ids: Sequence[int]) -> Tensor:
+        counts = torch.full((vocab,), 0.1)
+        for before, after in pairwise(ids):
+            if before == ids[-1]:
+                counts[after] += 1
+        return counts.log()
+
+    return rule

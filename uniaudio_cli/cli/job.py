@@ -1,0 +1,251 @@
+"""A task, its demonstrations and the models it was asked of: files and texts in, rows and sound files out."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from uniaudio_cli.cli.options import Which, load_kit
+from uniaudio_cli.cli.output import each, finish, is_terminal, json_line, note, records
+from uniaudio_cli.cli.targets import check_audio, check_targets, mirrored
+from uniaudio_cli.errors import UniAudioError, UsageError
+from uniaudio_cli.files import show
+
+if TYPE_CHECKING:
+    from uniaudio_cli.pipeline import Reply, Session
+    from uniaudio_cli.task import Task
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a command was asked for, whatever the task. `labels`: as typed, with commas."""
+
+    task: Task
+    which: Which
+    demos: Path
+    shots: int | None
+    labels: str | None
+    seed: int
+    as_json: bool
+    show_prompt: bool
+    quiet: bool
+    force: bool
+
+    def session(self) -> Session:
+        """The demonstrations chosen and the models loaded."""
+        from uniaudio_cli.demos import choose, load_demonstrations
+
+        demonstrations = load_demonstrations(self.demos, self.task.wants)
+        picked = choose(demonstrations, self.shots or self.task.shots, self.seed, split_labels(self.labels))
+        return load_kit(self.which, self.quiet).session(self.task, picked, self.seed)
+
+    def open(self) -> Session:
+        """The same with the demonstrations read, so that what is wrong with them is said once, not of every query."""
+        session = self.session()
+        _ = session.readout if self.task.output == "label" else session.examples
+        return session
+
+    def say(self, row: Mapping[str, Any], line: str) -> None:
+        """One answer: data on stdout where asked for, else a line for people on stderr."""
+        if self.as_json:
+            print(json_line(row), flush=True)
+        else:
+            note(line, self.quiet)
+
+
+def adapted(
+    name: str,
+    readout: str | None = None,
+    repeats: int | None = None,
+    levels: str | None = None,
+    no_instruction: bool = False,
+) -> Task:
+    """The task with the command's flags in place of its own values."""
+    from uniaudio_cli.task import changed, load_task
+
+    numbers: tuple[int, ...] | None = None
+    if levels is not None:
+        try:
+            numbers = tuple(int(part) for part in levels.split(","))
+        except ValueError:
+            raise UsageError(f"--levels {levels}: give numbers separated by commas, such as 0 or 0,1") from None
+    return changed(
+        load_task(name), readout=readout, repeats=repeats, levels=numbers, instruction="" if no_instruction else None
+    )
+
+
+def require(task: Task, command: str, output: str, input: str) -> None:
+    """Refuse a task of another kind than the command's."""
+    if (task.input, task.output) != (input, output):
+        raise UsageError(
+            f"task {task.name} turns {task.input} into {task.output}: `uniaudio {command}` cannot do that, "
+            f"`uniaudio run {task.name}` can"
+        )
+
+
+def label_all(job: Job, files: list[Path], jsonl: str | None) -> None:
+    """A label for every file: JSON to `jsonl` as `records` takes it, or a table on a terminal."""
+    from uniaudio_cli.audio import find_audio
+
+    found = find_audio(files)
+    if job.show_prompt:
+        print(job.session().written(found[0]))
+        return
+    if jsonl is not None and jsonl != "-":
+        check_targets([Path(jsonl)], job.force)
+    session = job.open()
+    tell_conversion(found, session.kit.codec.sample_rate, job.quiet)
+    rows = []
+    with records(jsonl) as write:
+        for file, (reply, seconds) in each(found, timed(session), "classify", job.quiet):
+            scores = sorted((reply.scores or {}).items(), key=lambda item: -item[1])
+            rows.append(
+                {
+                    "file": str(file),
+                    "label": reply.label,
+                    "scores": {label: round(p, 6) for label, p in scores},
+                    "seconds": seconds,
+                }
+            )
+            write(rows[-1])
+    if jsonl is None and is_terminal() and rows:
+        print_labels(rows)
+    finish(len(rows), len(found))
+
+
+def speak_all(job: Job, given: list[str], output: Path | None, think: bool | None) -> None:
+    """A spoken answer to every text: of one to the file `output`; of several, or of stdin's lines, into that folder."""
+    from uniaudio_cli.audio import write_wav
+
+    texts = [one_line(text) for text in (stdin_lines() if given == ["-"] else given)]
+    if job.show_prompt:
+        print(job.session().written(texts[0]))
+        return
+    place = needed(output, job.task)
+    targets = [place] if len(given) == 1 and given != ["-"] else [place / f"{n}.wav" for n in range(len(texts))]
+    check_audio(targets)
+    check_targets(targets, job.force)
+    session = job.open()
+    rate = session.kit.codec.sample_rate
+    answer = timed(session, think=bool(job.task.worked) if think is None else think)
+
+    def work(pair: tuple[str, Path]) -> tuple[Reply, float]:
+        reply, seconds = answer(pair[0])
+        assert reply.wav is not None
+        write_wav(pair[1], reply.wav, rate, job.force)
+        return reply, seconds
+
+    done = 0
+    pairs = list(zip(texts, targets, strict=True))
+    for (text, target), (reply, seconds) in each(pairs, work, job.task.name, job.quiet, name=lambda p: show(p[0])):
+        assert reply.wav is not None
+        done += 1
+        said = f", says {reply.answer!r}" if reply.answer else ""
+        row = {"text": text, "answer": reply.answer, "output": str(target), "seconds": seconds}
+        job.say(row, f"{show(target)}: {reply.wav.shape[-1] / rate:.2f} s{said}")
+    finish(done, len(texts))
+
+
+def transform_all(job: Job, files: list[Path], output: Path | None) -> None:
+    """Every file made anew below the folder `output`, the tree of an input folder kept."""
+    from uniaudio_cli.audio import find_audio, write_wav
+
+    found = find_audio(files)
+    if job.show_prompt:
+        print(job.session().written(found[0]))
+        return
+    targets = mirrored(found, files, needed(output, job.task))
+    check_targets(targets.values(), job.force)
+    session = job.open()
+    rate = session.kit.codec.sample_rate
+    tell_conversion(found, rate, job.quiet)
+    answer = timed(session)
+
+    def work(file: Path) -> float:
+        reply, seconds = answer(file)
+        assert reply.wav is not None
+        write_wav(targets[file], reply.wav, rate, job.force)
+        return seconds
+
+    done = 0
+    for file, seconds in each(found, work, job.task.name, job.quiet):
+        done += 1
+        row = {"file": str(file), "output": str(targets[file]), "seconds": seconds}
+        job.say(row, f"{show(targets[file])}: {seconds:.1f} s")
+    finish(done, len(found))
+
+
+def timed(session: Session, **options: bool) -> Callable[[Path | str], tuple[Reply, float]]:
+    """The session, to be called with a query; its reply and the seconds that took."""
+
+    def answer(query: Path | str) -> tuple[Reply, float]:
+        started = time.perf_counter()
+        return session(query, **options), round(time.perf_counter() - started, 3)
+
+    return answer
+
+
+def tell_conversion(files: Iterable[Path], rate: int, quiet: bool) -> None:
+    """One note where files are not mono at the codec's rate, whichever and however many they are."""
+    from uniaudio_cli.audio import layout
+
+    for file in () if quiet else files:
+        # What cannot be read is reported when its turn comes.
+        with suppress(UniAudioError):
+            theirs, channels = layout(file)
+            if (theirs, channels) != (rate, 1):
+                heard = f"{theirs} Hz, {channels} channel{'s' * (channels > 1)}"
+                note(f"note: clips are resampled to {rate} Hz and mixed down to mono ({show(file)} has {heard})")
+                return
+
+
+def print_labels(rows: Iterable[Mapping[str, Any]]) -> None:
+    """A table for people."""
+    table = Table("clip", "label", "p", "next")
+    for row in rows:
+        (label, p), *others = row["scores"].items()
+        following = ", ".join(f"{other} {q:.2f}" for other, q in others[:2])
+        table.add_row(Text(show(row["file"])), Text(label), f"{p:.2f}", Text(following))
+    Console().print(table)
+
+
+def needed(output: Path | None, task: Task) -> Path:
+    if output is None:
+        raise UsageError(f"task {task.name} makes audio: say where with --output")
+    return output
+
+
+def split_labels(labels: str | None) -> list[str] | None:
+    """The labels of --labels; two or more, or there is nothing to choose."""
+    if labels is None:
+        return None
+    found = list(dict.fromkeys(label.strip() for label in labels.split(",") if label.strip()))
+    if len(found) < 2:
+        raise UsageError(f"--labels {show(labels)!r}: a choice takes two or more labels, separated by commas")
+    return found
+
+
+def stdin_lines() -> list[str]:
+    """The lines of stdin that hold more than blanks."""
+    lines = [line for line in sys.stdin.buffer.read().decode("utf-8", "surrogateescape").splitlines() if line.strip()]
+    if not lines:
+        raise UsageError("stdin holds no text to answer")
+    return lines
+
+
+def one_line(text: str) -> str:
+    """White space of any kind and length as one space. Raises UsageError where the text is no text."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise UsageError(f"'{show(text)}' is not UTF-8 text") from None
+    return " ".join(text.split())

@@ -1,0 +1,125 @@
+"""Episodes to guesses: every readout, and the rules that need no LLM, on the same clips. Never knows the terminal."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+from uniaudio_cli.demos import Demonstration
+from uniaudio_cli.episodes import Episode
+from uniaudio_cli.metrics import Interval, accuracy, best, difference, nearest_demonstration, ngram_cache
+from uniaudio_cli.pipeline import Heard, Kit
+from uniaudio_cli.prompt import Audio
+from uniaudio_cli.task import Clip, Task, changed
+from uniaudio_cli.vocabulary import Vocabulary
+
+NEAREST = "nearest demonstration"
+NGRAM = "n-gram cache"
+READOUTS = ("likelihood", "label")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What every method answered. `truth`: the right labels; `guesses[method]`: the answers, episode by episode."""
+
+    truth: tuple[str, ...]
+    guesses: dict[str, tuple[str, ...]]
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        return tuple(self.guesses)
+
+    def correct(self, method: str) -> np.ndarray:
+        """bool [episodes]."""
+        return np.array([guess == label for guess, label in zip(self.guesses[method], self.truth, strict=True)], bool)
+
+    def accuracy(self, method: str) -> Interval:
+        return accuracy(self.correct(method))
+
+    def gain(self, method: str, over: str = NEAREST) -> Interval:
+        """How much more often a method is right than another, in pairs."""
+        return difference(self.correct(method), self.correct(over))
+
+
+@dataclass(frozen=True)
+class RememberingKit(Kit):
+    """A kit that reads and encodes no clip twice, however many sessions ask for it. It keeps every clip in memory."""
+
+    wavs: dict[tuple[Path, Clip], Tensor] = field(default_factory=dict, compare=False, repr=False)
+    heard: dict[bytes, Heard] = field(default_factory=dict, compare=False, repr=False)
+
+    @classmethod
+    def of(cls, kit: Kit) -> RememberingKit:
+        return kit if isinstance(kit, RememberingKit) else cls(kit.codec, kit.lm, kit.vocabulary)
+
+    def read(self, path: Path, task: Task) -> Tensor:
+        key = (path, task.clip)
+        if key not in self.wavs:
+            self.wavs[key] = super().read(path, task)
+        return self.wavs[key]
+
+    def hear(self, wav: Tensor) -> Heard:
+        key = hashlib.sha256(wav.contiguous().numpy().tobytes()).digest()
+        if key not in self.heard:
+            self.heard[key] = super().hear(wav)
+        return self.heard[key]
+
+
+def evaluate(
+    kit: Kit,
+    task: Task,
+    episodes: Iterable[Episode],
+    readouts: Sequence[str] = READOUTS,
+    seed: int = 0,
+    progress: Callable[[int], None] = lambda done: None,
+) -> Evaluation:
+    """Ask every readout and both rules without an LLM the query of every episode.
+
+    Args:
+        task: one with labels; its own readout, shots and ways do not matter. readouts: of `Task.readout`; with none of
+            them the LLM is not used. seed: of draws among equal scores. progress: called with the episodes done.
+
+    Pass a `RememberingKit` to keep what was heard from one call to the next.
+
+    Raises:
+        UniAudioError: a clip cannot be read, or an episode does not fit the LLM's context.
+    """
+    ears = RememberingKit.of(kit)
+    tasks = {readout: changed(task, readout=readout) for readout in readouts}
+
+    def shown(path: Path) -> Audio:
+        return ears.hear(ears.read(path, task)).shown(task.levels)
+
+    def ids(clip: Audio) -> list[int]:
+        return kit.vocabulary.ids(clip.codes, clip.levels)
+
+    size = len(audio_ids(kit.vocabulary, task.levels))
+    truth: list[str] = []
+    guesses: dict[str, list[str]] = {method: [] for method in (*tasks, NEAREST, NGRAM)}
+    for number, episode in enumerate(episodes):
+        demonstrations = [Demonstration(item.path, item.label) for item in episode.demonstrations]
+        for readout, asked in tasks.items():
+            reply = ears.session(asked, demonstrations, seed)(episode.query.path)
+            assert reply.label is not None
+            guesses[readout].append(reply.label)
+        heard = [(item.label, shown(item.path)) for item in episode.demonstrations]
+        query = shown(episode.query.path)
+        draw = f"{seed} {number}"
+        guesses[NEAREST].append(
+            nearest_demonstration(query.codes, [(label, clip.codes) for label, clip in heard], draw)
+        )
+        scores = ngram_cache(ids(query), [(label, ids(clip)) for label, clip in heard], size)
+        guesses[NGRAM].append(best(scores, draw))
+        truth.append(episode.query.label)
+        progress(len(truth))
+    return Evaluation(tuple(truth), {method: tuple(labels) for method, labels in guesses.items()})
+
+
+def audio_ids(vocabulary: Vocabulary, levels: Sequence[int]) -> list[int]:
+    """Every id that audio of these levels can have, sorted."""
+    return sorted({id for level in levels for ids in vocabulary.code_ids(level) for id in ids})

@@ -1,0 +1,159 @@
+"""Answers to numbers with intervals, and the rules an LLM has to beat: codes and ids in. Knows no audio, no LLM."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+# The two-sided 95 % point of the normal distribution.
+Z = 1.959963984540054
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A share, or a difference of shares, with its 95 % interval and the number of answers it rests on."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+    def __str__(self) -> str:
+        return f"{100 * self.value:.1f} % [{100 * self.low:.1f}, {100 * self.high:.1f}] (n={self.n})"
+
+    @property
+    def signed(self) -> str:
+        """A difference in points: "+4.0 [-1.3, +9.2]"."""
+        return f"{100 * self.value:+.1f} [{100 * self.low:+.1f}, {100 * self.high:+.1f}]"
+
+
+def accuracy(correct: ArrayLike) -> Interval:
+    """The share of right answers with Wilson's score interval (Wilson 1927). `correct`: [n] of true and false.
+
+    136 of 200 are 68.0 % [61.2, 74.1].
+
+    Raises:
+        ValueError: no answers.
+    """
+    n, share = _counted(correct)
+    middle = share + Z * Z / (2 * n)
+    reach = Z * math.sqrt(share * (1 - share) / n + Z * Z / (4 * n * n))
+    scale = 1 + Z * Z / n
+    # At 0 and n right answers rounding would leave the ends a hair inside.
+    low = 0.0 if share == 0 else (middle - reach) / scale
+    return Interval(share, low, 1.0 if share == 1 else (middle + reach) / scale, n)
+
+
+def difference(first: ArrayLike, second: ArrayLike) -> Interval:
+    """How much more often `first` is right than `second` on the same n episodes (Bonett and Price 2012).
+
+    The interval counts one more episode of each way to differ, so that it has a width even where the two always agree;
+    the value is the plain difference. Of 21 episodes 7 right for `first` alone and 1 for `second` alone are +28.6
+    points [+1.3, +50.8].
+
+    Raises:
+        ValueError: no answers, or not as many of one as of the other.
+    """
+    a, b = np.asarray(first, dtype=bool), np.asarray(second, dtype=bool)
+    if a.shape != b.shape:
+        raise ValueError(f"answers to {a.shape} and {b.shape} episodes cannot be paired")
+    n, _ = _counted(a)
+    only_first, only_second = int((a & ~b).sum()), int((b & ~a).sum())
+    p, q = (only_first + 1) / (n + 2), (only_second + 1) / (n + 2)
+    reach = Z * math.sqrt((p + q - (p - q) ** 2) / (n + 2))
+    return Interval((only_first - only_second) / n, max(-1.0, p - q - reach), min(1.0, p - q + reach), n)
+
+
+def chance(ways: int) -> float:
+    """How often a guess among `ways` labels is right."""
+    return 1 / ways
+
+
+def best(scores: Mapping[str, float | Fraction], seed: int | str = 0) -> str:
+    """The label of the highest score; among equals a seeded draw, so that no place in a list is an advantage."""
+    top = max(scores.values())
+    return random.Random(f"{seed}").choice(sorted(label for label, score in scores.items() if score == top))
+
+
+def nearest_demonstration(
+    query: Sequence[Sequence[int]],
+    demonstrations: Sequence[tuple[str, Sequence[Sequence[int]]]],
+    seed: int | str = 0,
+) -> str:
+    """The label of the demonstration whose bag of words has the highest cosine with the query's.
+
+    Args:
+        query: a row of codes per shown level; a code counts as another word on another level.
+        demonstrations: (label, codes) of each. seed: of the draw among the labels that share the highest cosine.
+
+    Raises:
+        ValueError: there are no demonstrations.
+    """
+    if not demonstrations:
+        raise ValueError("there are no demonstrations to be near to")
+    asked = _bag(query)
+    closeness: dict[str, Fraction] = {}
+    for label, codes in demonstrations:
+        shown = _bag(codes)
+        # The cosine's square, less the query's own length: in whole numbers, so that equals are equal.
+        product = sum(count * shown[word] for word, count in asked.items())
+        cosine = Fraction(product**2, sum(count**2 for count in shown.values()) or 1)
+        closeness[label] = max(cosine, closeness.get(label, Fraction(0)))
+    return best(closeness, seed)
+
+
+def ngram_cache(
+    query: Sequence[int],
+    demonstrations: Sequence[tuple[str, Sequence[int]]],
+    size: int,
+    alpha: float = 0.1,
+    weight: float = 0.5,
+) -> dict[str, float]:
+    """Log-probability of the query's ids after each label's demonstrations, by counting: an LLM's place in
+    `likelihood` taken by a cache of what it has just read.
+
+    P(w | v) = weight (c(v w) + alpha) / (c(v) + alpha size) + (1 - weight) (c(w) + alpha) / (c + alpha size), with the
+    counts of one label's demonstrations; a clip's first id follows a mark of its own.
+
+    Args:
+        size: how many ids audio can have. alpha: what is added to every count. weight: of the bigrams.
+    """
+    found: dict[str, float] = {}
+    for label in dict.fromkeys(label for label, _ in demonstrations):
+        single: Counter[int] = Counter()
+        pairs: Counter[tuple[int | None, int]] = Counter()
+        before: Counter[int | None] = Counter()
+        for ids in (ids for other, ids in demonstrations if other == label):
+            single.update(ids)
+            pairs.update(_pairs(ids))
+            before.update(previous for previous, _ in _pairs(ids))
+        total = single.total()
+        logp = 0.0
+        for previous, id in _pairs(query):
+            bigram = (pairs[previous, id] + alpha) / (before[previous] + alpha * size)
+            logp += math.log(weight * bigram + (1 - weight) * (single[id] + alpha) / (total + alpha * size))
+        found[label] = logp
+    return found
+
+
+def _counted(correct: ArrayLike) -> tuple[int, float]:
+    answers = np.asarray(correct, dtype=bool)
+    if answers.ndim != 1 or not len(answers):
+        raise ValueError(f"answers are a row of one or more, not of shape {answers.shape}")
+    return len(answers), float(answers.mean())
+
+
+def _bag(codes: Sequence[Sequence[int]]) -> Counter[tuple[int, int]]:
+    return Counter((level, code) for level, row in enumerate(codes) for code in row)
+
+
+def _pairs(ids: Sequence[int]) -> list[tuple[int | None, int]]:
+    """Every id with the one before it, None before the first."""
+    return list(zip([None, *ids[:-1]], ids, strict=True))
