@@ -8,8 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
+import yaml
 
 from tests.factories import chirps, seeded, small_codec
+from tests.small_lms import tiny_llama
 from tests.small_tokenizers import STEMS, byte_bpe_object
 from uniaudio_cli.codec.checkpoint import save_codec
 from uniaudio_cli.codec.model import Codec
@@ -22,12 +24,16 @@ CLIP = 1_920
 
 @dataclass(frozen=True)
 class World:
-    """`codec`: a checkpoint. `lm`, `short_lm`: LLM folders; the second reads 64 ids. `labels`, `digits`, `pairs`:
-    demonstrations."""
+    """`codec`: a checkpoint. `lm`, `short_lm`: LLM folders; the second reads 64 ids. `listen`, `speak`, `clean`: a task
+    file each, from audio to labels, from text and from audio to audio; `labels`, `digits`, `pairs`: demonstrations of
+    each."""
 
     codec: Path
     lm: Path
     short_lm: Path
+    listen: Path
+    speak: Path
+    clean: Path
     labels: Path
     digits: Path
     pairs: Path
@@ -53,24 +59,18 @@ def write_samples(path: Path, samples: np.ndarray, rate: int = RATE, subtype: st
 
 def write_lm(folder: Path, context: int) -> Path:
     """A two-layer LLaMA with random weights, and its tokenizer."""
-    import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
-
     tokenizer = byte_bpe_object()
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=16,
-        intermediate_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        max_position_embeddings=context,
-        initializer_range=0.3,
-    )
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        LlamaForCausalLM(config).save_pretrained(folder)
+    tiny_llama(len(tokenizer), context).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+def write_task(path: Path, **values: object) -> Path:
+    """A task's YAML; its clips are two of the codec's shortest."""
+    clip = {"seconds": 2 * CLIP / RATE, "pad": False}
+    task = {"name": path.stem, "description": "A task", "instruction": "Listen", "shots": 2, "clip": clip}
+    path.write_text(yaml.safe_dump({**task, **values}), encoding="utf-8")
+    return path
 
 
 def build_world(folder: Path) -> World:
@@ -90,6 +90,9 @@ def build_world(folder: Path) -> World:
         checkpoint,
         write_lm(folder / "lm", 4_096),
         write_lm(folder / "short-lm", 64),
+        write_task(folder / "listen.yaml", input="audio", output="label"),
+        write_task(folder / "speak.yaml", input="text", output="audio", worked={"1 + 1": ["two"]}),
+        write_task(folder / "clean.yaml", input="audio", output="audio", generation={"length": "input"}),
         folder / "labels",
         folder / "digits",
         folder / "pairs",

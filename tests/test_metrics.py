@@ -43,8 +43,8 @@ def test_wilson_holds_the_truth_about_as_often_as_it_says():
         assert 0.93 < np.mean(held) < 0.98
 
 
-# Counts of episodes that both, the first alone, the second alone and neither have right. The first row's are the example
-# of Fagerland, Lydersen and Laake (2014), table V.
+# Numbers of episodes that both, the first alone, the second alone and neither have right. The first row is the
+# example of Fagerland, Lydersen and Laake (2014), table V.
 @pytest.mark.parametrize(
     ("counts", "value", "low", "high"),
     [

@@ -88,7 +88,8 @@ class Kit:
         """Hear the demonstrations, in the order given.
 
         Raises:
-            UniAudioError: there are none, one cannot be read, or the prompt does not fit the LLM's context.
+            UsageError: there are none, or the codec has no such levels.
+            UniAudioError: one cannot be read.
         """
         if not demonstrations:
             raise UsageError(f"task {task.name}: needs demonstrations, and there are none; give a folder with --demos")
@@ -96,7 +97,9 @@ class Kit:
             raise UsageError(f"level {max(task.levels)}: this codec has levels 0 to {len(self.codec.strides) - 1}")
         if task.output == "audio" and task.levels != tuple(range(len(task.levels))):
             raise UsageError(f"levels {list(task.levels)}: audio is made from level 0 up, with none left out")
-        return Session(self, task, tuple(demonstrations), seed)
+        session = Session(self, task, tuple(demonstrations), seed)
+        _ = session.examples  # heard now: one that cannot be read is told of once, not with every query
+        return session
 
     def classify(
         self, files: Iterable[str | Path], demos: str | Path, task: str = "sound-event", **options: Any
@@ -223,7 +226,8 @@ class Session:
         group = self.kit.codec.frame_multiple // stride
         seconds_per_group = self.kit.codec.frame_multiple * self.kit.codec.hop_length / self.kit.codec.sample_rate
         most = max(1, int(self.task.generation.max_seconds / seconds_per_group)) * group
-        if not self.kit.vocabulary.disjoint:
+        # The grammar cannot say that a free length comes in groups.
+        if not self.kit.vocabulary.disjoint or group > 1:
             middle = min(statistics.median_low(counts), most)
             return middle, middle
         least, longest = (min(counts), max(counts)) if self.task.generation.length == "demonstrations" else (1, most)
@@ -269,9 +273,12 @@ class Session:
         worked = [(t, t) for t in texts]
         worked += [(ask, a) for ask, answers in self.task.worked for a in answers if a in texts]
         written = "".join(f"Question: {ask}\nAnswer: {answer}\n" for ask, answer in worked)
+        asked = f"{written}Question: {text}\nAnswer:"
         encode = kit.vocabulary.tokenizer.encode
-        prefix = kit.lm.prefill([encode(f"{written}Question: {text}\nAnswer:")])
-        scores = kit.lm.score(prefix, [encode(f" {candidate}\n") for candidate in texts])[0]
+        ids = encode(asked)
+        # As they stand after "Answer:": SentencePiece gives a text by itself one space more.
+        answers = [encode(f"{asked} {candidate}\n")[len(ids) :] for candidate in texts]
+        scores = kit.lm.score(kit.lm.prefill([ids]), answers)[0]
         return texts[max(range(len(texts)), key=lambda index: float(scores[index].sum()))]
 
     def transform(self, wav: Tensor) -> Reply:
@@ -305,7 +312,8 @@ class Session:
             return torch.zeros_like(piece), [heard.codes[k] for k in self.task.levels]
         made, codes = self.answer_audio(heard.shown(self.task.levels), piece.shape[-1])
         if level is not None:
-            made = made * 10 ** ((audio.level_db(piece, rate) - level) / 20)
+            # By the peaks, as the gain that the piece was heard with may have been cut short by its peak.
+            made = made * (piece.abs().max() / audio.normalise_level(piece, level, rate).abs().max())
         return made[:, : piece.shape[-1]], codes
 
     def written(self, query: Path | str) -> str:

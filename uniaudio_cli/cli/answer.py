@@ -26,7 +26,9 @@ def classify(
     repeats: options.Repeats = None,
     levels: options.Levels = None,
     no_instruction: options.NoInstruction = False,
-    jsonl: Annotated[str | None, typer.Option("--jsonl", help="One JSON object a clip to this file, - for stdout.")] = None,
+    jsonl: Annotated[
+        str | None, typer.Option("--jsonl", help="One JSON object a clip to this file, - for stdout.")
+    ] = None,
     show_prompt: options.ShowPrompt = False,
     model: options.Model = "small",
     lm: options.LM = None,
@@ -43,7 +45,9 @@ def classify(
     chosen = adapted(task, readout, repeats, levels, no_instruction)
     require(chosen, "classify", input="audio", output="label")
     which = Which(model, lm, codec, device, dtype, bits, offline)
-    job = Job(chosen, which, demos, shots, labels, seed, False, show_prompt, quiet, force)
+    job = Job(
+        chosen, which, demos, shots, labels, seed, as_json=False, show_prompt=show_prompt, quiet=quiet, force=force
+    )
     label_all(job, files, jsonl)
 
 
@@ -83,7 +87,9 @@ def tts(
     chosen = adapted(task, levels=levels, no_instruction=no_instruction)
     require(chosen, "tts", input="text", output="audio")
     which = Which(model, lm, codec, device, dtype, bits, offline)
-    job = Job(chosen, which, demos, shots, None, seed, as_json, show_prompt, quiet, force)
+    job = Job(
+        chosen, which, demos, shots, None, seed, as_json=as_json, show_prompt=show_prompt, quiet=quiet, force=force
+    )
     speak_all(job, [text], output, think)
 
 
@@ -113,7 +119,9 @@ def enhance(
     chosen = adapted(task, levels=levels, repeats=repeats, no_instruction=no_instruction)
     require(chosen, "enhance", input="audio", output="audio")
     which = Which(model, lm, codec, device, dtype, bits, offline)
-    job = Job(chosen, which, demos, shots, None, seed, as_json, show_prompt, quiet, force)
+    job = Job(
+        chosen, which, demos, shots, None, seed, as_json=as_json, show_prompt=show_prompt, quiet=quiet, force=force
+    )
     transform_all(job, files, output)
 
 
@@ -143,7 +151,9 @@ def run(
     """Run any task: audio or text in, labels or audio out."""
     chosen = adapted(task)
     which = Which(model, lm, codec, device, dtype, bits, offline)
-    job = Job(chosen, which, demos, shots, labels, seed, as_json, show_prompt, quiet, force)
+    job = Job(
+        chosen, which, demos, shots, labels, seed, as_json=as_json, show_prompt=show_prompt, quiet=quiet, force=force
+    )
     files = [Path(query) for query in queries]
     if chosen.output == "label":
         label_all(job, files, str(output) if output else "-" if as_json else None)

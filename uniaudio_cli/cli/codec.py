@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,10 +12,12 @@ from rich.table import Table
 from rich.text import Text
 
 from uniaudio_cli.cli import options
-from uniaudio_cli.cli.answer import Files, mirrored
-from uniaudio_cli.cli.options import each, finish, note
-from uniaudio_cli.errors import UniAudioError, UsageError
-from uniaudio_cli.files import atomic, show
+from uniaudio_cli.cli.codes import listen, read_codes, sound, stored
+from uniaudio_cli.cli.output import each, finish, is_terminal, json_line, note
+from uniaudio_cli.cli.targets import check_targets, mirrored
+from uniaudio_cli.cli.words import print_level
+from uniaudio_cli.errors import UsageError
+from uniaudio_cli.files import atomic, is_folder, show
 
 if TYPE_CHECKING:
     from uniaudio_cli.codec.model import Codec
@@ -26,21 +28,11 @@ Name = Annotated[
     str, typer.Option("--codec", help="A preset, or a checkpoint: .safetensors, folder, or published .pth.")
 ]
 Folder = Annotated[Path, typer.Option("--output", "-o", help="Folder to write to.")]
-COLOURS = ("cyan", "yellow", "magenta", "green")
-
-
-def open_codec(name: str, device: str = "auto", offline: bool = False) -> Codec:
-    from uniaudio_cli.codec.checkpoint import load_codec
-    from uniaudio_cli.device import choose_device
-    from uniaudio_cli.models import resolve_codec
-
-    files = resolve_codec(name, offline)
-    return load_codec(files.weights, files.config, files.words, device=choose_device(device))
 
 
 @app.command()
 def encode(
-    files: Files,
+    files: options.Files,
     output: Folder,
     codec: Name = "uniaudio-small",
     device: options.Device = "auto",
@@ -48,68 +40,24 @@ def encode(
     force: options.Force = False,
 ) -> None:
     """Audio files to codes: one JSON file each."""
-    _convert_all(files, output, codec, device, quiet, force, ".json")
-
-
-@app.command()
-def reconstruct(
-    files: Files,
-    output: Folder,
-    codec: Name = "uniaudio-small",
-    device: options.Device = "auto",
-    seed: options.Seed = 0,
-    quiet: options.Quiet = False,
-    force: options.Force = False,
-) -> None:
-    """Encode and decode: what is left of a sound after the codec."""
-    _convert_all(files, output, codec, device, quiet, force, ".wav", seed)
-
-
-def _convert_all(
-    files: list[Path], output: Path, codec: str, device: str, quiet: bool, force: bool, suffix: str, seed: int = 0
-) -> None:
-    from uniaudio_cli.audio import find_audio, level_db, normalise_level, read_wav, write_wav
+    from uniaudio_cli.audio import find_audio
 
     found = find_audio(files)
-    targets = {f: t.with_suffix(suffix) for f, t in zip(found, mirrored(found, files, output), strict=True)}
-    for target in targets.values():
-        if target.exists() and not force:
-            raise UsageError(f"{show(target)}: exists already; use --force to overwrite it")
+    targets = mirrored(found, files, output, ".json")
+    check_targets(targets.values(), force)
     loaded = open_codec(codec, device)
-    wanted, rate = loaded.config.level_db, loaded.sample_rate
 
     def work(file: Path) -> Path:
-        wav = read_wav(file, rate)
-        level = level_db(wav, rate)
-        codes = loaded.encode((wav if wanted is None else normalise_level(wav, wanted, rate))[None])
-        if suffix == ".json":
-            rows = {
-                "codec": codec,
-                "samples": wav.shape[-1],
-                "level_db": None if level == float("-inf") else round(level, 2),
-            }
-            with atomic(targets[file], force) as temporary:
-                temporary.write_text(
-                    json.dumps({**rows, "codes": [c[0].tolist() for c in codes]}) + "\n", encoding="utf-8"
-                )
-        else:
-            made = loaded.decode(codes, seed=seed)[0, :, : wav.shape[-1]].cpu()
-            if wanted is not None:
-                made = made * 10 ** ((level - wanted) / 20)
-            write_wav(targets[file], made, rate, force)
+        with atomic(targets[file], force) as temporary:
+            temporary.write_text(json_line(stored(listen(loaded, file), codec)) + "\n", encoding="utf-8")
         return targets[file]
 
-    failed = 0
-    for _, written in each(found, work, "encode" if suffix == ".json" else "reconstruct", quiet):
-        failed += written is None
-        if written is not None:
-            print(show(written))
-    finish(failed, len(found))
+    _write_each(found, work, "encode", quiet)
 
 
 @app.command()
 def decode(
-    files: Annotated[list[Path], typer.Argument(help="JSON files that `codec encode` wrote.")],
+    files: Annotated[list[Path], typer.Argument(help="JSON files that `codec encode` wrote, or folders of them.")],
     output: Folder,
     codec: Name = "uniaudio-small",
     device: options.Device = "auto",
@@ -118,43 +66,55 @@ def decode(
     force: options.Force = False,
 ) -> None:
     """Codes back to audio, at the level and length of the original."""
-    import torch
-
     from uniaudio_cli.audio import write_wav
 
+    inside = [sorted(given.rglob("*.json")) if is_folder(given) else [given] for given in files]
+    found = list(dict.fromkeys(file for some in inside for file in some))
+    if not found:
+        raise UsageError(f"{show(files[0])}: holds no .json of codes")
+    targets = mirrored(found, files, output, ".wav")
+    check_targets(targets.values(), force)
     loaded = open_codec(codec, device)
 
     def work(file: Path) -> Path:
-        try:
-            stored = json.loads(file.read_text(encoding="utf-8"))
-            codes = [torch.tensor([row], dtype=torch.int64) for row in stored["codes"]]
-            wav = loaded.decode(codes, seed=seed)[0, :, : int(stored["samples"])].cpu()
-            level, wanted = stored.get("level_db"), loaded.config.level_db
-        except OSError as problem:
-            raise UniAudioError(f"{show(file)}: cannot be read ({problem.strerror})") from problem
-        except (ValueError, KeyError, TypeError, RuntimeError) as problem:
-            raise UniAudioError(f"{show(file)}: not codes of this codec ({problem})") from problem
-        if wanted is not None:
-            wav = wav * (0.0 if level is None else 10 ** ((level - wanted) / 20))
-        target = output / f"{file.stem}.wav"
-        write_wav(target, wav, loaded.sample_rate, force)
-        return target
+        write_wav(targets[file], sound(loaded, read_codes(loaded, file), seed), loaded.sample_rate, force)
+        return targets[file]
 
-    failed = 0
-    for _, target in each(files, work, "decode", quiet):
-        failed += target is None
-        if target is not None:
-            print(show(target))
-    finish(failed, len(files))
+    _write_each(found, work, "decode", quiet)
+
+
+@app.command()
+def reconstruct(
+    files: options.Files,
+    output: Folder,
+    codec: Name = "uniaudio-small",
+    device: options.Device = "auto",
+    seed: options.Seed = 0,
+    quiet: options.Quiet = False,
+    force: options.Force = False,
+) -> None:
+    """Encode and decode: what is left of a sound after the codec."""
+    from uniaudio_cli.audio import find_audio, write_wav
+
+    found = find_audio(files)
+    targets = mirrored(found, files, output)
+    check_targets(targets.values(), force)
+    loaded = open_codec(codec, device)
+
+    def work(file: Path) -> Path:
+        write_wav(targets[file], sound(loaded, listen(loaded, file), seed), loaded.sample_rate, force)
+        return targets[file]
+
+    _write_each(found, work, "reconstruct", quiet)
 
 
 @app.command()
 def words(
-    files: Files,
+    files: options.Files,
     codec: Name = "uniaudio-small",
     lm: Annotated[
-        str, typer.Option("--lm", help="Whose spelling published acoustic codes get; needed for them only.")
-    ] = "",
+        str | None, typer.Option("--lm", help="Whose spelling published acoustic codes get; needed for them only.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a clip on stdout.")] = False,
     run: Annotated[
         int, typer.Option("--run", min=2, help="Mark runs of at least so many words that several clips share.")
@@ -162,60 +122,24 @@ def words(
 ) -> None:
     """Clips as the words the LLM sees, level by level; runs that several clips share are underlined."""
     from uniaudio_cli.api import load_spelling
-    from uniaudio_cli.audio import find_audio, normalise_level, read_wav
+    from uniaudio_cli.audio import find_audio
 
     found = find_audio(files)
     loaded = open_codec(codec)
-    spell = load_spelling(loaded.config, lm or None)
-    rate, wanted = loaded.sample_rate, loaded.config.level_db
+    spell = load_spelling(loaded.config, lm)
 
     def work(file: Path) -> list[list[str]]:
-        wav = read_wav(file, rate)
-        codes = loaded.encode((wav if wanted is None else normalise_level(wav, wanted, rate))[None])
-        return [[spell(k, code) for code in level[0].tolist()] for k, level in enumerate(codes)]
+        codes = listen(loaded, file).codes
+        return [[spell(level, code) for code in row[0].tolist()] for level, row in enumerate(codes)]
 
-    heard = [(file, levels) for file, levels in each(found, work, "words", quiet=False) if levels is not None]
-    if as_json:
-        for file, levels in heard:
-            print(json.dumps({"file": show(file), "levels": levels}, ensure_ascii=False))
-    else:
-        for level in range(len(loaded.strides)):
-            _print_level(level, [(file, levels[level]) for file, levels in heard], run)
-    finish(len(found) - len(heard), len(found))
-
-
-def _print_level(level: int, rows: list[tuple[Path, list[str]]], run: int) -> None:
-    """One level of all clips, words in columns, so that frame t of every clip stands in one column."""
-    common = shared_runs([words for _, words in rows], run)
-    width = max((len(word) for _, words in rows for word in words), default=1)
-    per_line = max(1, (Console().width - 2) // (width + 1))
-    Console().print(Text(f"level {level}", style="bold"))
-    for (file, words), marks in zip(rows, common, strict=True):
-        Console().print(Text(f"  {show(file)}", style="dim"), soft_wrap=True)
-        for start in range(0, len(words), per_line):
-            line = Text("  ")
-            for word, marked in list(zip(words, marks, strict=True))[start : start + per_line]:
-                line.append(word, style=f"{COLOURS[level % len(COLOURS)]}{' underline bold' if marked else ''}")
-                line.append(" " * (width + 1 - len(word)))
-            Console().print(line, soft_wrap=True)
-
-
-def shared_runs(rows: list[list[str]], run: int) -> list[list[bool]]:
-    """For every word of every row, whether it lies in a run of `run` words that another row has too.
-
-    >>> shared_runs([["a", "b", "c"], ["x", "a", "b"]], 2)
-    [[True, True, False], [False, True, True]]
-    """
-    homes: dict[tuple[str, ...], set[int]] = {}
-    for number, row in enumerate(rows):
-        for start in range(len(row) - run + 1):
-            homes.setdefault(tuple(row[start : start + run]), set()).add(number)
-    marks = [[False] * len(row) for row in rows]
-    for row, marked in zip(rows, marks, strict=True):
-        for start in range(len(row) - run + 1):
-            if len(homes[tuple(row[start : start + run])]) > 1:
-                marked[start : start + run] = [True] * run
-    return marks
+    heard = []
+    for file, levels in each(found, work, "words", quiet=False):
+        heard.append((file, levels))
+        if as_json:
+            print(json_line({"file": str(file), "levels": levels}), flush=True)
+    for level in range(0 if as_json or not heard else len(loaded.strides)):
+        print_level(level, [(file, levels[level]) for file, levels in heard], run)
+    finish(len(heard), len(found))
 
 
 @app.command()
@@ -240,12 +164,14 @@ def info(
         "parameters": sum(p.numel() for p in (*loaded.encoder.parameters(), *loaded.decoder.parameters())),
     }
     if as_json:
-        print(json.dumps(facts, ensure_ascii=False))
-        return
-    table = Table(show_header=False)
-    for name, value in facts.items():
-        table.add_row(name, Text(str(value)))
-    Console().print(table)
+        print(json_line(facts))
+    elif is_terminal():
+        table = Table(show_header=False)
+        for name, value in facts.items():
+            table.add_row(name, Text(str(value)))
+        Console().print(table)
+    else:
+        print("\n".join(f"{name}\t{value}" for name, value in facts.items()))
 
 
 @app.command()
@@ -288,3 +214,23 @@ def train(
         note(str(line), quiet)
 
     print(show(train_recipe(load_recipe(recipe, set_ or ()), output, device, resume, offline, say, say)))
+
+
+def open_codec(name: str, device: str = "auto") -> Codec:
+    """A preset or a checkpoint, on a device by name."""
+    from uniaudio_cli.codec.checkpoint import load_codec
+    from uniaudio_cli.device import choose_device
+    from uniaudio_cli.models import resolve_codec
+
+    place = choose_device(device)
+    files = resolve_codec(name)
+    return load_codec(files.weights, files.config, files.words, device=place)
+
+
+def _write_each(found: list[Path], work: Callable[[Path], Path], what: str, quiet: bool) -> None:
+    """The files that `work` wrote, one a line on stdout."""
+    done = 0
+    for _, written in each(found, work, what, quiet):
+        done += 1
+        print(show(written), flush=True)
+    finish(done, len(found))

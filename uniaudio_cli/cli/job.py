@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,13 +35,14 @@ class Job:
     shots: int | None
     labels: str | None
     seed: int
+    _: KW_ONLY
     as_json: bool
     show_prompt: bool
     quiet: bool
     force: bool
 
     def session(self) -> Session:
-        """The demonstrations chosen and the models loaded."""
+        """The demonstrations chosen and heard, and the models loaded."""
         from uniaudio_cli.demos import choose, load_demonstrations
 
         demonstrations = load_demonstrations(self.demos, self.task.wants)
@@ -49,9 +50,10 @@ class Job:
         return load_kit(self.which, self.quiet).session(self.task, picked, self.seed)
 
     def open(self) -> Session:
-        """The same with the demonstrations read, so that what is wrong with them is said once, not of every query."""
+        """The same with labels' demonstrations read by the LLM, so that what does not fit is said once."""
         session = self.session()
-        _ = session.readout if self.task.output == "label" else session.examples
+        if self.task.output == "label":
+            _ = session.readout
         return session
 
     def say(self, row: Mapping[str, Any], line: str) -> None:

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from uniaudio_cli.cli import options
-from uniaudio_cli.cli.options import note
+from uniaudio_cli.cli.output import is_terminal, note
 
 app = typer.Typer(help="Models: presets, their files, and fetching them.", no_args_is_help=True)
 Name = Annotated[str, typer.Argument(help="A preset (`uniaudio models list`), or an LLM's hub name.")]
@@ -21,7 +21,7 @@ def list_() -> None:
     """All presets, and which are here."""
     from uniaudio_cli import models
 
-    if not options.is_terminal():
+    if not is_terminal():
         for each in models.list_models():
             print(f"{each.kind}\t{each.name}\t{'here' if each.paths else 'to fetch'}\t{each.about}")
         return

@@ -1,4 +1,4 @@
-"""What goes where: data to stdout, the rest to stderr, and batches that outlive a bad file. Never knows what is done."""
+"""Data to stdout, the rest to stderr, and batches that outlive a bad file. Never knows what is done with a file."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def complain(problem: object, about: str = "") -> None:
 
 
 def json_line(row: Mapping[str, Any]) -> str:
-    r"""A JSON object on one line. A byte of a file's name that is not UTF-8 becomes \udcXX, as os.fsencode undoes it."""
+    r"""A JSON object on one line. A byte of a file's name that is not UTF-8 is \udcXX, which os.fsencode undoes."""
     return json.dumps(row, ensure_ascii=False).encode("utf-8", "backslashreplace").decode("utf-8")
 
 

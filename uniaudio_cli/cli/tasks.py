@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from uniaudio_cli.cli import options
+from uniaudio_cli.cli.output import complain, is_terminal
 from uniaudio_cli.errors import UsageError
 from uniaudio_cli.files import data_folder, show
+
+if TYPE_CHECKING:
+    from uniaudio_cli.prompt import Prompt
+
+Result = TypeVar("Result")
 
 app = typer.Typer(help="Tasks: what is asked of the LLM, as YAML.", no_args_is_help=True)
 
@@ -21,7 +28,7 @@ def list_() -> None:
     """The shipped tasks."""
     from uniaudio_cli.task import list_tasks
 
-    if not options.is_terminal():
+    if not is_terminal():
         for task in list_tasks():
             print(f"{task.name}\t{task.input}\t{task.output}\t{task.description}")
         return
@@ -38,7 +45,7 @@ def show_(name: Annotated[str, typer.Argument(help="A shipped task or a .yaml fi
 
     load_task(name)
     path = Path(name)
-    if path.suffix not in (".yaml", ".yml"):
+    if path.suffix.lower() not in (".yaml", ".yml"):
         path = data_folder("tasks") / f"{name}.yaml"
     print(path.read_text(encoding="utf-8"), end="")
 
@@ -56,14 +63,33 @@ def validate(
     from uniaudio_cli.pipeline import rehearse
     from uniaudio_cli.task import load_task
 
-    tasks = [load_task(name) for name in names]
-    hearing, vocabulary = load_hearing(model, lm=lm, codec=codec, offline=offline)
-    for name, task in zip(names, tasks, strict=True):
-        if max(task.levels) >= len(hearing.strides):
-            raise UsageError(
-                f"{show(name)}: level {max(task.levels)} is shown, the codec has 0 to {len(hearing.strides) - 1}"
-            )
-        prompt = rehearse(task, hearing, vocabulary)
-        print(
-            f"{show(name)}: ok, {len(prompt.ids(vocabulary))} tokens with {len(prompt.demonstrations)} demonstrations"
-        )
+    names = list(dict.fromkeys(names))
+    # The files first: nobody waits for a codec to load to hear of a misspelt key.
+    tasks = dict(_good(names, load_task))
+    passed = 0
+    if tasks:
+        hearing, vocabulary = load_hearing(model, lm=lm, codec=codec, offline=offline)
+
+        def rehearsed(name: str) -> Prompt:
+            task, levels = tasks[name], len(hearing.strides)
+            if max(task.levels) >= levels:
+                raise UsageError(f"level {max(task.levels)} is shown, the codec has 0 to {levels - 1}")
+            return rehearse(task, hearing, vocabulary)
+
+        for name, prompt in _good(tasks, rehearsed):
+            passed += 1
+            tokens = len(prompt.ids(vocabulary))
+            print(f"{show(name)}: ok, {tokens} tokens with {len(prompt.demonstrations)} demonstrations", flush=True)
+    if passed < len(names):
+        raise typer.Exit(UsageError.exit_code)
+
+
+def _good(names: Iterable[str], work: Callable[[str], Result]) -> Iterator[tuple[str, Result]]:
+    """(name, result) of every task that is fine; a line on stderr for any other."""
+    for name in names:
+        try:
+            result = work(name)
+        except UsageError as problem:
+            complain(problem, show(name))
+        else:
+            yield name, result

@@ -1,0 +1,77 @@
+"""Kits of small real parts, tasks and demonstrations for tests of the pipeline."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+from tests.factories import chirps, codec_in_words, published_codec, small_codec
+from tests.small_lms import tiny_llama
+from tests.small_tokenizers import STEMS, WORDS, byte_bpe
+from uniaudio_cli.audio import write_wav
+from uniaudio_cli.codec.model import Codec
+from uniaudio_cli.demos import Demonstration
+from uniaudio_cli.lm import LanguageModel
+from uniaudio_cli.pipeline import Kit
+from uniaudio_cli.task import Clip, Generation, Task
+from uniaudio_cli.vocabulary import vocabulary_for
+
+RATE = 16_000
+# Samples of a clip that needs no padding: 8 latent frames, as many as the published attention takes at a time.
+CLIP = 3_840
+SECONDS = CLIP / RATE
+
+
+@cache
+def codec_of(kind: str) -> Codec:
+    if kind == "words":
+        return codec_in_words(*(STEMS[level::3] for level in range(3)))
+    return (published_codec if kind == "published" else small_codec)(tuple(WORDS), vocab=byte_bpe().size)
+
+
+@cache
+def tiny(context: int = 4096) -> LanguageModel:
+    return LanguageModel(tiny_llama(byte_bpe().size, context), "tiny")
+
+
+def make_kit(kind: str = "words", lm: LanguageModel | None = None) -> Kit:
+    """`kind`: "words" for a codec in words of one id, "bare" for one whose finer levels are ids, "published"."""
+    codec = codec_of(kind)
+    return Kit(codec, lm or tiny(), vocabulary_for(codec.config, byte_bpe()))
+
+
+KINDS = ["words", "bare", "published"]
+
+
+def write_clips(folder: Path) -> Path:
+    """Seeded clips 0.wav to 9.wav of CLIP samples, short.wav of 100, and long.wav of 3.3 times CLIP."""
+    for seed in range(10):
+        write_wav(folder / f"{seed}.wav", chirps(CLIP, seed)[0], RATE)
+    write_wav(folder / "short.wav", chirps(100, 20)[0], RATE)
+    write_wav(folder / "long.wav", chirps(33 * CLIP // 10, 21)[0], RATE)
+    return folder
+
+
+def label_task(**fields) -> Task:
+    return Task("pets", "x", "audio", "label", "One of {labels}", clip=Clip(SECONDS), **fields)
+
+
+def speech_task(**fields) -> Task:
+    return Task("say", "x", "text", "audio", "Say it", clip=Clip(SECONDS, pad=False), **fields)
+
+
+def clean_task(**fields) -> Task:
+    fields = {"generation": Generation("input"), "clip": Clip(SECONDS), **fields}
+    return Task("clean", "x", "audio", "audio", "Clean it", **fields)
+
+
+def labelled(clips: Path) -> list[Demonstration]:
+    return [Demonstration(clips / f"{n}.wav", label) for n, label in enumerate(["up", "upper", "dog", "up"])]
+
+
+def spoken(clips: Path) -> list[Demonstration]:
+    return [Demonstration(clips / f"{n}.wav", text=text) for n, text in enumerate(["one", "two", "thirty two"])]
+
+
+def pairs(clips: Path) -> list[Demonstration]:
+    return [Demonstration(clips / f"{n}.wav", target=clips / f"{n + 1}.wav") for n in (0, 2)]

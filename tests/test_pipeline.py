@@ -1,0 +1,309 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.factories import chirps, codec_in_words, published_codec
+from tests.small_lms import RuleLM, bigram_rule, noise_rule, tiny_llama
+from tests.small_tokenizers import STEMS, byte_bpe, sentencepiece
+from uniaudio_cli.audio import write_wav
+from uniaudio_cli.demos import Demonstration
+from uniaudio_cli.errors import UniAudioError, UsageError
+from uniaudio_cli.lm import LanguageModel
+from uniaudio_cli.pipeline import Kit, Reply, rehearse
+from uniaudio_cli.task import Clip, Generation, Task, load_task
+from uniaudio_cli.vocabulary import Vocabulary, vocabulary_for
+
+# ---- labels
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("readout", ["likelihood", "label"])
+def test_labels_get_probabilities(clips, kind, readout):
+    session = make_kit(kind).session(label_task(readout=readout), labelled(clips))
+    assert session.labels == ("dog", "up", "upper")
+    for name in ("5", "short", "long"):
+        reply = session(clips / f"{name}.wav")
+        assert list(reply.scores) == ["dog", "up", "upper"]
+        assert sum(reply.scores.values()) == pytest.approx(1)
+        assert reply.scores[reply.label] == max(reply.scores.values())
+        assert (reply.wav, reply.codes, reply.answer) == (None, None, None)
+
+
+@pytest.mark.parametrize("levels", [(0,), (0, 1), (1, 2)])
+def test_an_llm_that_notices_repetition_knows_a_demonstration_again(tmp_path, levels):
+    """With the bare counts of bigrams for an LLM, the label of the clip that is the query's own."""
+    demonstrations = [Demonstration(tmp_path / f"{label}.wav", label) for label in ("up", "upper", "dog")]
+    for seed, demonstration in enumerate(demonstrations):
+        write_wav(demonstration.audio, chirps(8 * CLIP, seed)[0], RATE)
+    task = replace(label_task(levels=levels), clip=Clip(8 * SECONDS))
+    session = make_kit("bare", RuleLM(bigram_rule(byte_bpe().size))).session(task, demonstrations)
+    for demonstration in demonstrations:
+        assert session(demonstration.audio).label == demonstration.label
+
+
+@pytest.mark.parametrize("readout", ["likelihood", "label"])
+def test_queries_may_come_in_any_order(clips, readout):
+    task, queries = label_task(readout=readout), [clips / f"{n}.wav" for n in (7, 4, 9)]
+    one, other = (make_kit("bare").session(task, labelled(clips)) for _ in range(2))
+    forwards = [one(query) for query in queries]
+    backwards = [other(query) for query in reversed(queries)]
+    assert forwards == backwards[::-1] == [one(query) for query in queries]
+
+
+def test_clips_of_all_lengths_where_nothing_is_padded(clips):
+    task = replace(label_task(), clip=Clip(10, pad=False))
+    session = make_kit().session(task, labelled(clips))
+    assert {name: sum(map(len, session.kit.hear(session.kit.read(clips / f"{name}.wav", task)).codes)) for name in
+            ("short", "5", "long")} == {"short": 7, "5": 14, "long": 49}  # fmt: skip
+    # What does not fit is an error of the query; the demonstrations fit.
+    small = make_kit(lm=tiny(16)).session(task, labelled(clips)[:3])
+    assert small(clips / "5.wav").label
+    with pytest.raises(UsageError, match="more than the 16 ids tiny reads"):
+        small(clips / "long.wav")
+
+
+# ---- text to audio
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_speech_is_as_long_as_the_demonstrations(clips, kind):
+    demonstrations = [*spoken(clips), Demonstration(clips / "long.wav", text="long")]
+    task = replace(speech_task(), clip=Clip(4 * SECONDS, pad=False))
+    session = make_kit(kind).session(task, demonstrations)
+    for text in ("one", "something else"):
+        reply = session(text)
+        coarse = len(reply.codes[0])
+        assert [len(row) for row in reply.codes] == [coarse, 2 * coarse, 4 * coarse]
+        assert reply.wav.shape == (1, coarse * 4 * 480)
+        assert reply.wav.dtype == torch.float32
+        assert reply.wav.isfinite().all()
+        assert 2 <= coarse <= 7 if kind == "words" else coarse == 2
+        assert (reply.label, reply.scores, reply.answer) == (None, None, None)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("seconds", [0.01, SECONDS, 2.5 * SECONDS])
+def test_no_audio_is_longer_than_the_task_allows(clips, kind, seconds):
+    task = speech_task(generation=Generation("free", max_seconds=seconds))
+    stub, found = RuleLM(noise_rule(byte_bpe().size)), set()
+    session = make_kit(kind, stub).session(task, spoken(clips))
+    for _ in range(20):
+        found.add(session("one").wav.shape[-1])
+    # In whole groups of frames, of which there is at least one.
+    group = session.kit.codec.config.padding_multiple
+    assert max(found) <= max(group, seconds * RATE)
+    assert all(length % group == 0 for length in found)
+    assert len(found) > 1 or kind != "words" or seconds < SECONDS
+
+
+def test_published_audio_comes_in_whole_groups_of_frames(clips):
+    """Levels that share no ids could say their own length, but the attention takes 8 frames at a time."""
+    codec = codec_in_words(*(STEMS[level::3] for level in range(3)))
+    published = published_codec(tuple(STEMS[::3]), vocab=5)
+    published.config = replace(published.config, words=codec.config.words, sizes=codec.config.sizes)
+    kit = Kit(published, RuleLM(noise_rule(byte_bpe().size)), vocabulary_for(published.config, byte_bpe()))
+    assert kit.vocabulary.disjoint
+    for length in ("free", "demonstrations"):
+        session = kit.session(speech_task(generation=Generation(length)), spoken(clips))
+        assert [len(row) for row in session("one").codes] == [2, 4, 8]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_speech_is_seeded(clips, kind):
+    task = speech_task(generation=Generation(temperature=2.0))
+    sessions = [make_kit(kind).session(task, spoken(clips), seed) for seed in (0, 0, 1)]
+    for text in ("one", "two"):
+        first, same, other = (session(text) for session in sessions)
+        assert first.codes == same.codes
+        assert torch.equal(first.wav, same.wav)
+        assert first.codes != other.codes
+    assert sessions[0]("one").codes == sessions[1]("one").codes
+
+
+@pytest.mark.parametrize("levels", [(0,), (0, 1)])
+def test_speech_of_the_coarser_levels_alone(clips, levels):
+    reply = make_kit().session(speech_task(levels=levels), spoken(clips))("one")
+    assert [len(row) for row in reply.codes] == [2, 4][: len(levels)]
+    assert reply.wav.shape == (1, CLIP)
+
+
+# ---- thinking
+
+
+def worked_task() -> Task:
+    return speech_task(worked=(("1 + 1", ("2", "two")), ("3 - 1", ("two",)), ("4 + 4", ("8", "eight"))))
+
+
+def test_thinking_shows_the_worked_examples_that_the_demonstrations_can_answer(clips):
+    stub = RuleLM(lambda ids: torch.zeros(byte_bpe().size))
+    session = make_kit(lm=stub).session(worked_task(), spoken(clips))
+    assert session.think("5 - 3") in ("one", "two", "thirty two")
+    assert byte_bpe().decode(stub.asked[0]) == (
+        "Question: one\nAnswer: one\nQuestion: two\nAnswer: two\nQuestion: thirty two\nAnswer: thirty two\n"
+        "Question: 1 + 1\nAnswer: two\nQuestion: 3 - 1\nAnswer: two\nQuestion: 5 - 3\nAnswer:"
+    )
+
+
+@pytest.mark.parametrize("tokenizer", [byte_bpe, sentencepiece])
+def test_thinking_picks_the_text_that_reads_best(clips, tokenizer):
+    """The demonstrations' text that makes the whole the likeliest, its ids as they are in the whole."""
+    encode = tokenizer().encode
+    codec = codec_of("words")
+    lm = LanguageModel(tiny_llama(tokenizer().size), "tiny")
+    session = Kit(codec, lm, vocabulary_for(codec.config, tokenizer())).session(worked_task(), spoken(clips))
+    start = "".join(f"Question: {a}\nAnswer: {b}\n" for a, b in [
+        ("one", "one"), ("two", "two"), ("thirty two", "thirty two"), ("1 + 1", "two"), ("3 - 1", "two")
+    ])  # fmt: skip
+    for text in ("5 - 3", "one", "what?"):
+        scores = {}
+        for answer in ("one", "two", "thirty two"):
+            ids = encode(f"{start}Question: {text}\nAnswer: {answer}\n")
+            logp = lm.model(torch.tensor([ids])).logits[0, :-1].log_softmax(-1)
+            scores[answer] = float(logp.gather(1, torch.tensor(ids[1:])[:, None]).sum())
+        assert session.think(text) == max(scores, key=scores.get)
+
+
+def test_the_thought_is_what_is_spoken(clips):
+    session = make_kit().session(worked_task(), spoken(clips))
+    reply = session("5 - 3", think=True)
+    assert reply.answer == session.think("5 - 3")
+    assert reply.codes == session(reply.answer).codes
+    assert session("5 - 3").answer is None
+
+
+# ---- what is refused
+
+
+@pytest.mark.parametrize("task", [label_task(), speech_task(), clean_task()], ids=lambda task: task.name)
+def test_no_demonstrations(task):
+    with pytest.raises(UsageError, match=rf"task {task.name}: needs demonstrations, .* --demos"):
+        make_kit().session(task, [])
+
+
+@pytest.mark.parametrize(
+    ("task", "message"),
+    [
+        (label_task(levels=(0, 3)), "level 3: this codec has levels 0 to 2"),
+        (speech_task(levels=(0, 2)), r"levels \[0, 2\]: audio is made from level 0 up"),
+        (clean_task(levels=(1,)), r"levels \[1\]: audio is made"),
+    ],
+)
+def test_levels_that_cannot_be_shown(clips, task, message):
+    with pytest.raises(UsageError, match=message):
+        make_kit().session(task, labelled(clips))
+
+
+@pytest.mark.parametrize(
+    ("task", "fields"),
+    [(label_task(), {"label": "dog"}), (speech_task(), {"text": "one"}), (clean_task(), {"target": "0.wav"})],
+    ids=["label", "text", "pair"],
+)
+def test_a_demonstration_that_cannot_be_read_is_named_at_once(clips, tmp_path, task, fields):
+    fields = {key: clips / value if key == "target" else value for key, value in fields.items()}
+    bad = tmp_path / "bad.wav"
+    bad.write_text("no audio")
+    for broken, message in ((bad, "cannot be read as audio"), (tmp_path / "gone.wav", "no such file")):
+        with pytest.raises(UniAudioError, match=rf"{broken.name}: {message}"):
+            make_kit().session(task, [Demonstration(clips / "1.wav", **fields), Demonstration(broken, **fields)])
+    with pytest.raises(UniAudioError, match=r"bad\.wav: cannot be read"):
+        make_kit().session(clean_task(), [Demonstration(clips / "1.wav", target=bad)])
+
+
+@pytest.mark.parametrize("task", [label_task(), clean_task()], ids=lambda task: task.name)
+def test_a_query_that_cannot_be_read_is_named(clips, tmp_path, task):
+    demonstrations = labelled(clips) if task.output == "label" else pairs(clips)
+    with pytest.raises(UniAudioError, match=r"gone\.wav: no such file"):
+        make_kit().session(task, demonstrations)(tmp_path / "gone.wav")
+
+
+@pytest.mark.parametrize("text", ["", "  ", "\n"])
+def test_nothing_to_say(clips, text):
+    with pytest.raises(UsageError, match="the text is empty"):
+        make_kit().session(speech_task(), spoken(clips))(text)
+
+
+@pytest.mark.parametrize(
+    ("task", "demonstrations", "query"),
+    [
+        (label_task(repeats=4), labelled, "5.wav"),
+        (label_task(repeats=4, readout="label"), labelled, "5.wav"),
+        (speech_task(repeats=4), spoken, "one"),
+        (clean_task(repeats=4), pairs, "5.wav"),
+    ],
+    ids=["likelihood", "label", "speech", "clean"],
+)
+def test_demonstrations_that_do_not_fit(clips, task, demonstrations, query):
+    session = make_kit(lm=tiny(24)).session(task, demonstrations(clips))
+    with pytest.raises(UsageError, match=r"the LLM reads 24 in all; of its .* would fit"):
+        session(query if task.input == "text" else clips / query)
+
+
+# ---- what people read, and the door for programs
+
+
+@pytest.mark.parametrize("readout", ["likelihood", "label"])
+def test_a_prompt_for_people(clips, readout):
+    session = make_kit().session(label_task(readout=readout), labelled(clips))
+    written = session.written(clips / "5.wav")
+    if readout == "label":
+        assert written.startswith("--- instruction, ")
+        assert written.count("--- demonstration ") == 4
+        assert "Output: upper" in written
+    else:
+        heads = [line for line in written.splitlines() if line.startswith("===")]
+        assert heads[:3] == ["=== dog", "=== up", "=== upper"]
+        assert heads[3] == written.splitlines()[-1]
+        assert heads[3].startswith("=== scored after each: ")
+    assert "tokens in all" in written
+
+
+def test_a_prompt_of_speech_for_people(clips):
+    written = make_kit().session(speech_task(), spoken(clips)).written("forty")
+    assert written.splitlines()[-3:-1] == ["Input: forty", "Output: <"]
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory) -> Path:
+    """labels/, digits/ and noisy/ + clean/ in pairs/."""
+    root = tmp_path_factory.mktemp("folders")
+    names = [f"labels/{label}/{n}" for label in ("dog", "cat", "rain") for n in range(2)]
+    names += ["digits/one/a", "digits/two/a", "pairs/noisy/a", "pairs/clean/a"]
+    for seed, name in enumerate(names):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        write_wav(root / f"{name}.wav", chirps(CLIP, seed)[0], RATE)
+    return root
+
+
+def test_the_kit_does_shipped_tasks(folders, clips):
+    kit = make_kit()
+    files = [clips / "1.wav", str(clips / "2.wav")]
+    replies = list(kit.classify(files, folders / "labels", shots=1, labels=["dog", "rain"], seed=3))
+    assert [sorted(reply.scores) for reply in replies] == [["dog", "rain"]] * 2
+    by_label = list(kit.classify(files, folders / "labels", "speech-command", readout="label", levels=(0, 1)))
+    assert [len(reply.scores) for reply in by_label] == [3, 3]
+    spoken_answer = kit.speak("2", folders / "digits")
+    assert spoken_answer.answer in ("one", "two")
+    assert kit.speak("2", str(folders / "digits"), think=False).answer is None
+    assert kit.enhance(clips / "long.wav", folders / "pairs", repeats=1).wav.shape == (1, 33 * CLIP // 10)
+    session = kit.prepare(folders / "labels", "sound-event", shots=2)
+    assert isinstance(session(clips / "1.wav"), Reply)
+    assert len(session.demonstrations) == 6
+
+
+@pytest.mark.parametrize("task", ["sound-event", "spoken-answer", "enhance"])
+def test_a_rehearsal_writes_a_real_prompt(task):
+    kit = make_kit()
+    prompt = rehearse(load_task(task), kit.codec, kit.vocabulary)
+    assert len(prompt.demonstrations) == 2 * load_task(task).repeats
+    assert prompt.ids(kit.vocabulary)
+
+
+def test_level_0_can_be_heard_by_an_llm_of_another_size(clips):
+    codec = codec_of("bare")
+    vocabulary = Vocabulary(codec.config.words, codec.config.sizes, codec.strides, sentencepiece(), shown=[0])
+    lm = LanguageModel(tiny_llama(sentencepiece().size), "tiny")
+    assert Kit(codec, lm, vocabulary).session(label_task(), labelled(clips))(clips / "5.wav").label
