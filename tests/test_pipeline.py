@@ -7,6 +7,21 @@ import pytest
 import torch
 
 from tests.factories import chirps, codec_in_words, published_codec
+from tests.kits import (
+    CLIP,
+    KINDS,
+    RATE,
+    SECONDS,
+    clean_task,
+    codec_of,
+    label_task,
+    labelled,
+    make_kit,
+    pairs,
+    speech_task,
+    spoken,
+    tiny,
+)
 from tests.small_lms import RuleLM, bigram_rule, noise_rule, tiny_llama
 from tests.small_tokenizers import STEMS, byte_bpe, sentencepiece
 from uniaudio_cli.audio import write_wav

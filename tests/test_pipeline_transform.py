@@ -8,11 +8,12 @@ import pytest
 import torch
 
 from tests.factories import chirps
-from tests.kits import CLIP, KINDS, RATE, clean_task, make_kit, pairs
+from tests.kits import CLIP, KINDS, RATE, SECONDS, clean_task, make_kit, pairs
 from uniaudio_cli.audio import level_db, normalise_level, read_wav
 from uniaudio_cli.demos import Demonstration
 from uniaudio_cli.pipeline import Session
 from uniaudio_cli.task import Clip
+
 
 class Echo(Session):
     """A session whose model gives back what it hears."""

@@ -100,6 +100,8 @@ def _from_labels(folder: Path, wants: Wants) -> list[Demonstration]:
     found = []
     for each in folders:
         label = _one_line(each.name, show(each))
+        if not label:
+            raise UsageError(f"{show(folder)}: holds a folder named by blanks, and that is no label")
         text = label if wants == "text" else None
         found += [Demonstration(audio, label, text) for audio in find_audio([each])]
     return found

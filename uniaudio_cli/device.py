@@ -18,9 +18,10 @@ def choose_device(name: str) -> str:
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
-        torch.empty(0, device=name)
+        torch.zeros(1, device=name).item()  # there are devices that hold no numbers
     except (RuntimeError, AssertionError, NotImplementedError) as problem:
-        raise UsageError(f"device {name!r}: not on this machine ({str(problem).splitlines()[0]})") from problem
+        reason = str(problem).splitlines()[0].split(". ")[0]
+        raise UsageError(f"device {name!r}: not on this machine ({reason})") from problem
     return name
 
 
@@ -31,7 +32,7 @@ def choose_dtype(name: str, device: str) -> torch.dtype:
         UsageError: unknown name.
     """
     if name == "auto":
-        return torch.float32 if device == "cpu" else torch.bfloat16
+        return torch.float32 if torch.device(device).type == "cpu" else torch.bfloat16
     if name not in DTYPES:
         raise UsageError(f"dtype {name!r}: choose auto, {', '.join(DTYPES)}")
     return DTYPES[name]

@@ -9,6 +9,7 @@ import io
 import json
 import secrets
 import shutil
+import struct
 import subprocess
 import sys
 import urllib.request
@@ -133,7 +134,7 @@ def convert_gguf(gguf: Path, folder: Path, progress: Progress = silent) -> None:
     try:
         with _quiet_transformers():
             _convert(gguf, folder)
-    except (ValueError, KeyError, NotImplementedError, ImportError) as error:
+    except (ValueError, LookupError, ArithmeticError, RuntimeError, ImportError, struct.error) as error:
         raise UniAudioError(f"{show(gguf)}: cannot be converted ({first_line(error)})") from error
 
 

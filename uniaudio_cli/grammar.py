@@ -28,12 +28,10 @@ class Trie:
     """
 
     def __init__(self, sequences: Sequence[Sequence[int]]) -> None:
-        branches: dict[tuple[int, ...], list[int]] = {}
+        branches: dict[tuple[int, ...], set[int]] = {}
         for sequence in sequences:
             for length in range(len(sequence)):
-                nexts = branches.setdefault(tuple(sequence[:length]), [])
-                if sequence[length] not in nexts:
-                    nexts.append(sequence[length])
+                branches.setdefault(tuple(sequence[:length]), set()).add(sequence[length])
         self.branches = {state: tuple(sorted(nexts)) for state, nexts in branches.items()}
 
     def start(self) -> tuple[int, ...]:

@@ -27,7 +27,7 @@ from uniaudio_cli.errors import UniAudioError, UsageError
 from uniaudio_cli.files import show
 from uniaudio_cli.generate import generate
 from uniaudio_cli.grammar import AudioGrammar
-from uniaudio_cli.lm import LanguageModel
+from uniaudio_cli.lm import LanguageModel, Prefix
 from uniaudio_cli.prompt import Audio, Example, Piece, Prompt, Text, build_prompt, check_fits, load_template
 from uniaudio_cli.prompt import show as show_prompt
 from uniaudio_cli.score import LabelReadout, LikelihoodReadout, Readout
@@ -179,9 +179,13 @@ class Session:
         """The candidate labels, sorted."""
         return tuple(sorted({d.label for d in self.demonstrations if d.label is not None}))
 
-    def prompt(self, query: Piece, template: str | None = None, label: str | None = None) -> Prompt:
-        """The prompt of a query, with the demonstrations of one label or of all."""
-        chosen = [e for e, _ in self.examples if label is None or e.output == Text(label)]
+    def about(self, text: str | None) -> list[tuple[Example, Heard]]:
+        """The examples of one label or text, or all of them."""
+        return [each for each in self.examples if text is None or Text(text) in (each[0].input, each[0].output)]
+
+    def prompt(self, query: Piece, template: str | None = None, about: str | None = None) -> Prompt:
+        """The prompt of a query, with the demonstrations of one label or text, or with all."""
+        chosen = [example for example, _ in self.about(about)]
         return build_prompt(
             self.task, load_template(template or self.task.template), chosen, query, self.kit.vocabulary
         )
@@ -215,13 +219,13 @@ class Session:
         scores = {label: math.exp(logp) for label, logp in self.readout(ids).items()}
         return Reply(max(scores, key=lambda label: scores[label]), scores)
 
-    def _bounds(self, samples: int | None) -> tuple[int, int]:
+    def _bounds(self, samples: int | None, about: str | None) -> tuple[int, int]:
         """Least and most codes of the first shown level in an answer."""
         stride = self.kit.codec.strides[self.task.levels[0]]
         if samples is not None:
             count = self.kit.codec.frames(samples) // stride
             return count, count
-        counts = [len(heard.codes[self.task.levels[0]]) for _, heard in self.examples]
+        counts = [len(heard.codes[self.task.levels[0]]) for _, heard in self.about(about)]
         # Codes come in whole groups (two level-0 codes in the published codec, for its attention window).
         group = self.kit.codec.frame_multiple // stride
         seconds_per_group = self.kit.codec.frame_multiple * self.kit.codec.hop_length / self.kit.codec.sample_rate
@@ -233,11 +237,16 @@ class Session:
         least, longest = (min(counts), max(counts)) if self.task.generation.length == "demonstrations" else (1, most)
         return min(least, most), min(longest, most)
 
-    def answer_audio(self, query: Piece, samples: int | None) -> tuple[Tensor, list[list[int]]]:
-        """Let the LLM write audio after the query: (wav [1, T], codes per shown level). `samples` fixes the length."""
+    def answer_audio(
+        self, query: Piece, samples: int | None = None, about: str | None = None
+    ) -> tuple[Tensor, list[list[int]]]:
+        """Let the LLM write audio after the query: (wav [1, T], codes per shown level).
+
+        `samples` fixes the length. `about` leaves only the demonstrations of one text in the prompt.
+        """
         kit, levels = self.kit, self.task.levels
-        prompt = self.prompt(query)
-        least, most = self._bounds(samples)
+        prompt = self.prompt(query, about=about)
+        least, most = self._bounds(samples, about)
         strides = [kit.codec.strides[level] for level in levels]
         codes = [kit.vocabulary.code_ids(level) for level in levels]
         end = prompt.end_ids(kit.vocabulary)[:1]
@@ -245,7 +254,9 @@ class Session:
         width = max(len(ids) for level in codes for ids in level)
         reserve = 1 + width * sum(most * strides[0] // stride for stride in strides)
         check_fits(prompt, kit.vocabulary, reserve, kit.lm.context_length)
-        prefix = kit.lm.extend(self._demonstrations_read, prompt.query_ids(kit.vocabulary))
+        if about not in self._read:
+            self._read[about] = kit.lm.prefill([prompt.prefix_ids(kit.vocabulary)])
+        prefix = kit.lm.extend(self._read[about], prompt.query_ids(kit.vocabulary))
         ids = generate(kit.lm, prefix, grammar, self.task.generation.temperature, self.seed)
         ids = ids[: len(ids) - len(end)]
         frames = most * strides[0] if least == most else None
@@ -253,23 +264,31 @@ class Session:
         return kit.decode(written, self.seed), written
 
     @cached_property
-    def _demonstrations_read(self):  # type: ignore[no-untyped-def]
-        prompt = self.prompt(self.examples[0][0].input)
-        check_fits(prompt, self.kit.vocabulary, 1, self.kit.lm.context_length)
-        return self.kit.lm.prefill([prompt.prefix_ids(self.kit.vocabulary)])
+    def _read(self) -> dict[str | None, Prefix]:
+        """Demonstrations the LLM has read, by what they are about (None: all of them)."""
+        return {}
 
     def speak(self, text: str, think: bool = False) -> Reply:
-        """The spoken answer to a text. With `think` the LLM first picks the demonstration's text that answers it."""
+        """The spoken answer to a text.
+
+        With `think` the LLM first answers in text, by one of the demonstrations' texts, and then speaks that with only
+        the demonstrations of it in its prompt.
+        """
         if not text.strip():
             raise UsageError("there is nothing to answer: the text is empty")
         answer = self.think(text) if think else None
-        wav, codes = self.answer_audio(Text(answer or text), None)
+        wav, codes = self.answer_audio(Text(answer or text), about=answer)
         return Reply(wav=wav, codes=codes, answer=answer)
 
     def think(self, text: str) -> str:
-        """The demonstration's text the LLM finds the likeliest answer to `text`, after the task's worked examples."""
+        """The demonstration's text the LLM finds the likeliest answer to `text`, after the task's worked examples.
+
+        A text that a demonstration has is its own answer.
+        """
         kit = self.kit
         texts = list(dict.fromkeys(d.text for d in self.demonstrations if d.text is not None))
+        if text in texts:
+            return text
         worked = [(t, t) for t in texts]
         worked += [(ask, a) for ask, answers in self.task.worked for a in answers if a in texts]
         written = "".join(f"Question: {ask}\nAnswer: {answer}\n" for ask, answer in worked)

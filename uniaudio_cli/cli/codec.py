@@ -42,8 +42,7 @@ def encode(
     """Audio files to codes: one JSON file each."""
     from uniaudio_cli.audio import find_audio
 
-    found = find_audio(files)
-    targets = mirrored(found, files, output, ".json")
+    targets = mirrored(find_audio(files), files, output, ".json")
     check_targets(targets.values(), force)
     loaded = open_codec(codec, device)
 
@@ -52,7 +51,7 @@ def encode(
             temporary.write_text(json_line(stored(listen(loaded, file), codec)) + "\n", encoding="utf-8")
         return targets[file]
 
-    _write_each(found, work, "encode", quiet)
+    _write_each(list(targets), work, "encode", quiet)
 
 
 @app.command()
@@ -80,7 +79,7 @@ def decode(
         write_wav(targets[file], sound(loaded, read_codes(loaded, file), seed), loaded.sample_rate, force)
         return targets[file]
 
-    _write_each(found, work, "decode", quiet)
+    _write_each(list(targets), work, "decode", quiet)
 
 
 @app.command()
@@ -96,8 +95,7 @@ def reconstruct(
     """Encode and decode: what is left of a sound after the codec."""
     from uniaudio_cli.audio import find_audio, write_wav
 
-    found = find_audio(files)
-    targets = mirrored(found, files, output)
+    targets = mirrored(find_audio(files), files, output)
     check_targets(targets.values(), force)
     loaded = open_codec(codec, device)
 
@@ -105,7 +103,7 @@ def reconstruct(
         write_wav(targets[file], sound(loaded, listen(loaded, file), seed), loaded.sample_rate, force)
         return targets[file]
 
-    _write_each(found, work, "reconstruct", quiet)
+    _write_each(list(targets), work, "reconstruct", quiet)
 
 
 @app.command()

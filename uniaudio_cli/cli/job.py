@@ -45,6 +45,8 @@ class Job:
         """The demonstrations chosen and heard, and the models loaded."""
         from uniaudio_cli.demos import choose, load_demonstrations
 
+        if self.labels is not None and self.task.wants == "pair":
+            raise UsageError(f"--labels: the demonstrations of task {self.task.name} have none")
         demonstrations = load_demonstrations(self.demos, self.task.wants)
         picked = choose(demonstrations, self.shots or self.task.shots, self.seed, split_labels(self.labels))
         return load_kit(self.which, self.quiet).session(self.task, picked, self.seed)
@@ -166,6 +168,7 @@ def transform_all(job: Job, files: list[Path], output: Path | None) -> None:
         print(job.session().written(found[0]))
         return
     targets = mirrored(found, files, needed(output, job.task))
+    found = list(targets)
     check_targets(targets.values(), job.force)
     session = job.open()
     rate = session.kit.codec.sample_rate
@@ -245,9 +248,11 @@ def stdin_lines() -> list[str]:
 
 
 def one_line(text: str) -> str:
-    """White space of any kind and length as one space. Raises UsageError where the text is no text."""
+    """White space of any kind and length as one space. Raises UsageError where there is nothing else, or no text."""
     try:
         text.encode()
     except UnicodeEncodeError:
         raise UsageError(f"'{show(text)}' is not UTF-8 text") from None
+    if not text.strip():
+        raise UsageError("there is nothing to answer: the text is empty")
     return " ".join(text.split())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import warnings
 from typing import Annotated
 
 import typer
@@ -12,7 +13,7 @@ import typer
 from uniaudio_cli import __version__
 from uniaudio_cli.cli import answer, codec, models, tasks
 from uniaudio_cli.cli.output import complain, note
-from uniaudio_cli.errors import UniAudioError
+from uniaudio_cli.errors import UniAudioError, UsageError
 
 INTERRUPTED = 130
 
@@ -54,20 +55,24 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(encoding=stream.encoding if stream.isatty() else "utf-8", errors="backslashreplace")
+    # Remarks of the libraries beneath are for those who write programs, and ask for them with -W.
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     code = _run()
     sys.exit(_flush() or code)
 
 
 def _run() -> int:
     try:
-        code = app(standalone_mode=False)
+        code = app(prog_name="uniaudio", standalone_mode=False)
     except UniAudioError as problem:
         complain(problem)
         return problem.exit_code
     except OSError as problem:
         if problem.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        complain(f"cannot write on ({problem.strerror})")
+        complain(problem.strerror)
         return 1
     except Exception as problem:
         # The parser's errors are known by their shape: their class has moved between releases of typer.
@@ -80,14 +85,12 @@ def _run() -> int:
 
 
 def _refuse(problem: Exception) -> int:
-    """A wrong command line: what is wrong with it, and where help is; just help where nothing was asked."""
+    """A wrong command line: what is wrong with it, and where help is. Who asked for nothing has been shown help."""
     context = getattr(problem, "ctx", None)
-    if type(problem).__name__ == "NoArgsIsHelpError":
-        note(problem.format_message())  # type: ignore[attr-defined]
-    else:
-        where = f"; see `{context.command_path} --help`" if context else ""
-        complain(f"{problem.format_message().rstrip('.')}{where}")  # type: ignore[attr-defined]
-    return getattr(problem, "exit_code", 2)
+    message = problem.format_message().rstrip(".\n")  # type: ignore[attr-defined]
+    if message and type(problem).__name__ != "NoArgsIsHelpError":
+        complain(f"{message}; see `{context.command_path} --help`" if context else message)
+    return getattr(problem, "exit_code", UsageError.exit_code)
 
 
 def _flush() -> int:
@@ -99,6 +102,6 @@ def _flush() -> int:
         # Or Python would try again at its end, and complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if problem.errno != errno.EPIPE:
-            complain(f"stdout: cannot be written ({problem.strerror})")
+            complain(problem.strerror)
         return 1
     return 0

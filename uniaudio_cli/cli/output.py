@@ -83,7 +83,8 @@ def counted(items: Iterable[Item], total: int, what: str, quiet: bool) -> Iterat
         yield from items
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
+    # Or what is printed meanwhile would go where the bar goes, and not into the user's file.
+    with Progress(*columns, console=console, transient=True, redirect_stdout=is_terminal()) as progress:
         yield from progress.track(items, total=total, description=what)
 
 

@@ -20,7 +20,7 @@ def check_targets(targets: Iterable[Path], force: bool) -> None:
     for target in targets:
         if is_folder(target):
             raise UsageError(f"{show(target)}: is a folder; name a file")
-        if target.exists() and not force:
+        if os.path.lexists(target) and not force:
             raise UsageError(f"{show(target)}: already exists (pass --force to overwrite it)")
         above = next(parent for parent in target.absolute().parents if os.path.lexists(parent))
         if not is_folder(above):
@@ -41,10 +41,11 @@ def check_audio(targets: Iterable[Path]) -> None:
 def mirrored(found: Iterable[Path], given: Iterable[Path], output: Path, suffix: str | None = None) -> dict[Path, Path]:
     """Each input's file below `output`: its path below the folder that was given, else its name.
 
-    It ends in `suffix`, or where that is None as the input does, if audio is written so, and else in .wav.
+    It ends in `suffix`, or where that is None as the input does, if audio is written so, and else in .wav. What lies
+    below an `output` inside a folder that was given is no input: it is what an earlier run wrote.
 
     Raises:
-        UsageError: two inputs would be written to one file.
+        UsageError: two inputs would be written to one file, or there is none.
     """
     from uniaudio_cli.audio import WRITTEN
 
@@ -52,9 +53,13 @@ def mirrored(found: Iterable[Path], given: Iterable[Path], output: Path, suffix:
     targets: dict[Path, Path] = {}
     for file in found:
         home = next((folder for folder in folders if folder in file.parents), file.parent)
+        if output in file.parents and home in output.parents:
+            continue
         same = file.suffix.lower()
         target = output / file.relative_to(home).with_suffix(suffix or (same if same in WRITTEN else ".wav"))
         if target in targets:
             raise UsageError(f"{show(file)} and {show(targets[target])} would both be written to {show(target)}")
         targets[target] = file
+    if not targets:
+        raise UsageError(f"{show(output)}: holds all that was given; name a folder apart from it")
     return {file: target for target, file in targets.items()}

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
 import yaml
 
-from tests.factories import chirps, seeded, small_codec
+from tests.factories import chirps, codec_in_words
 from tests.small_lms import tiny_llama
 from tests.small_tokenizers import STEMS, byte_bpe_object
 from uniaudio_cli.codec.checkpoint import save_codec
-from uniaudio_cli.codec.model import Codec
 
 RATE = 16_000
 WORDS = (tuple(STEMS[:4]), tuple(STEMS[4:9]), tuple(STEMS[9:14]))
@@ -24,7 +25,7 @@ CLIP = 1_920
 
 @dataclass(frozen=True)
 class World:
-    """`codec`: a checkpoint. `lm`, `short_lm`: LLM folders; the second reads 64 ids. `listen`, `speak`, `clean`: a task
+    """`codec`: a checkpoint. `lm`, `short_lm`: LLM folders; the second reads 16 ids. `listen`, `speak`, `clean`: a task
     file each, from audio to labels, from text and from audio to audio; `labels`, `digits`, `pairs`: demonstrations of
     each."""
 
@@ -44,6 +45,34 @@ class World:
         return ["--codec", str(self.codec), "--lm", str(self.lm)]
 
 
+@dataclass(frozen=True)
+class Done:
+    """What a command left: its exit code and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def rows(self) -> list[Any]:
+        """stdout, every line of which is JSON."""
+        return [json.loads(line) for line in self.out.splitlines()]
+
+    @property
+    def complaints(self) -> list[str]:
+        """stderr without notes; every line says `error: `."""
+        lines = [line for line in self.err.splitlines() if not line.startswith("note: ")]
+        assert all(line.startswith("error: ") for line in lines), self.err
+        return lines
+
+    def is_error(self, code: int, *words: str) -> None:
+        """It failed with `code` and said why on one line of stderr, and nothing on stdout."""
+        assert (self.err.count("\n"), len(self.complaints), self.out) == (1, 1, ""), self.err
+        for word in words:
+            assert word in self.err
+        assert self.code == code, self.err
+
+
 def write(path: Path, seed: int = 0, samples: int = 2 * CLIP) -> Path:
     """A clip of noises and chords, 16 bits, mono, at the codec's rate; the name may be any bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -55,6 +84,11 @@ def write_samples(path: Path, samples: np.ndarray, rate: int = RATE, subtype: st
     """Any samples, [T] or [T, channels], in any format of a .wav."""
     soundfile.write(path, samples, rate, format="WAV", subtype=subtype)
     return path
+
+
+def clip_samples(samples: int = 2 * CLIP) -> np.ndarray:
+    """What `write` writes."""
+    return chirps(samples)[0, 0].numpy()
 
 
 def write_lm(folder: Path, context: int) -> Path:
@@ -75,9 +109,7 @@ def write_task(path: Path, **values: object) -> Path:
 
 def build_world(folder: Path) -> World:
     """Write the models and the demonstrations."""
-    codec = Codec(replace(small_codec().config, words=WORDS, sizes=tuple(map(len, WORDS))))
-    seeded(codec)
-    checkpoint = save_codec(codec, folder / "tiny.safetensors")
+    checkpoint = save_codec(codec_in_words(*WORDS), folder / "tiny.safetensors")
     for number, label in enumerate(("up", "upper", "down")):
         for shot in range(2):
             write(folder / "labels" / label / f"{shot}.wav", 10 * number + shot)
@@ -89,7 +121,7 @@ def build_world(folder: Path) -> World:
     return World(
         checkpoint,
         write_lm(folder / "lm", 4_096),
-        write_lm(folder / "short-lm", 64),
+        write_lm(folder / "short-lm", 16),
         write_task(folder / "listen.yaml", input="audio", output="label"),
         write_task(folder / "speak.yaml", input="text", output="audio", worked={"1 + 1": ["two"]}),
         write_task(folder / "clean.yaml", input="audio", output="audio", generation={"length": "input"}),

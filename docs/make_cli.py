@@ -1,0 +1,63 @@
+"""Writes docs/CLI.md, the reference of every command and option, from the commands themselves.
+
+python docs/make_cli.py
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from uniaudio_cli.cli.main import app
+
+TARGET = Path(__file__).with_name("CLI.md")
+HEAD = """# The command line
+
+Made by `python docs/make_cli.py`; a test checks that it is up to date.
+
+stdout carries data, stderr everything else. Exit codes: 0 done, 1 failed, 2 wrong use, 3 some clips failed and the rest
+are written, 4 a model's files are missing, 130 interrupted. JSON is UTF-8, one object a line, each written as soon as
+it is known; a byte of a file's name that is not UTF-8 is `\\udcXX`, as in Python. `NO_COLOR` is obeyed.
+
+| command | keys |
+|---|---|
+| `classify`, `run` with labels | `file`, `label`, `scores` (label: probability, likeliest first), `seconds` |
+| `tts`, `run` from text | `text`, `answer` (as text, or null), `output`, `seconds` |
+| `enhance`, `run` from audio to audio | `file`, `output`, `seconds` |
+| `codec words` | `file`, `levels` (a list of words each, the coarsest first) |
+| `codec encode`, its files | `codec`, `samples`, `gain` (put on before encoding; null for silence), `codes` per level |
+"""
+
+
+def reference() -> str:
+    """The whole text."""
+    root = typer.main.get_command(app)
+    with root.make_context("uniaudio", [], resilient_parsing=True) as context:
+        parts = [HEAD, *_section(root, context)]
+    return "\n".join(parts)
+
+
+def _section(command: Any, context: Any) -> list[str]:
+    """A command's heading, usage and parameters; of a group, those of its commands."""
+    if hasattr(command, "commands"):
+        parts = [f"## {context.command_path}\n\n{command.help}\n"] if context.parent else []
+        for name, inner in command.commands.items():
+            with inner.make_context(name, [], parent=context, resilient_parsing=True) as below:
+                parts += _section(inner, below)
+        return parts
+    usage = " ".join([context.command_path, *command.collect_usage_pieces(context)])
+    records = [record for each in command.params if (record := each.get_help_record(context))]
+    lines = [f"- `{names.strip()}`: {_plain(text)}" for names, text in records]
+    level = "##" if context.parent.parent is None else "###"
+    head = f"{level} {context.command_path}\n\n{command.help}\n\n    {usage}\n"
+    return [head, "\n".join(lines) + "\n"] if lines else [head]
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.split())
+
+
+if __name__ == "__main__":
+    TARGET.write_text(reference(), encoding="utf-8")

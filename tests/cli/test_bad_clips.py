@@ -1,0 +1,183 @@
+"""Clips that cannot be read, odd ones and odd names, alone and in batches: nothing else is lost."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.cli.world import CLIP, RATE, clip_samples, write, write_samples
+from uniaudio_cli.audio import read_wav
+
+
+def corrupt(path: Path) -> None:
+    path.write_bytes(os.urandom(4_000))
+
+
+def nothing(path: Path) -> None:
+    path.touch()
+
+
+def cut(path: Path) -> None:
+    write(path)
+    path.write_bytes(path.read_bytes()[:44])
+
+
+def no_samples(path: Path) -> None:
+    write_samples(path, np.zeros(0))
+
+
+def nan(path: Path) -> None:
+    write_samples(path, np.full(CLIP, np.nan, np.float32), subtype="FLOAT")
+
+
+def no_file(path: Path) -> None:
+    pass
+
+
+def pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def silent(path: Path) -> None:
+    write_samples(path, np.zeros(CLIP))
+
+
+def eight_bits(path: Path) -> None:
+    write_samples(path, clip_samples(), subtype="PCM_U8")
+
+
+def twenty_four_bits(path: Path) -> None:
+    write_samples(path, clip_samples(), subtype="PCM_24")
+
+
+def surround(path: Path) -> None:
+    write_samples(path, np.stack([clip_samples()] * 6, axis=1))
+
+
+def one_sample(path: Path) -> None:
+    write_samples(path, np.full(1, 0.5))
+
+
+def telephone(path: Path) -> None:
+    write_samples(path, clip_samples(), rate=8_000)
+
+
+def an_hour(path: Path) -> None:
+    second = np.random.default_rng(0).uniform(-0.5, 0.5, 1_000)
+    write_samples(path, np.tile(second, 3_600), rate=1_000, subtype="PCM_U8")
+
+
+BAD = {
+    corrupt: "cannot be read as audio",
+    nothing: "cannot be read as audio",
+    cut: "holds no samples",
+    no_samples: "holds no samples",
+    nan: "NaN",
+    no_file: "no such file",
+    pipe: "is a pipe or a device",
+}
+ODD = (silent, eight_bits, twenty_four_bits, surround, one_sample, telephone)
+
+
+def batch(folder: Path, *makers) -> list[Path]:
+    """A file of each maker, in turn."""
+    folder.mkdir()
+    files = [folder / f"{maker.__name__}.wav" for maker in makers]
+    for maker, file in zip(makers, files, strict=True):
+        maker(file)
+    return files
+
+
+@pytest.mark.parametrize("maker", BAD, ids=lambda maker: maker.__name__)
+def test_one_bad_clip_is_one_line(classify, tmp_path, maker):
+    classify(*batch(tmp_path / "clips", maker)).is_error(1, f"{maker.__name__}.wav: ", BAD[maker])
+
+
+def test_classify_goes_on_after_bad_clips(classify, tmp_path):
+    makers = [maker for pair in zip(BAD, [*ODD, an_hour], strict=True) for maker in pair]
+    files = batch(tmp_path / "clips", *makers)
+    done = classify(*files, "--jsonl", "-")
+    assert done.code == 3
+    assert "note: " in done.err
+    assert [row["file"] for row in done.rows] == list(map(str, files[1::2]))
+    for line, file, why in zip(done.complaints, files[::2], BAD.values(), strict=True):
+        assert line.startswith(f"error: {file}: ")
+        assert why in line
+
+
+def test_enhance_goes_on_after_bad_clips(enhance, tmp_path):
+    makers = [*BAD, *ODD]
+    files = batch(tmp_path / "clips", *makers)
+    done = enhance(*files, "-o", tmp_path / "out", "--json")
+    assert done.code == 3
+    assert len(done.complaints) == len(BAD)
+    assert [row["file"] for row in done.rows] == list(map(str, files[len(BAD) :]))
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {f"{maker.__name__}.wav" for maker in ODD}
+    assert read_wav(tmp_path / "out" / "silent.wav", RATE).abs().max() == 0
+    for file in files[len(BAD) :]:
+        assert read_wav(tmp_path / "out" / file.name, RATE).shape == read_wav(file, RATE).shape
+
+
+def test_all_clips_bad_is_a_failure(classify, enhance, tmp_path):
+    files = batch(tmp_path / "clips", corrupt, nothing)
+    for done in (classify(*files), enhance(*files, "-o", tmp_path / "out")):
+        assert (done.code, done.out, len(done.complaints)) == (1, "", 2)
+
+
+def test_conversion_is_said_once(classify, enhance, tmp_path):
+    files = batch(tmp_path / "clips", corrupt, eight_bits, surround, telephone)
+    for run in (classify, lambda *files: enhance(*files, "-o", tmp_path / "out")):
+        notes = [line for line in run(*files).err.splitlines() if line.startswith("note: ")]
+        (said,) = notes
+        assert said == (
+            f"note: clips are resampled to {RATE} Hz and mixed down to mono ({files[2]} has {RATE} Hz, 6 channels)"
+        )
+    assert "note" not in classify("--quiet", *files).err
+    assert len(classify("--quiet", *files).complaints) == 1
+
+
+ODD_NAMES = [
+    b"with space.wav",
+    b"quote'\".wav",
+    b"new\nline.wav",
+    b"not-utf8-\xff\xe9.wav",
+    "grün 声.wav".encode(),
+    b":dog: [bold]x.wav",
+    b"back\\slash\ttab\x1b[31m.wav",
+    b"%s {x}.wav",
+]
+
+
+def test_odd_file_names_come_through_json_unharmed(classify, enhance, tmp_path):
+    files = [write(Path(os.fsdecode(os.fsencode(tmp_path) + b"/in/" + name))) for name in ODD_NAMES]
+    names = list(map(os.fsencode, files))
+    assert [os.fsencode(row["file"]) for row in classify(*files).rows] == names
+    classify("--jsonl", tmp_path / "x.jsonl", *files)
+    lines = (tmp_path / "x.jsonl").read_text(encoding="utf-8").split("\n")[:-1]
+    assert [os.fsencode(json.loads(line)["file"]) for line in lines] == names
+    done = enhance(tmp_path / "in", "--json", "-o", tmp_path / "out")
+    assert done.code == 0
+    assert sorted(os.fsencode(path.name) for path in (tmp_path / "out").iterdir()) == sorted(ODD_NAMES)
+    assert sorted(os.fsencode(Path(row["output"]).name) for row in done.rows) == sorted(ODD_NAMES)
+
+
+def test_odd_file_names_are_one_line_each_in_errors(classify, enhance, world, tmp_path):
+    files = [Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name)) for name in ODD_NAMES]
+    for file in files:
+        corrupt(file)
+    done = classify(world.labels / "up" / "0.wav", *files)
+    assert (done.code, len(done.complaints)) == (3, len(files))
+    for word in (":dog: [bold]x.wav", "not-utf8-\\xff\\xe9.wav", "new\\nline.wav", "tab\\x1b[31m.wav"):
+        assert word in done.err
+    said = enhance(world.pairs / "noisy", "-o", tmp_path / "a\nb").err
+    assert said.startswith(f"{tmp_path}/a\\nb/0.wav: ")
+
+
+def test_lists_and_patterns_are_inputs(world, classify, tmp_path):
+    write(tmp_path / "one.wav")
+    (tmp_path / "clips.txt").write_text("one.wav\nmissing.wav\n")
+    done = classify(tmp_path / "clips.txt", world.labels / "d*" / "*.wav")
+    assert done.code == 3
+    assert [Path(row["file"]).name for row in done.rows] == ["one.wav", "0.wav", "1.wav"]

@@ -1,0 +1,271 @@
+"""Commands that cannot work: one line on stderr, the right exit code, nothing written."""
+
+import os
+import pickle
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from tests.cli.world import CLIP, RATE, write
+from uniaudio_cli.audio import read_wav
+from uniaudio_cli.errors import UsageError
+from uniaudio_cli.pipeline import Session
+
+
+def metadata(folder: Path, text: str) -> Path:
+    folder.mkdir()
+    (folder / "metadata.csv").write_text(text)
+    return folder
+
+
+WRONG = {
+    "a misspelt task": (["--task", "emotoin"], "did you mean 'emotion'?"),
+    "a task file that is not there": (["--task", "nope.yaml"], "nope.yaml: cannot be read (No such file"),
+    "a task of another kind": (["--task", "enhance"], "`uniaudio run enhance` can"),
+    "a misspelt preset": (["--model", "smal"], "did you mean 'small'?"),
+    "an unknown LLM": (["--lm", "nope"], "no LLM 'nope'"),
+    "an unknown codec": (["--codec", "nope"], "no codec 'nope'"),
+    "an unknown device": (["--device", "warp"], "device 'warp': not on this machine"),
+    "a device that is not here": (["--device", "cuda:99"], "device 'cuda:99': not on this machine"),
+    "a device without numbers": (["--device", "meta"], "device 'meta': not on this machine"),
+    "an unknown dtype": (["--dtype", "float31"], "dtype 'float31'"),
+    "bits that are none": (["--bits", "3"], "4 or 8 bits, not 3"),
+    "an unknown readout": (["--readout", "best"], "'readout' must be one of likelihood, label"),
+    "no levels": (["--levels", "x"], "--levels x: give numbers"),
+    "an unknown level": (["--levels", "9"], "level 9: this codec has levels 0 to 2"),
+    "levels out of order": (["--levels", "1,0"], "'levels' must be rising"),
+    "an unknown label": (["--labels", "up,down,updown"], "no demonstration of 'updown'"),
+    "a single label": (["--labels", "up,up"], "a choice takes two or more labels"),
+    "no label": (["--labels", ""], "a choice takes two or more labels"),
+    "no shots": (["--shots", "0"], "'--shots'", "see `uniaudio classify --help`"),
+    "a seed out of range": (["--seed", str(2**63)], "'--seed'"),
+    "an unknown option": (["--lables", "up"], "--lables", "see `uniaudio classify --help`"),
+    "an LLM that reads too little": (["--lm", "short"], "and the LLM reads 16 in all", "would fit"),
+    "no audio in a folder": (["empty"], "empty: this folder holds no audio file"),
+    "demonstrations that are not there": (["--demos", "nope"], "nope: no such folder"),
+    "demonstrations that are a file": (["--demos", "clip.wav"], "clip.wav: is a file, not a folder"),
+    "demonstrations of one label": (["--demos", "one"], "holds the one label 'up'"),
+    "a label without a clip": (["--demos", "hollow"], "holds no audio file"),
+    "a label of blanks": (["--demos", "blank"], "a folder named by blanks"),
+    "a clip without a label": (["--demos", "loose"], "lies in no label's folder"),
+    "a row of metadata without its clip": (["--demos", "rows"], "metadata.csv:2: 'file_name' is"),
+    "a folder to write to": (["--jsonl", "empty"], "empty: is a folder"),
+    "an output that is there": (["--jsonl", "clip.wav"], "clip.wav: already exists (pass --force"),
+    "an output below a file": (["--jsonl", "clip.wav/x/y.jsonl"], "clip.wav is not a folder"),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_a_wrong_command_is_one_line_and_exit_code_2(world, classify, wrong):
+    clip = write(Path("clip.wav"))
+    Path("empty").mkdir()
+    for folder in ("one/up", "hollow/up", "blank/up", "blank/ ", "loose/up", "loose/down"):
+        write(Path(folder) / "a.wav")
+    Path("hollow/down").mkdir()
+    write(Path("loose/a.wav"))
+    metadata(Path("rows"), "file_name,label\nnope.wav,up\n")
+    Path("short").symlink_to(world.short_lm)
+    arguments, *words = WRONG[wrong]
+    classify(clip, clip.with_name("other.wav"), *arguments).is_error(2, *words)
+
+
+TASKS = {
+    "an unknown key": ("name: x\nlables: [a]\n", "task.yaml: unknown key 'lables'"),
+    "a missing key": ("name: x\n", "task.yaml: missing key 'description'"),
+    "no mapping": ("- name\n- x\n", "task.yaml: the file must be a mapping"),
+    "nothing": ("", "task.yaml: the file must be a mapping"),
+    "no YAML": ("name: [x\n", "task.yaml: line 2: not YAML"),
+    "no text": (b"\xff\xfe\x00", "task.yaml: not YAML"),
+}
+
+
+@pytest.mark.parametrize("wrong", TASKS)
+def test_a_bad_task_file_is_one_line(world, classify, uniaudio, wrong):
+    content, word = TASKS[wrong]
+    Path("task.yaml").write_bytes(content if isinstance(content, bytes) else content.encode())
+    classify("clip.wav", "--task", "task.yaml").is_error(2, word)
+    for command in (("tasks", "show"), ("tasks", "validate")):
+        uniaudio(*command, "task.yaml").is_error(2, word)
+
+
+def test_a_file_in_a_label_that_is_no_audio_is_left_out(world, uniaudio):
+    for label in ("up", "down"):
+        write(Path("demos") / label / "a.wav")
+        (Path("demos") / label / "notes.txt").write_text("not audio")
+    done = uniaudio("classify", "demos/up/a.wav", "--task", world.listen, "--demos", "demos", *world.models)
+    assert (done.code, done.err) == (0, "")
+
+
+@pytest.mark.parametrize("command", ["classify", "enhance", "tts"])
+def test_a_demonstration_that_cannot_be_read_is_said_once(world, uniaudio, tmp_path, command):
+    if command == "enhance":
+        for side in ("noisy", "clean"):
+            write(tmp_path / "demos" / side / "a.wav").write_text("no audio")
+    else:
+        for label in ("one", "two"):
+            write(tmp_path / "demos" / label / "a.wav").write_text("no audio")
+    task = {"classify": world.listen, "enhance": world.clean, "tts": world.speak}[command]
+    queries = ["one"] if command == "tts" else [world.labels / "up" / "0.wav", world.labels / "up" / "1.wav"]
+    output = {"classify": "x.jsonl", "enhance": "out", "tts": "x.wav"}[command]
+    flag = "--jsonl" if command == "classify" else "-o"
+    done = uniaudio(command, *queries, "--task", task, "--demos", tmp_path / "demos", *world.models, flag, output)
+    done.is_error(1, "a.wav: cannot be read as audio")
+    assert list(Path.cwd().iterdir()) == []
+
+
+@pytest.mark.parametrize("readout", ["likelihood", "label"])
+def test_a_prompt_that_does_not_fit_is_said_once(world, classify, enhance, tts, readout):
+    files, short = [write(Path("a.wav")), write(Path("b.wav"))], ("--lm", world.short_lm)
+    for done in (
+        classify(*files, *short, "--readout", readout),
+        enhance(*files, *short, "-o", "out"),
+        tts("one", *short, "--no-think", "-o", "one.wav"),
+    ):
+        done.is_error(2, "and the LLM reads 16 in all; of its ", " would fit")
+
+
+def test_a_later_clip_that_does_not_fit_costs_the_others_nothing(world, classify, monkeypatch):
+    def label(self, heard):
+        if heard.samples == CLIP:
+            raise UsageError("the context is full")
+        return answer(self, heard)
+
+    answer = Session.label
+    monkeypatch.setattr(Session, "label", label)
+    files = [write(Path("a.wav")), write(Path("b.wav"), samples=CLIP), write(Path("c.wav"))]
+    done = classify(*files)
+    assert (done.code, done.err) == (3, "error: b.wav: the context is full\n")
+    assert [row["file"] for row in done.rows] == ["a.wav", "c.wav"]
+
+
+def test_labels_are_refused_where_there_are_none(world, uniaudio):
+    flags = ("--demos", world.pairs, *world.models, "--labels", "a,b", "-o", "out")
+    uniaudio("run", world.clean, write(Path("a.wav")), *flags).is_error(2, "--labels: the demonstrations of task clean")
+
+
+def test_wrong_outputs_are_refused_before_anything_is_loaded(world, enhance, tts, monkeypatch):
+    monkeypatch.setattr("uniaudio_cli.api.load", None)
+    write(Path("a/clip.wav"))
+    write(Path("b/clip.mp3"))
+    Path("folder.wav").mkdir()
+    tts("one", "-o", "there.txt").is_error(2, "audio is written as .wav, .flac, .ogg")
+    tts("one", "-o", "folder.wav").is_error(2, "folder.wav: is a folder")
+    tts("one", "-o", "a/clip.wav").is_error(2, "a/clip.wav: already exists")
+    tts("one", "-o", "a/clip.wav/x.wav").is_error(2, "a/clip.wav is not a folder")
+    tts("one").is_error(2, "makes audio: say where with --output")
+    tts(" ", "-o", "x.wav").is_error(2, "the text is empty")
+    tts("\udcff", "-o", "x.wav").is_error(2, "is not UTF-8 text")
+    enhance("a").is_error(2, "makes audio: say where with --output")
+    enhance("a", "-o", "a").is_error(2, "a/clip.wav: already exists")
+    enhance("a", "-o", "a/clip.wav").is_error(2, "a/clip.wav is not a folder")
+    enhance("a", "b", "-o", "out").is_error(2, "would both be written to out/clip.wav")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_may_not_be_written_to(world, tts, tmp_path):
+    (tmp_path / "locked").mkdir(mode=0o500)
+    tts("one", "-o", tmp_path / "locked" / "new" / "x.wav").is_error(1, "no permission")
+
+
+def test_force_overwrites_what_is_there(world, classify, enhance, tts):
+    write(Path("in/a.wav"), samples=CLIP)
+    for path in ("labels.jsonl", "out/a.wav", "x.wav"):
+        Path(path).parent.mkdir(exist_ok=True)
+        Path(path).write_text("old")
+    for done in (
+        classify("in", "--jsonl", "labels.jsonl", "--force"),
+        enhance("in", "-o", "out", "--force"),
+        tts("one", "-o", "x.wav", "--force"),
+    ):
+        assert done.code == 0
+    assert len(Path("labels.jsonl").read_text().splitlines()) == 1
+    assert read_wav(Path("out/a.wav"), RATE).shape == (1, CLIP)
+    assert read_wav(Path("x.wav"), RATE).shape == (1, 2 * CLIP)
+
+
+def test_stdin_without_a_text(tts, monkeypatch):
+    Path("in.txt").write_bytes(b"one\n\xff\n")
+    for name, word in ((os.devnull, "stdin holds no text"), ("in.txt", "is not UTF-8 text")):
+        with Path(name).open() as stdin:
+            monkeypatch.setattr(sys, "stdin", stdin)
+            tts("-", "-o", "out").is_error(2, word)
+
+
+# ---- models that are missing, gated, malicious or broken
+
+
+def test_missing_models_are_exit_code_4(world, classify, uniaudio):
+    clip = write(Path("clip.wav"))
+    for arguments in (["--lm", "smollm2-135m"], ["--lm", "llama2-7b"], ["--lm", "org/name"], ["--codec", "llm-codec"]):
+        done = classify(clip, *arguments, "--offline")
+        done.is_error(4, "fetching is off", f"`uniaudio models pull {arguments[1]}`")
+    uniaudio("models", "path", "llama2-7b").is_error(4, "fetching is off")
+    done = classify(clip, "--lm", "org/name", "--quiet")
+    done.is_error(4, "org/name cannot be fetched from the hub (no network)")
+
+
+def test_a_gated_llm_says_how_to_get_access(world, classify, monkeypatch):
+    from huggingface_hub.errors import GatedRepoError
+
+    def gated(*_, **__):
+        raise GatedRepoError(
+            "401 Client Error.\n\nCannot access gated repo", response=SimpleNamespace(headers={}, request=None)
+        )
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", gated)
+    done = classify(write(Path("clip.wav")), "--lm", "llama2-7b")
+    message = done.err.split("\n", 1)[1]
+    assert done.err.startswith("fetching meta-llama/Llama-2-7b-hf")
+    assert (done.code, done.out, message.count("\n")) == (4, "", 1)
+    for word in ("https://huggingface.co/meta-llama/Llama-2-7b-hf", "hf auth login", "HF_TOKEN"):
+        assert word in message
+    assert classify(write(Path("clip.wav")), "--lm", "llama2-7b", "--quiet").err == message
+
+
+class Bomb:
+    """Makes a file when it is unpickled."""
+
+    def __reduce__(self):
+        return (Path.touch, (Path("exploded"),))
+
+
+@pytest.mark.parametrize("save", [lambda path: torch.save({"codec_model": Bomb()}, path), None])
+def test_a_malicious_checkpoint_is_not_executed(classify, uniaudio, save):
+    checkpoint = Path("evil.pth")
+    checkpoint.write_bytes(pickle.dumps(Bomb())) if save is None else save(checkpoint)
+    Path("evil.yaml").write_text("generator: {}")
+    clip = write(Path("clip.wav"))
+    for done in (
+        classify(clip, "--codec", checkpoint),
+        uniaudio("codec", "info", checkpoint),
+        uniaudio("codec", "convert", checkpoint, "-o", "new.safetensors"),
+    ):
+        done.is_error(1, "evil.pth: not a checkpoint that can be read safely")
+    assert not Path("exploded").exists()
+    assert not Path("new.safetensors").exists()
+
+
+def test_broken_model_files_are_one_line(world, classify):
+    clip = write(Path("clip.wav"))
+    Path("bad.safetensors").write_bytes(b"not safetensors")
+    classify(clip, "--codec", "bad.safetensors").is_error(4, "bad.json: no such file")
+    Path("bad.json").write_text("{}")
+    classify(clip, "--codec", "bad.safetensors").is_error(1, "bad.json: describes no codec")
+    Path("bad.json").write_bytes(world.codec.with_suffix(".json").read_bytes())
+    classify(clip, "--codec", "bad.safetensors").is_error(1, "bad.safetensors: broken")
+    for content in (b"", b"GGUF", b"GGUF" + bytes(100)):
+        Path("bad.gguf").write_bytes(content)
+        classify(clip, "--lm", "bad.gguf", "--quiet").is_error(1, "bad.gguf: cannot be converted")
+    Path("lm").mkdir()
+    classify(clip, "--lm", "lm").is_error(2, "lm: not a whole transformers model, it lacks config.json")
+    for file in world.lm.iterdir():
+        (Path("lm") / file.name).write_bytes(file.read_bytes())
+    Path("lm/model.safetensors").write_bytes(b"not safetensors")
+    classify(clip, "--lm", "lm").is_error(1, "lm: ")
+    Path("lm/config.json").write_text("{}")
+    classify(clip, "--lm", "lm").is_error(1, "lm: ")
+    Path("lm/tokenizer.json").write_text("{}")
+    classify(clip, "--lm", "lm").is_error(2, "lm: no tokenizer can be read there")
