@@ -2,9 +2,9 @@
 
     python benchmarks/speech.py [--data FOLDER] [--voices george,jackson] [--codec NAME] [--json FILE]
 
-The demonstrations are five takes of every digit by one speaker; the queries are the ten literal digits and the paper's
-style of question ("1 + 1"). Judges: the nearest of the speaker's *other* takes (DTW), and Whisper forced to choose a
-digit. Beside the LLM stands the codec alone: one held-out take per digit, encoded and decoded.
+The demonstrations are drawn from five takes of every digit by one speaker; the queries are the ten literal digits and
+the paper's style of question ("1 + 1"). Judges: the nearest of the speaker's *other* takes (DTW), and Whisper forced to
+choose a digit. Beside the LLM stands the codec alone: one of the takes, encoded and decoded.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 
 import uniaudio_cli
 from uniaudio_cli import audio
-from uniaudio_cli.demos import Demonstration
+from uniaudio_cli.demos import Demonstration, choose
 from uniaudio_cli.errors import UniAudioError
 from uniaudio_cli.judges import NearestClip, WhisperJudge
 from uniaudio_cli.metrics import accuracy
@@ -63,7 +63,8 @@ def main() -> None:
         demonstrations = [
             Demonstration(folder / f"{d}_{voice}_{k}.wav", str(d), str(d)) for k in DEMONSTRATIONS for d in range(10)
         ]
-        session = kit.session(load_task("spoken-answer"), demonstrations, options.seed)
+        task = load_task("spoken-answer")
+        session = kit.session(task, choose(demonstrations, task.shots, options.seed), options.seed)
         for digit in range(10):
             heard = kit.hear(takes[digit, DEMONSTRATIONS[0]])
             judge("codec alone", kit.decode(heard.codes)[:, : heard.samples], digit)

@@ -1,6 +1,6 @@
-"""The tour behind `make demo`: classify clips, speak an answer, enhance a noisy file, on this machine, with one frozen LLM.
+"""The tour behind `make demo`: classify clips, speak answers, enhance a noisy file, all with one frozen LLM.
 
-    python examples/demo.py [--output FOLDER] [--model PRESET]
+python examples/demo.py [--output FOLDER] [--model PRESET]
 """
 
 from __future__ import annotations

@@ -95,7 +95,8 @@ def test_all_three_commands(place, models, tmp_path):
     assert list(said) == ["text", "answer", "output", "seconds"]
     assert (said["text"], said["output"]) == ("1 + 1", str(spoken))
     assert said["answer"] in ("one", "two", "three")
-    assert len(samples(spoken)) == 2 * GROUP
+    # As long as the demonstration of what it says.
+    assert len(samples(spoken)) == GROUP * {"one": 1, "two": 2, "three": 3}[said["answer"]]
     assert np.abs(samples(spoken)).max() > 0
     before = spoken.read_bytes()
     rows(*asking, "--force")

@@ -186,7 +186,7 @@ def test_the_thought_is_what_is_spoken(clips):
     session = make_kit().session(worked_task(), spoken(clips))
     reply = session("5 - 3", think=True)
     assert reply.answer == session.think("5 - 3")
-    assert reply.codes == session(reply.answer).codes
+    assert reply.codes == session(reply.answer, think=True).codes
     assert session("5 - 3").answer is None
 
 

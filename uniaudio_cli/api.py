@@ -9,7 +9,7 @@ from uniaudio_cli import models
 from uniaudio_cli.codec.checkpoint import load_codec
 from uniaudio_cli.codec.model import Codec, CodecConfig
 from uniaudio_cli.device import choose_device, choose_dtype
-from uniaudio_cli.lm import load_lm
+from uniaudio_cli.lm import await_lm
 from uniaudio_cli.pipeline import Kit
 from uniaudio_cli.tokenizer import load_tokenizer
 from uniaudio_cli.vocabulary import Vocabulary, vocabulary_for
@@ -41,7 +41,8 @@ def load(
     # The cheap checks come first: nobody waits for an LLM to load to hear that it cannot be used.
     hearing, vocabulary = load_hearing(model, lm=lm, codec=codec, device=place, offline=offline, progress=progress)
     files = models.resolve_lm(lm or models.resolve_model(model).lm, offline, progress)
-    return Kit(hearing, load_lm(str(files.folder), files.name, place, choose_dtype(dtype, place), bits), vocabulary)
+    asked = await_lm(str(files.folder), files.name, device=place, dtype=choose_dtype(dtype, place), bits=bits)
+    return Kit(hearing, asked, vocabulary)
 
 
 def load_hearing(
@@ -58,7 +59,12 @@ def load_hearing(
     files = models.resolve_codec(codec or preset.codec, offline, progress)
     hearing = load_codec(files.weights, files.config, files.words, device=device)
     lm_files = models.resolve_lm(lm or preset.lm, offline, progress)
-    return hearing, vocabulary_for(hearing.config, load_tokenizer(str(lm_files.folder)))
+    tokenizer = load_tokenizer(str(lm_files.folder))
+    # Acoustic codes that are ids as they stand mean nothing to another LLM; the levels written in words still do.
+    bare = [size for size, words in zip(hearing.config.sizes, hearing.config.words, strict=True) if words is None]
+    worded = [level for level, words in enumerate(hearing.config.words) if words is not None]
+    shown = worded if worded and set(bare) - {tokenizer.size} else None
+    return hearing, vocabulary_for(hearing.config, tokenizer, shown)
 
 
 def load_spelling(config: CodecConfig, lm: str | None) -> Callable[[int, int], str]:

@@ -7,9 +7,10 @@ are these continuations), so that a context shared by a whole folder of queries 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -59,7 +60,7 @@ class LanguageModel:
     @property
     def context_length(self) -> int:
         """Ids the LLM can attend to."""
-        return int(getattr(self.model.config, "max_position_embeddings", 2048))
+        return _context_length(self.model.config)
 
     def _padded(self, rows: Sequence[Sequence[int]], left: bool) -> tuple[Tensor, Tensor]:
         """(ids, mask), int64 [B, T] on the device."""
@@ -177,6 +178,43 @@ class LanguageModel:
         return Prefix(cache, mask, logits[:, -1])
 
 
+class AwaitedLM(LanguageModel):
+    """An LLM whose weights are loaded when it is first asked something.
+
+    Its context length is known before, so that a prompt that does not fit is refused at once.
+    """
+
+    def __init__(self, load: Callable[[], LanguageModel], name: str, context_length: int) -> None:
+        self.name = name
+        self._load = load
+        self._context_length = context_length
+
+    @cached_property
+    def model(self) -> Any:
+        return self._load().model
+
+    @property
+    def context_length(self) -> int:
+        return self._context_length
+
+
+def await_lm(folder: str, name: str, **options: Any) -> AwaitedLM:
+    """`load_lm`, with the same options, put off until the LLM is asked something.
+
+    Raises:
+        MissingWeightsError, UniAudioError: its configuration is not here or not a causal LM's.
+    """
+    from transformers import AutoConfig
+
+    try:
+        config = AutoConfig.from_pretrained(folder, local_files_only=True)
+    except OSError as problem:
+        raise MissingWeightsError(f"{name}: {_first_line(problem)}") from problem
+    except (ValueError, KeyError) as problem:
+        raise UniAudioError(f"{name}: not a causal LM that can be loaded: {_first_line(problem)}") from problem
+    return AwaitedLM(lambda: load_lm(folder, name, **options), name, _context_length(config))
+
+
 def load_lm(
     folder: str,
     name: str,
@@ -226,6 +264,10 @@ def load_lm(
     if device != "auto" and bits is None:
         model = model.to(device)
     return LanguageModel(model, name)
+
+
+def _context_length(config: Any) -> int:
+    return int(getattr(config, "max_position_embeddings", 2048))
 
 
 @contextmanager
