@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from tests.factories import chirps, codec_in_words, published_codec, small_codec
 from tests.small_lms import tiny_llama
@@ -52,15 +53,15 @@ def write_clips(folder: Path) -> Path:
     return folder
 
 
-def label_task(**fields) -> Task:
+def label_task(**fields: Any) -> Task:
     return Task("pets", "x", "audio", "label", "One of {labels}", clip=Clip(SECONDS), **fields)
 
 
-def speech_task(**fields) -> Task:
+def speech_task(**fields: Any) -> Task:
     return Task("say", "x", "text", "audio", "Say it", clip=Clip(SECONDS, pad=False), **fields)
 
 
-def clean_task(**fields) -> Task:
+def clean_task(**fields: Any) -> Task:
     fields = {"generation": Generation("input"), "clip": Clip(SECONDS), **fields}
     return Task("clean", "x", "audio", "audio", "Clean it", **fields)
 

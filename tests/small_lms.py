@@ -36,7 +36,10 @@ def tiny_llama(vocab: int, context: int = 4096, seed: int = 0) -> Any:
 
 
 class RuleLM:
-    """What `LanguageModel` does, computed anew at every call: the next id's logits are `rule(ids so far)`."""
+    """What `LanguageModel` does, computed anew at every call: the next id's logits are `rule(ids so far)`.
+
+    `asked`: every context it was asked about; `scored`: every context with a continuation of it that was scored.
+    """
 
     name = "rule"
 
@@ -44,6 +47,7 @@ class RuleLM:
         self.rule = rule
         self.context_length = context_length
         self.asked: list[tuple[int, ...]] = []
+        self.scored: list[list[int]] = []
 
     def prefill(self, contexts: Sequence[Sequence[int]]) -> Prefix:
         rows = [tuple(context) for context in contexts]
@@ -59,6 +63,7 @@ class RuleLM:
     def score(
         self, prefix: Prefix, continuations: Sequence[Sequence[int]], among: Sequence[int] | None = None
     ) -> list[list[Tensor]]:
+        self.scored += [[*row, *each] for row in prefix.cache for each in continuations]
         return [[self._score(row, each, among) for each in continuations] for row in prefix.cache]
 
     def _score(self, context: Sequence[int], continuation: Sequence[int], among: Sequence[int] | None) -> Tensor:

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from tests.small_lms import tiny_llama
 from tests.small_tokenizers import byte_bpe_object
 from uniaudio_cli.errors import MissingWeightsError, UniAudioError, UsageError
-from uniaudio_cli.lm import ROWS_AT_ONCE, LanguageModel, Prefix, load_lm
+from uniaudio_cli.lm import ROWS_AT_ONCE, LanguageModel, Prefix, await_lm, load_lm
 
 VOCAB = 96
 AMONG = [90, 3, 4, 17, 60, 5, 41]
@@ -261,6 +261,33 @@ def test_a_model_that_is_not_here_is_not_fetched():
     with pytest.raises(MissingWeightsError, match=r"^mine: ") as caught:
         load_lm("nobody/no-such-model", "mine", offline=True)
     assert caught.value.exit_code == 4
+
+
+def test_an_awaited_llm_is_loaded_when_it_is_asked(lm, folder, monkeypatch, capfd):
+    loads = []
+    monkeypatch.setattr("uniaudio_cli.lm.load_lm", lambda *a, **k: loads.append((a, k)) or load_lm(*a, **k))
+    awaited = await_lm(str(folder), "mine", device="cpu", dtype=torch.float32)
+    assert (awaited.name, awaited.context_length) == ("mine", 64)
+    with pytest.raises(UsageError, match="has 65 ids, mine reads at most 64"):
+        awaited.prefill([[1] * 65])
+    assert loads == []
+    found, expected = (one.score(one.prefill([[1, 2], [3]]), [[4, 5]]) for one in (awaited, lm))
+    assert all(torch.equal(a[0], b[0]) for a, b in zip(found, expected, strict=True))
+    assert awaited.device.type == "cpu"
+    assert loads == [((str(folder), "mine"), {"device": "cpu", "dtype": torch.float32})]
+    assert "".join(capfd.readouterr()) == ""
+
+
+@pytest.mark.parametrize("change", [no_config, config_of_no_model, config_that_is_text])
+def test_a_configuration_that_is_none_is_not_waited_for(folder, change):
+    with pytest.raises(UniAudioError, match=r"^mine: "):
+        await_lm(damaged(folder, change), "mine")
+
+
+def test_an_awaited_llm_that_cannot_be_loaded(folder):
+    awaited = await_lm(damaged(folder, cut_weights), "mine")
+    with pytest.raises(UniAudioError, match="mine: not a causal LM that can be loaded"):
+        awaited.prefill([[1]])
 
 
 @pytest.mark.parametrize("bits", [0, 3, 16])
