@@ -60,6 +60,21 @@ def test_an_llm_that_notices_repetition_knows_a_demonstration_again(tmp_path, le
         assert session(demonstration.audio).label == demonstration.label
 
 
+def test_shifted_clips_are_heard_once_a_shift_by_the_likelihood_readout(clips):
+    shifted = Clip(SECONDS, shifts=(0, 60))
+    session = make_kit().session(replace(label_task(), clip=shifted), labelled(clips))
+    assert len(session.examples) == 2 * len(session.demonstrations)
+    first, second = session.kit.hear_shifted(clips / "5.wav", session.task)
+    assert second.samples == first.samples + 60 * RATE // 1000
+    # Log-probabilities add up: the reply is the normalised product of what each shift says.
+    alone = [session.label([heard]).scores for heard in (first, second)]
+    product = {label: alone[0][label] * alone[1][label] for label in session.labels}
+    total = sum(product.values())
+    assert session(clips / "5.wav").scores == pytest.approx({label: p / total for label, p in product.items()})
+    by_label = make_kit().session(replace(label_task(readout="label"), clip=shifted), labelled(clips))
+    assert len(by_label.examples) == len(by_label.demonstrations)
+
+
 def test_a_label_is_closed_so_that_it_begins_no_other(clips):
     stub = RuleLM(lambda ids: torch.zeros(byte_bpe().size))
     make_kit(lm=stub).session(label_task(readout="label"), labelled(clips))(clips / "5.wav")

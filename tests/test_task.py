@@ -85,6 +85,7 @@ def test_round_trip_through_yaml(load):
         ({**LEAST, "lables": [0]}, r"unknown key 'lables' \(did you mean 'levels'\?\)"),
         ({**LEAST, 3: 4}, "unknown key '3'"),
         ({**LEAST, "a\nb": 4}, r"unknown key 'a\\nb'"),
+        ({**LEAST, "clip": {"shifts": [-1]}}, "'clip.shifts' must be whole numbers of milliseconds from 0 up"),
         ({**LEAST, "clip": {"second": 1}}, r"unknown key 'clip.second' \(did you mean 'clip.seconds'\?\)"),
         ({**LEAST, "clip": 1}, "'clip' must be a mapping"),
         ({**LEAST, "clip": None}, "'clip' must be a mapping"),

@@ -92,8 +92,14 @@ def evaluate(
     ears = RememberingKit.of(kit)
     tasks = {readout: changed(task, readout=readout) for readout in readouts}
 
-    def shown(path: Path) -> Audio:
-        return ears.hear(ears.read(path, task)).shown(task.levels)
+    listening = changed(task, readout="likelihood")
+
+    def shown(path: Path) -> list[Audio]:
+        """The clip as the likelihood readout hears it, once for each shift: the rules get the same words."""
+        return [heard.shown(task.levels) for heard in ears.hear_shifted(path, listening)]
+
+    def bag(shifted: list[Audio]) -> list[list[int]]:
+        return [[code for clip in shifted for code in clip.codes[level]] for level in range(len(task.levels))]
 
     def ids(clip: Audio) -> list[int]:
         return kit.vocabulary.ids(clip.codes, clip.levels)
@@ -111,9 +117,11 @@ def evaluate(
         query = shown(episode.query.path)
         draw = f"{seed} {number}"
         guesses[NEAREST].append(
-            nearest_demonstration(query.codes, [(label, clip.codes) for label, clip in heard], draw)
+            nearest_demonstration(bag(query), [(label, bag(shifted)) for label, shifted in heard], draw)
         )
-        scores = ngram_cache(ids(query), [(label, ids(clip)) for label, clip in heard], size)
+        told = [(label, ids(clip)) for label, shifted in heard for clip in shifted]
+        each = [ngram_cache(ids(clip), told, size) for clip in query]
+        scores = {label: sum(one[label] for one in each) for label in each[0]}
         guesses[NGRAM].append(best(scores, draw))
         truth.append(episode.query.label)
         progress(len(truth))

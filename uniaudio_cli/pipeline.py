@@ -30,7 +30,7 @@ from uniaudio_cli.grammar import AudioGrammar
 from uniaudio_cli.lm import LanguageModel, Prefix
 from uniaudio_cli.prompt import Audio, Example, Piece, Prompt, Text, build_prompt, check_fits, load_template
 from uniaudio_cli.prompt import show as show_prompt
-from uniaudio_cli.score import LabelReadout, LikelihoodReadout, Readout
+from uniaudio_cli.score import LabelReadout, LikelihoodReadout, Readout, normalised
 from uniaudio_cli.task import Task, changed, load_task
 from uniaudio_cli.vocabulary import Vocabulary
 
@@ -83,6 +83,13 @@ class Kit:
         most = clip.seconds if clip.crop == "start" else 60 * clip.seconds
         wav = audio.read_wav(path, self.codec.sample_rate, max_seconds=most)
         return audio.fit(wav, self.codec.sample_rate, clip.seconds, clip.crop, clip.pad)
+
+    def hear_shifted(self, path: Path, task: Task) -> list[Heard]:
+        """A file heard once for each of the task's shifts, where its readout makes something of them; else once."""
+        wav = self.read(path, task)
+        shifts = task.clip.shifts if task.output == "label" and task.readout == "likelihood" else task.clip.shifts[:1]
+        samples = [ms * self.codec.sample_rate // 1000 for ms in shifts]
+        return [self.hear(torch.nn.functional.pad(wav, (count, 0))) for count in samples]
 
     def session(self, task: Task, demonstrations: Sequence[Demonstration], seed: int = 0) -> Session:
         """Hear the demonstrations, in the order given.
@@ -156,16 +163,19 @@ class Session:
         """Every demonstration as an example for the prompt, with what was heard of its audio."""
         found = []
         for demonstration in self.demonstrations:
+            if self.task.output == "label":
+                label = Text(demonstration.label or "")
+                for heard in self.kit.hear_shifted(demonstration.audio, self.task):
+                    found.append((Example(heard.shown(self.task.levels), label), heard))
+                continue
             wav = self.kit.read(demonstration.audio, self.task)
             heard = self.kit.hear(wav)
             shown = heard.shown(self.task.levels)
             if demonstration.target is not None:
                 clean = self.kit.hear(self._paired(demonstration, wav))
                 found.append((Example(shown, clean.shown(self.task.levels)), clean))
-            elif self.task.input == "text":
-                found.append((Example(Text(demonstration.text or ""), shown), heard))
             else:
-                found.append((Example(shown, Text(demonstration.label or "")), heard))
+                found.append((Example(Text(demonstration.text or ""), shown), heard))
         return tuple(found)
 
     def _paired(self, demonstration: Demonstration, wav: Tensor) -> Tensor:
@@ -209,14 +219,18 @@ class Session:
         audio_ids = sorted({i for level in self.task.levels for ids in vocabulary.code_ids(level) for i in ids})
         return LikelihoodReadout(kit.lm, kit.lm.prefill(contexts), self.labels, audio_ids)
 
-    def label(self, heard: Heard) -> Reply:
-        """Which label the clip has."""
-        query = heard.shown(self.task.levels)
-        if self.task.readout == "label":
-            ids = self.prompt(query).query_ids(self.kit.vocabulary)
-        else:
-            ids = self.kit.vocabulary.ids(query.codes, query.levels)
-        scores = {label: math.exp(logp) for label, logp in self.readout(ids).items()}
+    def label(self, shifted: Sequence[Heard]) -> Reply:
+        """Which label the clip has, heard once for each shift."""
+        logp = dict.fromkeys(self.labels, 0.0)
+        for heard in shifted:
+            query = heard.shown(self.task.levels)
+            if self.task.readout == "label":
+                ids = self.prompt(query).query_ids(self.kit.vocabulary)
+            else:
+                ids = self.kit.vocabulary.ids(query.codes, query.levels)
+            for label, value in self.readout(ids).items():
+                logp[label] += value
+        scores = {label: math.exp(value) for label, value in normalised(logp).items()}
         return Reply(max(scores, key=lambda label: scores[label]), scores)
 
     def _bounds(self, samples: int | None, about: str | None) -> tuple[int, int]:
@@ -357,7 +371,7 @@ class Session:
         path = Path(query)
         try:
             if self.task.output == "label":
-                return self.label(self.kit.hear(self.kit.read(path, self.task)))
+                return self.label(self.kit.hear_shifted(path, self.task))
             return self.transform(audio.read_wav(path, self.kit.codec.sample_rate))
         except ValueError as problem:
             raise UniAudioError(f"{show(path)}: {problem}") from problem

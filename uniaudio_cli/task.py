@@ -18,15 +18,22 @@ Wants = Literal["label", "text", "pair"]
 
 @dataclass(frozen=True)
 class Clip:
-    """How a clip is cut before it is heard: the arguments of `audio.fit`."""
+    """How a clip is cut before it is heard: the arguments of `audio.fit`.
+
+    `shifts`: milliseconds of silence to hear it after, once for each; the likelihood readout adds up what it makes of
+    them, since where a clip falls among the codec's frames should not decide what it is.
+    """
 
     seconds: float = 1.0
     crop: Literal["start", "loudest"] = "start"
     pad: bool = True
+    shifts: tuple[int, ...] = (0,)
 
     def __post_init__(self) -> None:
         check_choices(self, "clip.")
         check(0 < self.seconds < math.inf, "clip.seconds", "more than 0", self.seconds)
+        fine = len(self.shifts) > 0 and min(self.shifts) >= 0
+        check(fine, "clip.shifts", "whole numbers of milliseconds from 0 up", list(self.shifts))
 
 
 @dataclass(frozen=True)
