@@ -129,7 +129,7 @@ def test_a_prompt_that_does_not_fit_is_said_once(world, classify, enhance, tts, 
 
 def test_a_later_clip_that_does_not_fit_costs_the_others_nothing(world, classify, monkeypatch):
     def label(self, heard):
-        if heard.samples == CLIP:
+        if heard[0].samples == CLIP:
             raise UsageError("the context is full")
         return answer(self, heard)
 
