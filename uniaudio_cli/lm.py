@@ -89,7 +89,7 @@ class LanguageModel:
         position = (mask.cumsum(dim=1) - 1).clamp(min=0)
         out = self.model(
             input_ids=ids,
-            attention_mask=mask,
+            attention_mask=_needed(mask),
             position_ids=position,
             use_cache=True,
             logits_to_keep=1,
@@ -107,7 +107,7 @@ class LanguageModel:
         position = (full.cumsum(dim=1) - 1)[:, -ids.shape[1] :].clamp(min=0)
         out = self.model(
             input_ids=ids,
-            attention_mask=full,
+            attention_mask=_needed(full),
             position_ids=position,
             past_key_values=_shared(prefix.cache),
             use_cache=True,
@@ -264,6 +264,11 @@ def load_lm(
     if device != "auto" and bits is None:
         model = model.to(device)
     return LanguageModel(model, name)
+
+
+def _needed(mask: Tensor) -> Tensor | None:
+    """The mask where there is padding; without one, attention takes its quicker causal path."""
+    return None if bool(mask.all()) else mask
 
 
 def _context_length(config: Any) -> int:
