@@ -18,7 +18,7 @@ from uniaudio_cli.audio import write_wav
 from uniaudio_cli.demos import Demonstration
 from uniaudio_cli.episodes import episodes, load_items
 from uniaudio_cli.errors import UniAudioError, UsageError
-from uniaudio_cli.evaluate import NEAREST, NGRAM, Evaluation, RememberingKit, audio_ids, evaluate
+from uniaudio_cli.evaluate import NEAREST, NGRAM, Evaluation, RememberingKit, evaluate
 from uniaudio_cli.lm import LanguageModel
 from uniaudio_cli.pipeline import Kit
 from uniaudio_cli.task import changed, load_task
@@ -156,9 +156,9 @@ def test_an_unreadable_clip_is_named(kit, asked, tmp_path):
 
 def test_audio_ids(parts):
     _, _, vocabulary = parts
-    one, both = audio_ids(vocabulary, (0,)), audio_ids(vocabulary, (0, 1))
+    one, both = vocabulary.audio_ids((0,)), vocabulary.audio_ids((0, 1))
     assert (len(one), len(both)) == (4, 9)
-    assert both == sorted({*one, *audio_ids(vocabulary, (1,))})
+    assert both == sorted({*one, *vocabulary.audio_ids((1,))})
 
 
 @pytest.fixture(scope="module")

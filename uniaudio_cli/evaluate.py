@@ -16,7 +16,6 @@ from uniaudio_cli.metrics import Interval, accuracy, best, difference, nearest_d
 from uniaudio_cli.pipeline import Heard, Kit
 from uniaudio_cli.prompt import Audio
 from uniaudio_cli.task import Clip, Task, changed
-from uniaudio_cli.vocabulary import Vocabulary
 
 NEAREST = "nearest demonstration"
 NGRAM = "n-gram cache"
@@ -104,7 +103,7 @@ def evaluate(
     def ids(clip: Audio) -> list[int]:
         return kit.vocabulary.ids(clip.codes, clip.levels)
 
-    size = len(audio_ids(kit.vocabulary, task.levels))
+    size = len(kit.vocabulary.audio_ids(task.levels))
     truth: list[str] = []
     guesses: dict[str, list[str]] = {method: [] for method in (*tasks, NEAREST, NGRAM)}
     for number, episode in enumerate(episodes):
@@ -126,8 +125,3 @@ def evaluate(
         truth.append(episode.query.label)
         progress(len(truth))
     return Evaluation(tuple(truth), {method: tuple(labels) for method, labels in guesses.items()})
-
-
-def audio_ids(vocabulary: Vocabulary, levels: Sequence[int]) -> list[int]:
-    """Every id that audio of these levels can have, sorted."""
-    return sorted({id for level in levels for ids in vocabulary.code_ids(level) for id in ids})

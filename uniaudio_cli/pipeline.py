@@ -216,8 +216,8 @@ class Session:
             prompt = self.prompt(query, "listen", label)
             check_fits(prompt, vocabulary, len(prompt.continuation(query, vocabulary)), kit.lm.context_length)
             contexts.append(prompt.ids(vocabulary))
-        audio_ids = sorted({i for level in self.task.levels for ids in vocabulary.code_ids(level) for i in ids})
-        return LikelihoodReadout(kit.lm, kit.lm.prefill(contexts), self.labels, audio_ids)
+        among = vocabulary.audio_ids(self.task.levels)
+        return LikelihoodReadout(kit.lm, kit.lm.prefill(contexts), self.labels, among)
 
     def label(self, shifted: Sequence[Heard]) -> Reply:
         """Which label the clip has, heard once for each shift."""

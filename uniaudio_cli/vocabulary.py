@@ -71,6 +71,10 @@ class Vocabulary:
         """The ids of every code of a level, in code order."""
         return list(self._tables[level].ids)
 
+    def audio_ids(self, levels: Sequence[int]) -> list[int]:
+        """Every id that audio of these levels can have, sorted."""
+        return sorted({id for level in levels for ids in self.code_ids(level) for id in ids})
+
     def counts(self, frames: int, levels: Sequence[int] | None = None) -> list[int]:
         """Codes per shown level in `frames` latent frames; 8 frames at strides (4, 2, 1) are [2, 4, 8].
 

@@ -143,7 +143,7 @@ class Trainer:
             force=True,
         )
 
-    def losses_at(self, step: int, batch: Batch) -> dict[str, Tensor]:
+    def losses_of(self, batch: Batch) -> dict[str, Tensor]:
         """Forward one batch."""
         wav = torch.from_numpy(batch.wav).to(self.device)
         units = features = None
@@ -173,7 +173,7 @@ class Trainer:
         while self.step < recipe.steps:
             for group in self.optimiser.param_groups:
                 group["lr"] = learning_rate(recipe, self.step)
-            found = self.losses_at(self.step, next(batches))
+            found = self.losses_of(next(batches))
             total = torch.stack([recipe.losses.get(name, 0.0) * value for name, value in found.items()]).sum()
             self.optimiser.zero_grad(set_to_none=True)
             total.backward()
