@@ -191,6 +191,7 @@ def word_list(debs: Path, out: Path) -> str:
     """English words, one a line: what tells the LLM's whole words from its fragments."""
     folder = out / ".unpacked" / WORDS
     if not folder.exists():
+        folder.mkdir(parents=True)
         subprocess.run(["dpkg", "-x", str(fetch(WORDS, debs)), str(folder)], check=True)
     return (folder / "usr/share/dict/american-english-small").read_text(encoding="utf-8")
 
