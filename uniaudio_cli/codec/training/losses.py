@@ -12,6 +12,7 @@ from uniaudio_cli.codec.quantise import LevelOutput, Quantised
 from uniaudio_cli.codec.small import mel_filters
 
 SHARPNESS = 16.0  # cosine -> logit: with unit vectors and a few hundred codes, 16 lets a sure choice be sure
+SPREAD_SHARPNESS = 48.0  # sharper: the spread that counts is that of the hard choices
 
 
 class SpectralLoss(nn.Module):
@@ -65,7 +66,7 @@ def negative_entropy(quantised: Quantised) -> Tensor:
     """
     total = []
     for level in quantised.levels:
-        mean = (SHARPNESS * level.similarity).softmax(dim=-1).mean(dim=(0, 1))
+        mean = (SPREAD_SHARPNESS * level.similarity).softmax(dim=-1).mean(dim=(0, 1))
         total.append((mean * (mean + 1e-8).log()).sum())
     return torch.stack(total).sum()
 

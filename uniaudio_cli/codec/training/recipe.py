@@ -18,8 +18,10 @@ class Recipe:
     """How a codec is trained.
 
     `codec`: fields of `CodecConfig` except sizes' words, which come from the vocabulary. `sizes`: codes per level.
-    `words`: a file of whole words (one a line) that level 0 may use. `audio`: folders. `teacher_model`: a Whisper
-    folder or preset, None to train without one. `losses`: weight of each loss by name. `kind_weights`: how much more
+    `words`: a file of whole words (one a line) that level 0 may use. `init`: a codec (preset or checkpoint) to train on
+    from, in the LLM's words; its own architecture and sizes count then. `audio`: folders. `teacher_model`: a Whisper
+    folder or preset, None to train without one; `teacher_dim` of its whitened dimensions pull levels 0 + 1, `unit_dim`
+    make the units that level 0 names. `losses`: weight of each loss by name. `kind_weights`: how much more
     often a kind of clip is drawn than its length says. `crop_frames`: level-0 frames (120 ms) per crop.
     """
 
@@ -31,8 +33,10 @@ class Recipe:
     cache: Path
     losses: Mapping[str, float]
     words: Path | None = None
+    init: str | None = None
     teacher_model: str | None = None
     teacher_dim: int = 64
+    unit_dim: int = 256
     kind_weights: Mapping[str, float] = field(default_factory=dict)
     batch_size: int = 16
     crop_frames: int = 12
@@ -49,7 +53,7 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for key in ("batch_size", "crop_frames", "steps", "report_every", "save_every", "teacher_dim"):
+        for key in ("batch_size", "crop_frames", "steps", "report_every", "save_every", "teacher_dim", "unit_dim"):
             check(getattr(self, key) >= 1, key, "1 or more", getattr(self, key))
         for key in ("learning_rate", "clip_gradient"):
             check(getattr(self, key) > 0, key, "more than 0", getattr(self, key))

@@ -107,25 +107,43 @@ class Units:
     units: np.ndarray
 
 
-def make_units(packed: PackedAudio, features: np.ndarray, count: int, dimensions: int, seed: int = 0) -> Units:
-    """Whiten the features to `dimensions` and cluster their 8.3 Hz means into `count` units.
+def make_units(
+    packed: PackedAudio, features: np.ndarray, count: int, unit_dim: int, reduced_dim: int, seed: int = 0
+) -> Units:
+    """Whiten the features, keep `reduced_dim` of them as they are, and cluster `unit_dim` of them into `count` units.
 
-    Frames the teacher was not shown keep NaN and -1.
+    A unit is heard in the 240 ms around its level-0 frame, twice its length, and compared by direction alone: both
+    make it travel better between speakers and offsets (docs/LOG.md). Frames the teacher was not shown keep NaN and -1.
     """
-    rows = np.array(features, dtype=np.float32)
-    known = ~np.isnan(rows[:, 0])
-    centre = rows[known].mean(axis=0)
+    known = ~np.isnan(np.asarray(features[:, 0]))
     random = np.random.default_rng(seed)
-    sample = rows[random.choice(np.flatnonzero(known), min(60_000, int(known.sum())), replace=False)] - centre
-    _, scale, basis = np.linalg.svd(sample, full_matrices=False)
-    projection = basis[:dimensions].T / (scale[:dimensions] / np.sqrt(len(sample)))
-    reduced = ((rows - centre) @ projection).astype(np.float32)
-    coarse = reduced.reshape(len(rows) // 2, 2, dimensions).mean(axis=1)
-    coarse_known = ~np.isnan(coarse[:, 0])
-    centres = kmeans(coarse[coarse_known], count, random)
-    units = np.full(len(coarse), -1, dtype=np.int16)
-    units[coarse_known] = nearest(coarse[coarse_known], centres)
-    return Units(reduced.astype(np.float16), units)
+    picked = np.sort(random.choice(np.flatnonzero(known), min(60_000, int(known.sum())), replace=False))
+    sample = np.asarray(features[picked], dtype=np.float32)
+    centre = sample.mean(axis=0)
+    scale, basis = np.linalg.eigh(np.cov(sample, rowvar=False))
+    order = np.argsort(scale)[::-1][: max(unit_dim, reduced_dim)]
+    projection = (basis[:, order] / np.sqrt(np.maximum(scale[order], 1e-12))).astype(np.float32)
+    whitened = np.full((len(features), len(order)), np.nan, dtype=np.float16)
+    for start in range(0, len(features), 65_536):
+        rows = np.asarray(features[start : start + 65_536], dtype=np.float32)
+        whitened[start : start + len(rows)] = (rows - centre) @ projection
+    directions = np.full((len(features) // 2, unit_dim), np.nan, dtype=np.float32)
+    for number in range(len(packed.starts)):
+        first, last = packed.frame_range(number)
+        directions[first:last] = _directions(whitened[2 * first : 2 * last, :unit_dim].astype(np.float32))
+    coarse_known = ~np.isnan(directions[:, 0])
+    found = directions[coarse_known]
+    centres = kmeans(found[random.choice(len(found), min(150_000, len(found)), replace=False)], count, random)
+    units = np.full(len(directions), -1, dtype=np.int16)
+    units[coarse_known] = nearest(found, centres)
+    return Units(whitened[:, :reduced_dim], units)
+
+
+def _directions(steps: np.ndarray) -> np.ndarray:
+    """Unit vectors [T, R] of a clip's steps [2 T, R]: each the mean of four steps around the two of its frame."""
+    padded = np.pad(steps, ((1, 1), (0, 0)), mode="edge")
+    means = sum(padded[offset : offset + len(steps) : 2] for offset in range(4))
+    return means / np.linalg.norm(means, axis=1, keepdims=True).clip(min=1e-9)
 
 
 def nearest(points: np.ndarray, centres: np.ndarray) -> np.ndarray:
