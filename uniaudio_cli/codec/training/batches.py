@@ -1,0 +1,36 @@
+"""A batch of crops and what the teachers say of them -> tensors on the device. Never knows networks."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from uniaudio_cli.codec.training.data import Batch, PackedAudio
+from uniaudio_cli.codec.training.teachers import Targets
+from uniaudio_cli.codec.training.trainee import Inputs
+
+
+def inputs(batch: Batch, packed: PackedAudio, targets: Targets, crop_frames: int, device: torch.device) -> Inputs:
+    """`Inputs` of a batch; frames outside a clip are unknown to the teachers."""
+    units = features = semantic = None
+    count = len(batch.clips)
+    if targets.units is not None and targets.reduced is not None:
+        units = np.full((count, crop_frames), -1, dtype=np.int64)
+        features = np.full((count, 2 * crop_frames, targets.reduced.shape[1]), np.nan, dtype=np.float32)
+        for row, (clip, frame) in enumerate(zip(batch.clips, batch.frames, strict=True)):
+            first, last = packed.frame_range(int(clip))
+            start, stop = first + frame, min(first + frame + crop_frames, last)
+            units[row, : stop - start] = targets.units[start:stop]
+            features[row, : 2 * (stop - start)] = targets.reduced[2 * start : 2 * stop]
+    if targets.semantic is not None:
+        semantic = targets.semantic[batch.clips].astype(np.float32)
+
+    def placed(rows: np.ndarray | None) -> Tensor | None:
+        return None if rows is None else torch.from_numpy(rows).to(device)
+
+    # A clip's place decides its noise: the same at every resumption.
+    seeds = [int(clip) * 100_003 + int(frame) for clip, frame in zip(batch.clips, batch.frames, strict=True)]
+    clean = torch.from_numpy(batch.clean).to(device)
+    heard = clean if batch.heard is batch.clean else torch.from_numpy(batch.heard).to(device)
+    return Inputs(clean, heard, seeds, placed(units), placed(features), placed(semantic))
