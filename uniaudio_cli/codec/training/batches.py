@@ -7,8 +7,14 @@ import torch
 from torch import Tensor
 
 from uniaudio_cli.codec.training.data import Batch, PackedAudio
+from uniaudio_cli.codec.training.recipe import Recipe
 from uniaudio_cli.codec.training.teachers import Targets
 from uniaudio_cli.codec.training.trainee import Inputs
+
+
+def autocast(recipe: Recipe, device: torch.device) -> torch.autocast:
+    """bfloat16 within, where the recipe wants it."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=recipe.bfloat16)
 
 
 def inputs(batch: Batch, packed: PackedAudio, targets: Targets, crop_frames: int, device: torch.device) -> Inputs:

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from uniaudio_cli.codec.checkpoint import save_codec
 from uniaudio_cli.codec.model import Codec
-from uniaudio_cli.codec.training.batches import inputs
+from uniaudio_cli.codec.training.batches import autocast, inputs
 from uniaudio_cli.codec.training.data import Crops, PackedAudio
 from uniaudio_cli.codec.training.discriminators import (
     Discriminators,
@@ -163,6 +163,10 @@ class Trainer:
             with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as log:
                 log.write(json.dumps(row) + "\n")
 
+    def autocast(self) -> torch.autocast:
+        """bfloat16 where the recipe wants it; its range is float32's, so no loss needs scaling."""
+        return autocast(self.recipe, self.accelerator.device)
+
     @property
     def judged(self) -> bool:
         """Whether the discriminators have a say at this step."""
@@ -202,7 +206,7 @@ class Trainer:
             given = inputs(batch, self.packed, self.targets, recipe.crop_frames, accelerator.device)
             waits = part < recipe.accumulate - 1
             with accelerator.no_sync(self.model) if waits else contextlib.nullcontext():
-                with accelerator.autocast():
+                with self.autocast():
                     found, made = self.model(given)
                 if self.judged:
                     found |= self._judge(made, given.clean)
@@ -227,12 +231,12 @@ class Trainer:
     def _judge(self, made: Tensor, clean: Tensor) -> dict[str, Tensor]:
         """Gradients for the discriminators, and what they ask of the codec."""
         accelerator, judges = self.accelerator, self.discriminators
-        with accelerator.autocast():
+        with self.autocast():
             own = discriminator_loss(judges(clean), judges(made.detach()))
         accelerator.backward(own / self.recipe.accumulate)
         # Their weights stand still here: the codec's gradient must not become theirs.
         _freeze(judges, True)
-        with accelerator.autocast():
+        with self.autocast():
             heard = judges(made)
             with torch.no_grad():
                 real = judges(clean)
@@ -245,7 +249,7 @@ class Trainer:
         if not self.accelerator.is_main_process or not self.validator.possible:
             return
         self.model.eval()
-        found = self.validator(self.trainee, self.step, self.accelerator)
+        found = self.validator(self.trainee, self.step, self.accelerator.device)
         self.model.train()
         self._log("validation", found)
         if found["mel"] < self.best:

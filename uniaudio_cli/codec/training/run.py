@@ -41,7 +41,9 @@ def train(
     if resume and not going:
         raise UsageError(f"{show(folder)}: holds no run to resume")
     folder.mkdir(parents=True, exist_ok=True)
-    accelerator = Accelerator(cpu=choose_device(device) == "cpu", mixed_precision="bf16" if recipe.bfloat16 else "no")
+    accelerator = Accelerator(
+        cpu=choose_device(device) == "cpu",
+    )
     rate, level_db = int(recipe.codec["sample_rate"]), recipe.codec.get("level_db")
 
     def frames() -> FrameTeacher:

@@ -7,12 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 from torch import Tensor
 
 from uniaudio_cli.audio import write_wav
 from uniaudio_cli.codec.quality import spectrograms
-from uniaudio_cli.codec.training.batches import inputs
+from uniaudio_cli.codec.training.batches import autocast, inputs
 from uniaudio_cli.codec.training.data import Crops, PackedAudio
 from uniaudio_cli.codec.training.recipe import Recipe
 from uniaudio_cli.codec.training.teachers import Targets
@@ -38,14 +37,14 @@ class Validator:
         return Crops(self.packed, SPLIT, recipe.batch_size, recipe.crop_frames, recipe.kind_weights, 0.0, 0.0, seed=0)
 
     @torch.no_grad()
-    def __call__(self, trainee: Trainee, step: int, accelerator: Accelerator) -> dict[str, float]:
+    def __call__(self, trainee: Trainee, step: int, device: torch.device) -> dict[str, float]:
         """Mean losses, `mel` among them whatever the recipe wants, and the share of units that level 0 names right."""
         recipe = self.recipe
         sums: dict[str, list[float]] = {}
         for number in range(recipe.validation.batches):
             batch = self.crops.batch(number)
-            given = inputs(batch, self.packed, self.targets, recipe.crop_frames, accelerator.device)
-            with accelerator.autocast():
+            given = inputs(batch, self.packed, self.targets, recipe.crop_frames, device)
+            with autocast(recipe, device):
                 found, made = trainee(given)
             found["mel"] = trainee.spectral(made, given.clean)["mel"]
             if given.units is not None:
