@@ -16,7 +16,7 @@ from uniaudio_cli.errors import UniAudioError
 
 def crops(clips, **changes):
     fields = {"split": "train", "batch_size": 3, "crop_frames": 4, "weights": {}, "gain_db": 0.0}
-    return Crops(clips, **{**fields, "denoise_probability": 0.0, "seed": 0, **changes})
+    return Crops(clips, **{**fields, "seed": 0, **changes})
 
 
 def test_packed_clips_start_on_frames_at_one_level(tmp_path):
@@ -121,3 +121,34 @@ def test_a_narrow_band_loses_what_is_above_and_a_room_goes_on_after_the_sound():
     assert after[100] == pytest.approx(1.0, abs=1e-3)
     assert np.abs(after[:100]).max() < 1e-5
     assert np.abs(after[200:1000]).max() > 10 * np.abs(after[3000:]).max()
+
+
+def test_a_faster_crop_is_higher_and_its_teacher_follows(tmp_path):
+    from tests.training.parts import recipe, taught
+    from uniaudio_cli.codec.training.augment import faster
+    from uniaudio_cli.codec.training.batches import inputs
+
+    time = np.arange(16_000) / 16_000
+    spectrum = np.abs(np.fft.rfft(faster(np.sin(2 * np.pi * 1_000 * time).astype(np.float32), 1.25)))
+    assert len(spectrum) == pytest.approx(6_401, abs=8)
+    assert spectrum.argmax() * 16_000 / 12_800 == pytest.approx(1_250, abs=5)
+    clips = packed(tmp_path)
+    asked = recipe(tmp_path / "cache", teacher_model="loudness", teacher_dim=3, unit_dim=4)
+    targets = taught(asked, clips)
+    batch = crops(clips, tempo=0.3, batch_size=8).batch(0)
+    assert batch.tempos.min() < 0.9 < 1.1 < batch.tempos.max()
+    given = inputs(batch, clips, targets, 4, torch.device("cpu"))
+    for row in range(8):
+        first, last = clips.frame_range(int(batch.clips[row]))
+        for frame in range(4):
+            there = first + int(batch.frames[row]) + int((frame + 0.5) * batch.tempos[row])
+            assert int(given.units[row, frame]) == (int(targets.units[there]) if there < last else -1)
+
+
+def test_a_narrow_crop_is_narrow_on_both_sides(tmp_path):
+    clips = packed(tmp_path)
+    wide, narrow = crops(clips).batch(0), crops(clips, narrow_probability=1.0).batch(0)
+    assert narrow.heard is narrow.clean
+    for a, b in zip(wide.clean[:, 0], narrow.clean[:, 0], strict=True):
+        above = [np.abs(np.fft.rfft(x))[len(x) * 5_000 // 16_000 :].sum() for x in (a, b)]
+        assert above[1] < 0.05 * above[0]

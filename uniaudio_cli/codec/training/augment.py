@@ -1,4 +1,4 @@
-"""Bad rooms, noise and telephones for the codec's input; the target stays clean. Never knows files or losses.
+"""Other voices and telephones for a crop; bad rooms and noise for the codec's input alone. Never knows files.
 
 `denoise_probability` is 0 in the shipped recipe: a codec that removes noise would erase rain, and would be the enhancer
 that the LLM is meant to be.
@@ -11,6 +11,7 @@ import numpy as np
 SNR_DB = (0.0, 20.0)
 REVERB_SECONDS = (0.1, 0.6)
 BAND_HZ = (2_000.0, 6_000.0)
+TELEPHONE_HZ = (3_000.0, 4_000.0)
 
 
 def spoiled(wav: np.ndarray, noise: np.ndarray, sample_rate: int, random: np.random.Generator) -> np.ndarray:
@@ -21,6 +22,15 @@ def spoiled(wav: np.ndarray, noise: np.ndarray, sample_rate: int, random: np.ran
     if kind == 1:
         return reverberant(wav, random.uniform(*REVERB_SECONDS), sample_rate, random)
     return band_limited(wav, random.uniform(*BAND_HZ), sample_rate)
+
+
+def faster(wav: np.ndarray, tempo: float) -> np.ndarray:
+    """wav [T] played `tempo` times as fast, [T / tempo]: a voice's pitch and formants move with it, as between people."""
+    if tempo == 1.0:
+        return wav
+    import soxr
+
+    return soxr.resample(wav, tempo, 1.0, quality="MQ").astype(np.float32)
 
 
 def noisy(wav: np.ndarray, noise: np.ndarray, snr_db: float) -> np.ndarray:
@@ -47,4 +57,6 @@ def band_limited(wav: np.ndarray, cutoff: float, sample_rate: int) -> np.ndarray
     """`wav` without what is above `cutoff` Hz, as from a narrow channel."""
     from scipy.signal import butter, sosfiltfilt
 
+    if len(wav) < 64:  # shorter than the filter's own padding
+        return wav
     return sosfiltfilt(butter(6, cutoff, fs=sample_rate, output="sos"), wav).astype(np.float32)

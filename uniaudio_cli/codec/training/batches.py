@@ -24,11 +24,13 @@ def inputs(batch: Batch, packed: PackedAudio, targets: Targets, crop_frames: int
     if targets.units is not None and targets.reduced is not None:
         units = np.full((count, crop_frames), -1, dtype=np.int64)
         features = np.full((count, 2 * crop_frames, targets.reduced.shape[1]), np.nan, dtype=np.float32)
-        for row, (clip, frame) in enumerate(zip(batch.clips, batch.frames, strict=True)):
+        for row, (clip, frame, tempo) in enumerate(zip(batch.clips, batch.frames, batch.tempos, strict=True)):
             first, last = packed.frame_range(int(clip))
-            start, stop = first + frame, min(first + frame + crop_frames, last)
-            units[row, : stop - start] = targets.units[start:stop]
-            features[row, : 2 * (stop - start)] = targets.reduced[2 * start : 2 * stop]
+            # Where the middle of each of the crop's frames and steps lies in the clip.
+            there = first + frame + ((np.arange(crop_frames) + 0.5) * tempo).astype(np.int64)
+            steps = 2 * (first + frame) + ((np.arange(2 * crop_frames) + 0.5) * tempo).astype(np.int64)
+            units[row, there < last] = targets.units[there[there < last]]
+            features[row, steps < 2 * last] = targets.reduced[steps[steps < 2 * last]]
     if targets.semantic is not None:
         semantic = targets.semantic[batch.clips].astype(np.float32)
 

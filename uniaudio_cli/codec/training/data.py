@@ -20,7 +20,7 @@ import numpy as np
 
 from uniaudio_cli.audio import normalise_level, read_wav
 from uniaudio_cli.codec.listing import listing
-from uniaudio_cli.codec.training.augment import spoiled
+from uniaudio_cli.codec.training.augment import TELEPHONE_HZ, band_limited, faster, spoiled
 from uniaudio_cli.errors import UniAudioError
 from uniaudio_cli.files import atomic, show
 
@@ -126,12 +126,14 @@ def pack(sources: Sequence[Path], out: Path, sample_rate: int, level_db: float |
 @dataclass(frozen=True)
 class Batch:
     """`clean`: float32 [B, 1, T], the target. `heard`: [B, 1, T], what the codec is given: the same, or spoiled.
-    `clips`, `frames`: int64 [B], where each crop starts, for what the teachers say of it."""
+    `clips`, `frames`: int64 [B], where each crop starts, and `tempos`: float64 [B], how many of the clip's frames one
+    of the crop's takes: for what the teachers say of it."""
 
     clean: np.ndarray
     heard: np.ndarray
     clips: np.ndarray
     frames: np.ndarray
+    tempos: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -140,7 +142,8 @@ class Crops:
     stopped, and no random state needs to be saved.
 
     Clips are drawn by length times the weight of their kind, a crop starts on a level-0 frame, shorter clips are
-    zero-padded, and each crop's gain is drawn from +-gain_db.
+    zero-padded, and each crop's gain is drawn from +-gain_db. `tempo`, `narrow_probability` and `denoise_probability`
+    are the recipe's.
 
     Raises:
         UniAudioError: the split has no clip.
@@ -152,8 +155,10 @@ class Crops:
     crop_frames: int
     weights: Mapping[str, float]
     gain_db: float
-    denoise_probability: float
     seed: int
+    tempo: float = 0.0
+    narrow_probability: float = 0.0
+    denoise_probability: float = 0.0
 
     def __post_init__(self) -> None:
         if not len(self.members):
@@ -175,21 +180,27 @@ class Crops:
         """Batch `number` of process `rank`."""
         random = np.random.default_rng((self.seed, number, rank))
         clips = random.choice(self.members, size=self.batch_size, p=self.chance)
+        tempos = np.exp(random.uniform(-1, 1, self.batch_size) * np.log1p(self.tempo))
         clean = np.zeros((self.batch_size, self.crop_frames * FRAME), dtype=np.float32)
         frames = np.zeros(self.batch_size, dtype=np.int64)
         for row, clip in enumerate(clips):
-            frames[row], piece = self._crop(int(clip), random)
+            frames[row], piece = self._crop(int(clip), random, tempos[row])
+            if random.random() < self.narrow_probability:
+                piece = band_limited(piece, random.uniform(*TELEPHONE_HZ), self.packed.sample_rate)
             clean[row, : len(piece)] = piece * 10 ** (random.uniform(-self.gain_db, self.gain_db) / 20)
         clean = heard = np.clip(clean, -1, 1)[:, None]
         if self.denoise_probability:
             heard = np.stack([self._spoiled(row[0], random)[None] for row in clean]).clip(-1, 1)
-        return Batch(clean, heard, clips, frames)
+        return Batch(clean, heard, clips, frames, tempos)
 
-    def _crop(self, clip: int, random: np.random.Generator) -> tuple[int, np.ndarray]:
-        """(first level-0 frame, samples) of a random crop."""
-        room = int(self.packed.lengths[clip]) // FRAME - self.crop_frames
+    def _crop(self, clip: int, random: np.random.Generator, tempo: float = 1.0) -> tuple[int, np.ndarray]:
+        """(first level-0 frame, samples) of a random crop, played `tempo` times as fast."""
+        wanted = self.crop_frames * FRAME
+        taken = int(np.ceil(wanted * tempo))
+        room = (int(self.packed.lengths[clip]) - taken) // FRAME
         frame = int(random.integers(0, max(room, 0) + 1))
-        return frame, self.packed.clip(clip)[frame * FRAME :][: self.crop_frames * FRAME]
+        piece = self.packed.clip(clip)[frame * FRAME :][:taken]
+        return frame, faster(piece, tempo)[:wanted]
 
     def _spoiled(self, clean: np.ndarray, random: np.random.Generator) -> np.ndarray:
         if random.random() >= self.denoise_probability:

@@ -110,9 +110,17 @@ class Trainer:
             judges = Discriminators(codec.sample_rate, given.hops, given.channels)
             opponent = torch.optim.AdamW(judges.parameters(), lr=given.learning_rate, betas=BETAS, weight_decay=0.01)
             self.discriminators, self.opponent = accelerator.prepare(judges, opponent)
-        options = (recipe.crop_frames, recipe.kind_weights)
         self.crops = Crops(
-            packed, "train", recipe.batch_size, *options, recipe.gain_db, recipe.denoise_probability, recipe.seed
+            packed,
+            "train",
+            recipe.batch_size,
+            recipe.crop_frames,
+            recipe.kind_weights,
+            recipe.gain_db,
+            recipe.seed,
+            recipe.tempo,
+            recipe.narrow_probability,
+            recipe.denoise_probability,
         )
         self.validator = Validator(recipe, packed, targets, folder)
         self.step = 0
@@ -128,7 +136,7 @@ class Trainer:
         state = torch.load(self.folder / "state.pt", map_location=self.accelerator.device, weights_only=True)
         self.trainee.load_state_dict(state["model"])
         self.optimiser.load_state_dict(state["optimiser"])
-        self.step, self.best = state["step"], state["best"]
+        self.step, self.best = state["step"], state.get("best", math.inf)
         # A run may take on discriminators where it is resumed.
         if self.discriminators is not None and "discriminators" in state:
             self.accelerator.unwrap_model(self.discriminators).load_state_dict(state["discriminators"])

@@ -68,7 +68,9 @@ class Recipe:
     `audio`: folders (with metadata.jsonl or without), files and lists of them; None takes what `cache` holds already,
     as on a machine that only the cache was sent to. `cache`: where packed audio and the teachers' answers are kept.
     `kind_weights`: how much more often a kind of clip is drawn than its length says. `crop_frames`: level-0 frames
-    (120 ms) per crop. `denoise_probability`: how often the codec hears a spoiled crop and is asked for the clean one.
+    (120 ms) per crop. `tempo`: a crop is played up to so much faster or slower, its pitch and formants with it, so that
+    few voices become many. `narrow_probability`: how often a crop, target included, ends at 3 to 4 kHz, as from a
+    telephone. `denoise_probability`: how often the codec hears a spoiled crop and is asked for the clean one.
 
     `teacher_model`: a Whisper folder or preset, None for none; `teacher_dim` of its whitened dimensions pull levels
     0 + 1, `unit_dim` make the units that level 0 names. `text_teacher`: a text encoder for the semantic loss.
@@ -96,6 +98,8 @@ class Recipe:
     accumulate: int = 1
     crop_frames: int = 12
     gain_db: float = 3.0
+    tempo: float = 0.0
+    narrow_probability: float = 0.0
     denoise_probability: float = 0.0
     steps: int = 10_000
     learning_rate: float = 5e-4
@@ -116,7 +120,7 @@ class Recipe:
             check(getattr(self, key) >= 1, key, "1 or more", getattr(self, key))
         for key in ("learning_rate", "clip_gradient"):
             check(getattr(self, key) > 0, key, "more than 0", getattr(self, key))
-        for key in ("decay", "denoise_probability"):
+        for key in ("decay", "denoise_probability", "narrow_probability", "tempo"):
             check(0 <= getattr(self, key) <= 1, key, "from 0 to 1", getattr(self, key))
         check(self.init is None or self.vocabulary is None, "vocabulary", "left out beside init", str(self.vocabulary))
         check(len(self.sizes) == len(self.codec.get("strides", ())), "sizes", "one size a stride", list(self.sizes))

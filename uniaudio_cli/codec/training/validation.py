@@ -34,7 +34,7 @@ class Validator:
     @cached_property
     def crops(self) -> Crops:
         recipe = self.recipe
-        return Crops(self.packed, SPLIT, recipe.batch_size, recipe.crop_frames, recipe.kind_weights, 0.0, 0.0, seed=0)
+        return Crops(self.packed, SPLIT, recipe.batch_size, recipe.crop_frames, recipe.kind_weights, 0.0, seed=0)
 
     @torch.no_grad()
     def __call__(self, trainee: Trainee, step: int, device: torch.device) -> dict[str, float]:
