@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from uniaudio_cli.cli import options
 from uniaudio_cli.cli.output import note, stderr
+from uniaudio_cli.cli.targets import check_targets
 from uniaudio_cli.errors import UsageError
 from uniaudio_cli.files import show
 
@@ -101,6 +102,7 @@ def build(
         ) from problem
     if min(counts) < 1:
         raise UsageError(f"--sizes {sizes}: every level needs a code")
+    check_targets([output], force)
     lexicon = load_lexicon(lm, offline, lambda line: note(line, quiet))
     write_vocabulary(output, lm, chosen(counts, level0, lexicon, seed, pieces), force)
     print(show(output))

@@ -25,7 +25,7 @@ def spoiled(wav: np.ndarray, noise: np.ndarray, sample_rate: int, random: np.ran
 
 
 def faster(wav: np.ndarray, tempo: float) -> np.ndarray:
-    """wav [T] played `tempo` times as fast, [T / tempo]: a voice's pitch and formants move with it, as between people."""
+    """wav [T] played `tempo` times as fast, [T / tempo]: pitch and formants move with it, as between two people."""
     if tempo == 1.0:
         return wav
     import soxr

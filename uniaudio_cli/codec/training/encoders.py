@@ -12,6 +12,7 @@ import numpy as np
 from uniaudio_cli.codec.training.teachers import STEP, FrameTeacher
 from uniaudio_cli.errors import UsageError
 from uniaudio_cli.files import show
+from uniaudio_cli.quiet import quiet_transformers
 
 WHISPER_FRAMES_PER_STEP = 3
 AFTERWARDS = 50  # mel frames: half a second of silence follows every clip, as in a Whisper window
@@ -103,7 +104,8 @@ class TransformersWhisper(_Whisper):
         from transformers import WhisperModel
 
         device = "cuda" if torch.cuda.is_available() else "cpu"
-        encoder = WhisperModel.from_pretrained(self.folder, local_files_only=True).encoder
+        with quiet_transformers():
+            encoder = WhisperModel.from_pretrained(self.folder, local_files_only=True).encoder
         return encoder.eval().requires_grad_(False).to(device)
 
     @cached_property
@@ -133,8 +135,9 @@ class SentenceEncoder:
 
         config = AutoConfig.from_pretrained(self.folder, local_files_only=True)
         kind = T5EncoderModel if config.model_type in ("t5", "mt5") else AutoModel
-        model = kind.from_pretrained(self.folder, local_files_only=True).eval().requires_grad_(False)
-        return AutoTokenizer.from_pretrained(self.folder, local_files_only=True), model
+        with quiet_transformers():
+            model = kind.from_pretrained(self.folder, local_files_only=True).eval().requires_grad_(False)
+            return AutoTokenizer.from_pretrained(self.folder, local_files_only=True), model
 
     def __call__(self, texts: Sequence[str]) -> np.ndarray:
         import torch

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 from accelerate import Accelerator
@@ -40,6 +41,8 @@ def train(
         raise UsageError(f"{show(folder)}: holds a run already; go on with --resume or name another folder")
     if resume and not going:
         raise UsageError(f"{show(folder)}: holds no run to resume")
+    if recipe.validation.samples and find_spec("matplotlib") is None:  # or the first validation would be the end
+        raise UsageError("pictures of samples need matplotlib: pip install 'uniaudio[train]', or validation.samples=0")
     folder.mkdir(parents=True, exist_ok=True)
     accelerator = Accelerator(
         cpu=choose_device(device) == "cpu",

@@ -10,11 +10,13 @@ import numpy as np
 import torch
 
 from uniaudio_cli.codec.checkpoint import load_codec
+from uniaudio_cli.codec.description import frozen
 from uniaudio_cli.codec.model import Codec, CodecConfig
 from uniaudio_cli.codec.training.recipe import Recipe
 from uniaudio_cli.codec.training.words import Levels, choose_words, codebooks, read_vocabulary
 from uniaudio_cli.errors import UsageError
 from uniaudio_cli.models import resolve_codec, resolve_lm
+from uniaudio_cli.quiet import quiet_transformers
 from uniaudio_cli.tokenizer import Tokenizer, load_tokenizer
 
 
@@ -32,7 +34,8 @@ def load_lexicon(name: str, offline: bool = False, say: Callable[[str], None] = 
     from transformers import AutoModelForCausalLM
 
     folder = resolve_lm(name, offline, say).folder
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype="auto", local_files_only=True)
+    with quiet_transformers():
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype="auto", local_files_only=True)
     embeddings = model.get_input_embeddings().weight.detach().float().numpy()  # type: ignore[operator]
     return Lexicon(name, load_tokenizer(str(folder)), embeddings)
 
@@ -69,9 +72,8 @@ def new_codec(recipe: Recipe, levels: Levels, lexicon: Lexicon) -> Codec:
             f"the vocabulary has levels of {list(sizes)} codes, and the recipe's sizes are {list(recipe.sizes)}"
         )
     torch.manual_seed(recipe.seed)
-    codec = Codec(
-        CodecConfig(sizes=sizes, embedding_dim=books[0].shape[1], words=levels, llm=recipe.lm, **recipe.codec)
-    )
+    given = {key: frozen(value) for key, value in recipe.codec.items()}
+    codec = Codec(CodecConfig(sizes=sizes, embedding_dim=books[0].shape[1], words=levels, llm=recipe.lm, **given))
     for level, book in zip(codec.quantizer.levels(), books, strict=True):
         level.codebook.weight.data.copy_(torch.from_numpy(book))
     return codec
