@@ -9,8 +9,8 @@ from tests.training.parts import LoudnessTeacher, packed, read_lengths, recipe
 from uniaudio_cli.codec.training import teachers
 from uniaudio_cli.codec.training.encoders import SentenceEncoder, frame_teacher
 from uniaudio_cli.codec.training.teachers import STEP, cache_features, prepare, read_texts
-from uniaudio_cli.codec.training.units import clustered, directions, kmeans, nearest, whitened
-from uniaudio_cli.errors import UsageError
+from uniaudio_cli.codec.training.units import clustered, directions, whitened
+from uniaudio_cli.errors import UniAudioError, UsageError
 
 
 def asked(cache, **changes):
@@ -105,9 +105,9 @@ def test_a_direction_is_of_four_steps():
     assert np.allclose(directions(steps), np.array([[8, 3], [0, 3]]) / np.array([[73**0.5], [3.0]]))
 
 
-def test_kmeans_serves_points_twice_where_there_are_few():
-    points = np.array([[0.0, 0], [1, 1]])
-    assert sorted(set(nearest(points, kmeans(points, 3, np.random.default_rng(0))))) != [0]
+def test_more_units_than_frames_are_refused():
+    with pytest.raises(UniAudioError, match="2 frames"):
+        clustered(np.ones((4, 2)), [(0, 2)], 3)
 
 
 def test_a_transformers_whisper_hears(tmp_path):

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from sklearn.cluster import KMeans
+
+from uniaudio_cli.errors import UniAudioError
 
 SAMPLED = 60_000  # rows that say how the features are spread
 CLUSTERED = 150_000  # rows that say where the clusters are
@@ -34,15 +37,20 @@ def clustered(steps: np.ndarray, ranges: Sequence[tuple[int, int]], count: int, 
 
     A unit is heard in the 240 ms around its frame, twice its length, and compared by direction alone: both make it
     travel better between speakers and offsets (docs/LOG.md). -1 where the steps are NaN.
+
+    Raises:
+        UniAudioError: there are fewer frames than units.
     """
     frames = np.full((len(steps) // 2, steps.shape[1]), np.nan, dtype=np.float32)
     for first, last in ranges:
         frames[first:last] = directions(np.asarray(steps[2 * first : 2 * last], dtype=np.float32))
     known = np.flatnonzero(~np.isnan(frames[:, 0]))
-    random = np.random.default_rng(seed)
-    sample = frames[random.choice(known, min(CLUSTERED, len(known)), replace=False)]
+    if len(known) < count:
+        raise UniAudioError(f"{len(known)} frames of audio that the teacher heard are too few for {count} units")
+    sample = frames[np.random.default_rng(seed).choice(known, min(CLUSTERED, len(known)), replace=False)]
+    clusters = KMeans(count, n_init=1, max_iter=25, random_state=seed).fit(sample)
     units = np.full(len(frames), -1, dtype=np.int16)
-    units[known] = nearest(frames[known], kmeans(sample, count, random))
+    units[known] = clusters.predict(frames[known])
     return units
 
 
@@ -51,26 +59,3 @@ def directions(steps: np.ndarray) -> np.ndarray:
     padded = np.pad(steps, ((1, 1), (0, 0)), mode="edge")
     means = np.stack([padded[offset : offset + len(steps) : 2] for offset in range(4)]).mean(axis=0)
     return means / np.linalg.norm(means, axis=1, keepdims=True).clip(min=1e-9)
-
-
-def nearest(points: np.ndarray, centres: np.ndarray) -> np.ndarray:
-    """Index of the nearest centre, int64 [n]."""
-    bias = np.square(centres).sum(axis=1)
-    blocks = np.array_split(points, max(1, len(points) // 8192))
-    return np.concatenate([(2 * block @ centres.T - bias).argmax(axis=1) for block in blocks])
-
-
-def kmeans(points: np.ndarray, count: int, random: np.random.Generator, rounds: int = 25) -> np.ndarray:
-    """Lloyd's algorithm; a centre that loses all its points is put on a random one. Returns [count, D].
-
-    Where there are fewer points than centres, points serve several times.
-    """
-    centres = points[random.choice(len(points), count, replace=len(points) < count)].copy()
-    for _ in range(rounds):
-        chosen = nearest(points, centres)
-        sizes = np.bincount(chosen, minlength=count)
-        order = np.argsort(chosen, kind="stable")
-        sums = np.add.reduceat(points[order], np.minimum(np.cumsum(sizes) - sizes, len(points) - 1), axis=0)
-        centres = sums / np.maximum(sizes, 1)[:, None]
-        centres[sizes == 0] = points[random.choice(len(points), int((sizes == 0).sum()))]
-    return centres
