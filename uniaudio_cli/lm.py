@@ -18,8 +18,10 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from uniaudio_cli.errors import MissingWeightsError, UniAudioError, UsageError
+from uniaudio_cli.packing import Tree, first_trees, pack
 
-ROWS_AT_ONCE = 32
+# Ids read at a time when many continuations are scored, over all rows; halved where memory does not suffice.
+IDS_AT_ONCE = 512
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ class LanguageModel:
     def __init__(self, model: Any, name: str) -> None:
         self.model = model.eval().requires_grad_(False)
         self.name = name
+        self.ids_at_once = IDS_AT_ONCE
 
     @property
     def device(self) -> torch.device:
@@ -92,18 +95,15 @@ class LanguageModel:
             attention_mask=_needed(mask),
             position_ids=position,
             use_cache=True,
-            logits_to_keep=1,
+            logits_to_keep=_last(ids),
             return_dict=True,
         )
         return Prefix(out.past_key_values, mask, out.logits[:, -1].float())
 
     def _extend(self, prefix: Prefix, ids: Tensor, mask: Tensor, every: bool) -> tuple[Any, Tensor, Tensor]:
         """Feed ids [B, T] after the prefix: (cache, mask, logits [B, T or 1, V])."""
+        self._check_room(prefix, ids.shape[1])
         full = torch.cat([prefix.mask, mask], dim=1)
-        if full.shape[1] > self.context_length:
-            raise UsageError(
-                f"the prompt and the answer need more than the {self.context_length} ids {self.name} reads"
-            )
         position = (full.cumsum(dim=1) - 1)[:, -ids.shape[1] :].clamp(min=0)
         out = self.model(
             input_ids=ids,
@@ -111,12 +111,11 @@ class LanguageModel:
             position_ids=position,
             past_key_values=_shared(prefix.cache),
             use_cache=True,
-            logits_to_keep=0 if every else 1,
+            logits_to_keep=0 if every else _last(ids),
             return_dict=True,
         )
         return out.past_key_values, full, out.logits.float()
 
-    @torch.inference_mode()
     def score(
         self, prefix: Prefix, continuations: Sequence[Sequence[int]], among: Sequence[int] | None = None
     ) -> list[list[Tensor]]:
@@ -129,34 +128,121 @@ class LanguageModel:
         Raises:
             UsageError: the LLM's context is full.
         """
-        found: list[list[Tensor]] = [[] for _ in range(prefix.rows)]
-        step = max(1, ROWS_AT_ONCE // prefix.rows)
-        for start in range(0, len(continuations), step):
-            chunk = continuations[start : start + step]
-            for row, scores in zip(found, self._score_chunk(prefix, chunk, among), strict=True):
-                row.extend(scores)
-        return found
+        return [row[0] for row in self.score_after(prefix, [()], continuations, among)]
 
-    def _score_chunk(
-        self, prefix: Prefix, continuations: Sequence[Sequence[int]], among: Sequence[int] | None
-    ) -> list[list[Tensor]]:
-        count = len(continuations)
-        wide = prefix if count == 1 else self.repeat(prefix, count)
-        ids, mask = self._padded([*continuations] * prefix.rows, left=False)
+    @torch.inference_mode()
+    def score_after(
+        self,
+        prefix: Prefix,
+        stems: Sequence[Sequence[int]],
+        continuations: Sequence[Sequence[int]],
+        among: Sequence[int] | None = None,
+    ) -> list[list[list[Tensor]]]:
+        """`score` with each of the stems between the context and the continuations: queries before their answers.
+
+        A stem is read once for all continuations. What follows a context is read side by side in one row, many pieces
+        at a time, and the context's cache is not copied for each.
+
+        Returns:
+            result[b][s][c]: float32 [len(continuations[c])] on the CPU.
+
+        Raises:
+            UsageError: the LLM's context is full.
+        """
+        longest = max(map(len, stems), default=0) + max(map(len, continuations), default=1) - 1
+        self._check_room(prefix, longest)
+        found: list[list[Tensor]] = [[] for _ in range(prefix.rows)]
+        read = self._score_trees if _attends_to_all(prefix.cache) else self._score_rows
+        done, total = 0, len(stems) * len(continuations)
+        while done < total:
+            room = max(1, self.ids_at_once // prefix.rows)
+            trees, until = first_trees(stems, continuations, done, room)
+            try:
+                scores = read(prefix, trees, among)
+            except RuntimeError as problem:
+                if not _out_of_memory(problem) or until == done + 1:
+                    raise
+                self.ids_at_once = self.ids_at_once // 2
+                continue
+            for row, more in zip(found, scores, strict=True):
+                row += more
+            done = until
+        width = len(continuations)
+        return [[row[width * s : width * (s + 1)] for s in range(len(stems))] for row in found]
+
+    def _check_room(self, prefix: Prefix, count: int) -> None:
+        if prefix.mask.shape[1] + count > self.context_length:
+            raise UsageError(
+                f"the prompt and the answer need more than the {self.context_length} ids {self.name} reads"
+            )
+
+    def _score_trees(self, prefix: Prefix, trees: Sequence[Tree], among: Sequence[int] | None) -> list[list[Tensor]]:
+        """The scores of the trees' leaves, [b][leaf], with all trees in one row beside the cache."""
+        packed = pack(trees)
+        logits = [_of(prefix.logits, among)[:, None]]
+        wanted = sorted({place - 1 for places in packed.places for place in places if place})
+        if wanted:
+            ids, rows = packed.ids.to(self.device), prefix.rows
+            seen = prefix.mask.bool()[:, None].expand(-1, len(ids), -1)
+            sees = torch.cat([seen, packed.sees.to(self.device).expand(rows, -1, -1)], dim=2)[:, None]
+            # Added to the attention's logits, as some of transformers' ways of attending take no other mask.
+            hidden = torch.zeros(sees.shape, dtype=self.model.dtype, device=self.device)
+            hidden.masked_fill_(~sees, torch.finfo(hidden.dtype).min)
+            with self._head(among):
+                out = self.model(
+                    input_ids=ids.expand(rows, -1),
+                    attention_mask=hidden,
+                    position_ids=prefix.mask.sum(dim=1, keepdim=True) + packed.depth.to(self.device),
+                    past_key_values=_shared(prefix.cache),
+                    use_cache=True,
+                    logits_to_keep=torch.tensor(wanted, device=self.device),
+                    return_dict=True,
+                )
+            whole = among is not None and out.logits.shape[-1] != len(among)
+            logits.append(_of(out.logits.float(), among if whole else None))
+        where = {-1: 0} | {place: number for number, place in enumerate(wanted, 1)}
+        leaves = [leaf for _, many in trees for leaf in many]
+        index = [where[place - 1] for places in packed.places for place in places]
+        target = _places([id for leaf in leaves for id in leaf], among)
+        logp = torch.cat(logits, dim=1)
+        logp = (logp[:, index, target] - logp.logsumexp(dim=-1)[:, index]).cpu()
+        return [list(row.split([len(leaf) for leaf in leaves])) for row in logp]
+
+    def _score_rows(self, prefix: Prefix, trees: Sequence[Tree], among: Sequence[int] | None) -> list[list[Tensor]]:
+        """The same with a row and a copy of the cache for every leaf, for LLMs whose layers do not see everything."""
+        leaves = [(stem, leaf) for stem, many in trees for leaf in many]
+        count = len(leaves)
+        wide = self.repeat(prefix, count)
+        ids, mask = self._padded([[*stem, *leaf] for stem, leaf in leaves] * prefix.rows, left=False)
         logits = wide.logits[:, None]
         if ids.shape[1] > 1:
             _, _, more = self._extend(wide, ids[:, :-1], mask[:, :-1], every=True)
             logits = torch.cat([logits, more], dim=1)
-        target = ids
-        if among is not None:
-            allowed = torch.tensor(among, device=ids.device)
-            logits = logits[..., allowed]
-            place = torch.full((int(max(int(allowed.max()), int(ids.max()))) + 1,), -1, device=ids.device)
-            place[allowed] = torch.arange(len(among), device=ids.device)
-            target = place[ids].clamp(min=0)
-        logp = logits.log_softmax(dim=-1).gather(2, target[..., None])[..., 0].cpu()
-        rows = [logp[number, : len(continuations[number % count])].clone() for number in range(len(logp))]
-        return [rows[start : start + count] for start in range(0, len(rows), count)]
+        logp = _of(logits, among).log_softmax(dim=-1).cpu()
+        found = []
+        for number, row in enumerate(logp):
+            stem, leaf = leaves[number % count]
+            span = torch.arange(len(stem), len(stem) + len(leaf))
+            found.append(row[span, _places(leaf, among)])
+        return [found[start : start + count] for start in range(0, len(found), count)]
+
+    @contextmanager
+    def _head(self, among: Sequence[int] | None) -> Iterator[None]:
+        """The LLM with a head for those ids alone, where its head is a plain matrix; else as it is."""
+        head = self.model.get_output_embeddings()
+        if among is None or type(head) is not torch.nn.Linear or hasattr(head, "_hf_hook"):
+            yield
+            return
+        small = torch.nn.Linear(head.in_features, len(among), head.bias is not None, device="meta")
+        chosen = torch.tensor(among, device=head.weight.device)
+        small.weight = torch.nn.Parameter(head.weight[chosen], requires_grad=False)
+        if head.bias is not None:
+            small.bias = torch.nn.Parameter(head.bias[chosen], requires_grad=False)
+        self.model.set_output_embeddings(small)
+        try:
+            yield
+        finally:
+            self.model.set_output_embeddings(head)
 
     def repeat(self, prefix: Prefix, count: int) -> Prefix:
         """Every row `count` times, next to itself."""
@@ -186,6 +272,7 @@ class AwaitedLM(LanguageModel):
 
     def __init__(self, load: Callable[[], LanguageModel], name: str, context_length: int) -> None:
         self.name = name
+        self.ids_at_once = IDS_AT_ONCE
         self._load = load
         self._context_length = context_length
 
@@ -264,6 +351,36 @@ def load_lm(
     if device != "auto" and bits is None:
         model = model.to(device)
     return LanguageModel(model, name)
+
+
+def _last(ids: Tensor) -> Tensor:
+    """Of which place the logits are wanted, as a tensor: a slice's rows lie apart, and a batch of them is slow."""
+    return torch.tensor([ids.shape[1] - 1], device=ids.device)
+
+
+def _of(logits: Tensor, among: Sequence[int] | None) -> Tensor:
+    """The logits [..., V] of some ids alone."""
+    return logits if among is None else logits[..., torch.tensor(among, device=logits.device)]
+
+
+def _places(ids: Sequence[int], among: Sequence[int] | None) -> list[int]:
+    """Where the ids stand `among` those that count."""
+    if among is None:
+        return list(ids)
+    place = {id: number for number, id in enumerate(among)}
+    return [place[id] for id in ids]
+
+
+def _attends_to_all(cache: Any) -> bool:
+    """Whether every layer keeps all it has read: then a mask can say who sees whom."""
+    from transformers.cache_utils import DynamicLayer
+
+    return all(type(layer) is DynamicLayer for layer in cache.layers)
+
+
+def _out_of_memory(problem: RuntimeError) -> bool:
+    said = str(problem).lower()
+    return isinstance(problem, torch.OutOfMemoryError) or "out of memory" in said or "allocate memory" in said
 
 
 def _needed(mask: Tensor) -> Tensor | None:
