@@ -49,6 +49,34 @@ def test_scores_are_those_of_whole_rows(lm, contexts, continuations, among):
             torch.testing.assert_close(score.double(), cold(lm, context, continuation, among), atol=1e-4, rtol=0)
 
 
+@pytest.mark.parametrize("at_once", [1, 30, 512])
+@pytest.mark.parametrize("among", [None, AMONG])
+def test_contexts_with_continuations_of_their_own(lm, monkeypatch, among, at_once):
+    monkeypatch.setattr(lm, "ids_at_once", at_once)
+    draw = random.Random(7)
+    given = rows(draw, (6, 1, 9, 3))
+    asked = [rows(draw, lengths, among or range(VOCAB)) for lengths in ((1,), (4, 1, 7), (2, 2), (5,))]
+    for context, mine, scores in zip(given, asked, lm.score_apart(given, asked, among), strict=True):
+        assert len(mine) == len(scores)
+        for continuation, score in zip(mine, scores, strict=True):
+            torch.testing.assert_close(score.double(), cold(lm, context, continuation, among), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("at_once", [1, 30, 512])
+@pytest.mark.parametrize("among", [None, AMONG])
+def test_answers_after_queries(lm, monkeypatch, among, at_once):
+    monkeypatch.setattr(lm, "ids_at_once", at_once)
+    draw = random.Random(8)
+    given, stems = rows(draw, (6, 2)), [[], *rows(draw, (1, 5))]
+    answers = rows(draw, (3, 1, 2), among or range(VOCAB))
+    for context, row in zip(given, lm.score_after(lm.prefill(given), stems, answers, among), strict=True):
+        assert [len(scores) for scores in row] == [3, 3, 3]
+        for stem, scores in zip(stems, row, strict=True):
+            for answer, score in zip(answers, scores, strict=True):
+                expected = cold(lm, context + stem, answer, among)
+                torch.testing.assert_close(score.double(), expected, atol=1e-4, rtol=0)
+
+
 @pytest.mark.parametrize("contexts", [(2, 5, 3), [3] * 35])
 def test_more_ids_than_are_read_at_once(lm, contexts, monkeypatch):
     monkeypatch.setattr(lm, "ids_at_once", 20)

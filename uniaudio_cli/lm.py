@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from uniaudio_cli.errors import MissingWeightsError, UniAudioError, UsageError
-from uniaudio_cli.packing import Tree, first_trees, pack
+from uniaudio_cli.packing import Packed, Tree, first_trees, pack
 
 # Ids read at a time when many continuations are scored, over all rows; halved where memory does not suffice.
 IDS_AT_ONCE = 512
@@ -83,11 +83,7 @@ class LanguageModel:
         Raises:
             UsageError: a context is empty or longer than the LLM's context.
         """
-        longest = max((len(context) for context in contexts), default=0)
-        if not contexts or min(len(context) for context in contexts) == 0:
-            raise UsageError("the LLM was given an empty context")
-        if longest > self.context_length:
-            raise UsageError(f"the context has {longest} ids, {self.name} reads at most {self.context_length}")
+        self._check_contexts(contexts)
         ids, mask = self._padded(contexts, left=True)
         position = (mask.cumsum(dim=1) - 1).clamp(min=0)
         out = self.model(
@@ -170,43 +166,126 @@ class LanguageModel:
         width = len(continuations)
         return [[row[width * s : width * (s + 1)] for s in range(len(stems))] for row in found]
 
+    def _check_contexts(self, contexts: Sequence[Sequence[int]], more: int = 0) -> None:
+        if not contexts or min(map(len, contexts)) == 0:
+            raise UsageError("the LLM was given an empty context")
+        longest = max(map(len, contexts)) + more
+        if longest > self.context_length:
+            raise UsageError(f"the context has {longest} ids, {self.name} reads at most {self.context_length}")
+
     def _check_room(self, prefix: Prefix, count: int) -> None:
         if prefix.mask.shape[1] + count > self.context_length:
             raise UsageError(
                 f"the prompt and the answer need more than the {self.context_length} ids {self.name} reads"
             )
 
+    @torch.inference_mode()
+    def score_apart(
+        self,
+        contexts: Sequence[Sequence[int]],
+        continuations: Sequence[Sequence[Sequence[int]]],
+        among: Sequence[int] | None = None,
+    ) -> list[list[Tensor]]:
+        """`score` where every context has continuations of its own and nothing is asked of it again: no cache is kept.
+
+        Returns:
+            result[b][c]: float32 [len(continuations[b][c])] on the CPU.
+
+        Raises:
+            UsageError: a context is empty, or the LLM's context is full.
+        """
+        packs = [pack([((), list(mine))]) for mine in continuations]
+        self._check_contexts(contexts, max((max(map(len, mine)) - 1 for mine in continuations), default=0))
+        lengths = [len(context) + len(packed.ids) for context, packed in zip(contexts, packs, strict=True)]
+        order = sorted(range(len(contexts)), key=lambda row: lengths[row])
+        found: list[list[Tensor]] = [[] for _ in contexts]
+        while order:
+            count = max(1, sum((n + 1) * lengths[row] <= self.ids_at_once for n, row in enumerate(order)))
+            rows = order[:count]
+            try:
+                scores = self._score_apart(
+                    [contexts[row] for row in rows],
+                    [packs[row] for row in rows],
+                    [continuations[row] for row in rows],
+                    among,
+                )
+            except RuntimeError as problem:
+                if not _out_of_memory(problem) or count == 1:
+                    raise
+                self.ids_at_once //= 2
+                continue
+            for row, score in zip(rows, scores, strict=True):
+                found[row] = score
+            order = order[count:]
+        return found
+
+    def _score_apart(
+        self,
+        contexts: Sequence[Sequence[int]],
+        packs: Sequence[Packed],
+        continuations: Sequence[Sequence[Sequence[int]]],
+        among: Sequence[int] | None,
+    ) -> list[list[Tensor]]:
+        """Contexts end, and what follows them begins, at the same place in every row."""
+        context, mask = self._padded(contexts, left=True)
+        width, most = context.shape[1], max(len(packed.ids) for packed in packs)
+        ids = torch.zeros(len(packs), width + most, dtype=torch.int64)
+        position = torch.zeros_like(ids)
+        sees = torch.zeros(len(packs), width + most, width + most, dtype=torch.bool)
+        ids[:, :width] = context.cpu()
+        position[:, :width] = (mask.cpu().cumsum(dim=1) - 1).clamp(min=0)
+        sees[:, :, :width] = mask.cpu().bool()[:, None]
+        sees[:, :width, :width] &= torch.ones(width, width, dtype=torch.bool).tril()
+        for row, packed in enumerate(packs):
+            span = slice(width, width + len(packed.ids))
+            ids[row, span] = packed.ids
+            position[row, span] = len(contexts[row]) + packed.depth
+            sees[row, span, span] = packed.sees
+        with self._head(among):
+            out = self.model(
+                input_ids=ids.to(self.device),
+                attention_mask=self._hidden(sees.to(self.device)),
+                position_ids=position.to(self.device),
+                use_cache=False,
+                logits_to_keep=torch.arange(width - 1, width + most, device=self.device),
+                return_dict=True,
+            )
+        logits = self._those(out.logits, among)
+        return [
+            _scores(row, packed.places, mine, among)
+            for row, packed, mine in zip(logits, packs, continuations, strict=True)
+        ]
+
     def _score_trees(self, prefix: Prefix, trees: Sequence[Tree], among: Sequence[int] | None) -> list[list[Tensor]]:
         """The scores of the trees' leaves, [b][leaf], with all trees in one row beside the cache."""
         packed = pack(trees)
+        leaves = [leaf for _, many in trees for leaf in many]
         logits = [_of(prefix.logits, among)[:, None]]
-        wanted = sorted({place - 1 for places in packed.places for place in places if place})
-        if wanted:
+        if len(packed.ids):
             ids, rows = packed.ids.to(self.device), prefix.rows
             seen = prefix.mask.bool()[:, None].expand(-1, len(ids), -1)
-            sees = torch.cat([seen, packed.sees.to(self.device).expand(rows, -1, -1)], dim=2)[:, None]
-            # Added to the attention's logits, as some of transformers' ways of attending take no other mask.
-            hidden = torch.zeros(sees.shape, dtype=self.model.dtype, device=self.device)
-            hidden.masked_fill_(~sees, torch.finfo(hidden.dtype).min)
             with self._head(among):
                 out = self.model(
                     input_ids=ids.expand(rows, -1),
-                    attention_mask=hidden,
+                    attention_mask=self._hidden(torch.cat([seen, packed.sees.to(ids).bool().expand(rows, -1, -1)], 2)),
                     position_ids=prefix.mask.sum(dim=1, keepdim=True) + packed.depth.to(self.device),
                     past_key_values=_shared(prefix.cache),
                     use_cache=True,
-                    logits_to_keep=torch.tensor(wanted, device=self.device),
                     return_dict=True,
                 )
-            whole = among is not None and out.logits.shape[-1] != len(among)
-            logits.append(_of(out.logits.float(), among if whole else None))
-        where = {-1: 0} | {place: number for number, place in enumerate(wanted, 1)}
-        leaves = [leaf for _, many in trees for leaf in many]
-        index = [where[place - 1] for places in packed.places for place in places]
-        target = _places([id for leaf in leaves for id in leaf], among)
-        logp = torch.cat(logits, dim=1)
-        logp = (logp[:, index, target] - logp.logsumexp(dim=-1)[:, index]).cpu()
-        return [list(row.split([len(leaf) for leaf in leaves])) for row in logp]
+            logits.append(self._those(out.logits, among))
+        return [_scores(row, packed.places, leaves, among) for row in torch.cat(logits, dim=1)]
+
+    def _hidden(self, sees: Tensor) -> Tensor:
+        """Who sees whom, bool [B, T, S] -> [B, 1, T, S], what is added to the attention's logits: every way of
+        transformers' to attend takes that."""
+        hidden = torch.zeros(sees.shape, dtype=self.model.dtype, device=sees.device)
+        return hidden.masked_fill_(~sees, torch.finfo(hidden.dtype).min)[:, None]
+
+    @staticmethod
+    def _those(logits: Tensor, among: Sequence[int] | None) -> Tensor:
+        """The model's logits of the ids that count, whether or not `_head` has left the others out."""
+        return _of(logits.float(), None if among is None or logits.shape[-1] == len(among) else among)
 
     def _score_rows(self, prefix: Prefix, trees: Sequence[Tree], among: Sequence[int] | None) -> list[list[Tensor]]:
         """The same with a row and a copy of the cache for every leaf, for LLMs whose layers do not see everything."""
@@ -361,6 +440,16 @@ def _last(ids: Tensor) -> Tensor:
 def _of(logits: Tensor, among: Sequence[int] | None) -> Tensor:
     """The logits [..., V] of some ids alone."""
     return logits if among is None else logits[..., torch.tensor(among, device=logits.device)]
+
+
+def _scores(
+    logits: Tensor, places: Sequence[Sequence[int]], leaves: Sequence[Sequence[int]], among: Sequence[int] | None
+) -> list[Tensor]:
+    """logits [1 + T, A] of one row -> per leaf the log-probabilities of its ids, [len(leaf)] on the CPU."""
+    index = [place for leaf in places for place in leaf]
+    target = _places([id for leaf in leaves for id in leaf], among)
+    logp = logits[index, target] - logits.logsumexp(dim=-1)[index]
+    return list(logp.cpu().split([len(leaf) for leaf in leaves]))
 
 
 def _places(ids: Sequence[int], among: Sequence[int] | None) -> list[int]:

@@ -14,8 +14,9 @@ import statistics
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -30,10 +31,14 @@ from uniaudio_cli.grammar import AudioGrammar
 from uniaudio_cli.lm import LanguageModel, Prefix
 from uniaudio_cli.prompt import Audio, Example, Piece, Prompt, Text, build_prompt, check_fits, load_template
 from uniaudio_cli.prompt import show as show_prompt
-from uniaudio_cli.score import LabelReadout, LikelihoodReadout, Readout, normalised
+from uniaudio_cli.score import LabelReadout, LikelihoodReadout, Query, Readout
 from uniaudio_cli.task import Task, changed, load_task
 from uniaudio_cli.vocabulary import Vocabulary
 
+T = TypeVar("T")
+
+# Clips that are asked about together.
+AT_ONCE = 16
 # Windows of a long input overlap by this share, cross-faded.
 OVERLAP = 0.25
 
@@ -52,8 +57,9 @@ class Heard:
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer. For labels: `label` and `scores` (probabilities over the labels); for audio: `wav` [1, T] float32 and
-    `codes` per level written (of the last window where there are several), and the `answer` text that was spoken."""
+    """An answer. For labels: `scores` (probabilities over the labels) and the likeliest `label`, None where the task
+    abstains; for audio: `wav` [1, T] float32 and `codes` per level written (of the last window where there are
+    several), and the `answer` text that was spoken."""
 
     label: str | None = None
     scores: dict[str, float] | None = None
@@ -113,7 +119,11 @@ class Kit:
     ) -> Iterator[Reply]:
         """Label files from a folder of labelled clips; see `prepare` for the options."""
         session = self.prepare(demos, task, **options)
-        return (session(Path(file)) for file in files)
+        for some in in_batches(map(Path, files)):
+            for reply in session.label_files(some):
+                if isinstance(reply, UniAudioError):
+                    raise reply
+                yield reply
 
     def speak(
         self, text: str, demos: str | Path, task: str = "spoken-answer", think: bool = True, **options: Any
@@ -204,34 +214,66 @@ class Session:
     def readout(self) -> Readout:
         """The task's readout with the demonstrations read."""
         kit, vocabulary = self.kit, self.kit.vocabulary
-        query = self.examples[0][1].shown(self.task.levels)
         if self.task.readout == "label":
-            prompt = self.prompt(query)
+            prompt = self.prompt(self.examples[0][1].shown(self.task.levels))
             end = prompt.end_ids(vocabulary)
             answers = {label: [*prompt.continuation(label, vocabulary), *end] for label in self.labels}
             check_fits(prompt, vocabulary, max(map(len, answers.values())), kit.lm.context_length)
             return LabelReadout(kit.lm, kit.lm.prefill([prompt.prefix_ids(vocabulary)]), answers)
-        contexts = []
-        for label in self.labels:
-            prompt = self.prompt(query, "listen", label)
-            check_fits(prompt, vocabulary, len(prompt.continuation(query, vocabulary)), kit.lm.context_length)
-            contexts.append(prompt.ids(vocabulary))
-        among = vocabulary.audio_ids(self.task.levels)
-        return LikelihoodReadout(kit.lm, kit.lm.prefill(contexts), self.labels, among)
+        contexts = [[self._listening(label, level) for label in self.labels] for level in self.task.levels]
+        for level, prompts in zip(self.task.levels, contexts, strict=True):
+            longest = max(len(heard.codes[level]) for _, heard in self.examples)
+            width = max(map(len, vocabulary.code_ids(level)))
+            for prompt in prompts:
+                check_fits(prompt, vocabulary, width * longest, kit.lm.context_length)
+        read = [kit.lm.prefill([prompt.ids(vocabulary) for prompt in prompts]) for prompts in contexts]
+        among = [vocabulary.audio_ids((level,)) for level in self.task.levels]
+        return LikelihoodReadout(kit.lm, read, self.labels, among)
 
-    def label(self, shifted: Sequence[Heard]) -> Reply:
-        """Which label the clip has, heard once for each shift."""
-        logp = dict.fromkeys(self.labels, 0.0)
-        for heard in shifted:
-            query = heard.shown(self.task.levels)
-            if self.task.readout == "label":
-                ids = self.prompt(query).query_ids(self.kit.vocabulary)
-            else:
-                ids = self.kit.vocabulary.ids(query.codes, query.levels)
-            for label, value in self.readout(ids).items():
-                logp[label] += value
-        scores = {label: math.exp(value) for label, value in normalised(logp).items()}
-        return Reply(max(scores, key=lambda label: scores[label]), scores)
+    def _listening(self, label: str, level: int) -> Prompt:
+        """The context of a label: one level of its demonstrations and nothing else."""
+        examples = [Example(heard.shown((level,)), example.output) for example, heard in self.about(label)]
+        query = examples[0].input
+        return build_prompt(self.task, load_template("listen"), examples, query, self.kit.vocabulary)
+
+    def _asked(self, hearings: Sequence[Heard]) -> Query:
+        """What the readout is asked about a clip."""
+        vocabulary, levels = self.kit.vocabulary, self.task.levels
+        if self.task.readout == "label":
+            return [[self.prompt(heard.shown(levels)).query_ids(vocabulary) for heard in hearings]]
+        return [[vocabulary.ids([heard.codes[level]], [level]) for heard in hearings] for level in levels]
+
+    def label(self, clips: Sequence[Sequence[Heard]]) -> list[Reply]:
+        """Which label each clip has; a clip is heard once for each shift."""
+        replies = []
+        for logp in self.readout([self._asked(hearings) for hearings in clips]):
+            scores = {label: math.exp(value) for label, value in logp.items()}
+            likeliest = max(scores, key=lambda label: scores[label])
+            sure = scores[likeliest] >= self.task.abstain_below
+            replies.append(Reply(likeliest if sure else None, scores))
+        return replies
+
+    def label_files(self, files: Sequence[Path]) -> list[Reply | UniAudioError]:
+        """A label for every file, or why it has none; all are held and asked about together (see `in_batches`)."""
+        heard: list[list[Heard] | UniAudioError] = []
+        for file in files:
+            try:
+                heard.append(self.kit.hear_shifted(file, self.task))
+            except ValueError as problem:
+                heard.append(UniAudioError(f"{show(file)}: {problem}"))
+            except UniAudioError as problem:
+                heard.append(problem)
+        replies = iter(self._label_or_tell([clip for clip in heard if not isinstance(clip, UniAudioError)]))
+        return [clip if isinstance(clip, UniAudioError) else next(replies) for clip in heard]
+
+    def _label_or_tell(self, clips: Sequence[Sequence[Heard]]) -> list[Reply | UniAudioError]:
+        """`label`, with what is wrong in place of the labels of clips that cannot be asked about."""
+        try:
+            return [*self.label(clips)] if clips else []
+        except UniAudioError as problem:
+            if len(clips) == 1:
+                return [problem]
+        return [reply for clip in clips for reply in self._label_or_tell([clip])]
 
     def _bounds(self, samples: int | None, about: str | None) -> tuple[int, int]:
         """Least and most codes of the first shown level in an answer."""
@@ -353,11 +395,12 @@ class Session:
             return show_prompt(self.prompt(Text(str(query))), vocabulary)
         heard = self.kit.hear(self.kit.read(Path(query), self.task)).shown(self.task.levels)
         if self.task.output == "label" and self.task.readout == "likelihood":
-            parts = [
-                f"=== {label}\n{show_prompt(self.prompt(heard, 'listen', label), vocabulary)}" for label in self.labels
-            ]
-            words = " ".join(word for row in vocabulary.words(heard.codes, heard.levels) for word in row)
-            return "\n".join([*parts, f"=== scored after each: {words}"])
+            parts = []
+            for level, row in zip(heard.levels, vocabulary.words(heard.codes, heard.levels), strict=True):
+                for label in self.labels:
+                    parts.append(f"=== {label}\n{show_prompt(self._listening(label, level), vocabulary)}")
+                parts.append(f"=== scored after each: {' '.join(row)}")
+            return "\n".join(parts)
         return show_prompt(self.prompt(heard), vocabulary)
 
     def __call__(self, query: Path | str, think: bool = False) -> Reply:
@@ -369,12 +412,23 @@ class Session:
         if self.task.input == "text":
             return self.speak(str(query), think)
         path = Path(query)
+        if self.task.output == "label":
+            (reply,) = self.label_files([path])
+            if isinstance(reply, UniAudioError):
+                raise reply
+            return reply
         try:
-            if self.task.output == "label":
-                return self.label(self.kit.hear_shifted(path, self.task))
             return self.transform(audio.read_wav(path, self.kit.codec.sample_rate))
         except ValueError as problem:
             raise UniAudioError(f"{show(path)}: {problem}") from problem
+
+
+def in_batches(items: Iterable[T], most: int = AT_ONCE) -> Iterator[list[T]]:
+    """The items in lists of 1, 2, 4 and so on, up to `most`: the first answer comes soon and the last ones cheaply."""
+    size, waiting = 1, iter(items)
+    while some := list(islice(waiting, size)):
+        yield some
+        size = min(2 * size, most)
 
 
 def rehearse(task: Task, codec: Codec, vocabulary: Vocabulary) -> Prompt:
