@@ -106,7 +106,7 @@ def require(task: Task, command: str, output: str, input: str) -> None:
 def label_all(job: Job, files: list[Path], jsonl: str | None, resume: bool = False) -> None:
     """A label for every file: JSON to `jsonl` as `records` takes it, or a table on a terminal.
 
-    A file that has none gets a row with its `error`. With `resume`, files that have a label in `jsonl` are left out.
+    In `jsonl` a file that failed has a row with its `error`. With `resume`, files that have a label there are left out.
     """
     from uniaudio_cli.audio import find_audio
     from uniaudio_cli.pipeline import in_batches
@@ -141,7 +141,8 @@ def label_all(job: Job, files: list[Path], jsonl: str | None, resume: bool = Fal
                     if isinstance(reply, UsageError) and not labelled:
                         raise reply  # so what is wrong is the command and not one of its clips
                     complain(reply, show(file))
-                    write({"file": str(file), "error": str(reply)})
+                    if jsonl is not None:
+                        write({"file": str(file), "error": str(reply)})
                     continue
                 labelled += 1
                 row = label_row(file, reply, seconds)
@@ -150,6 +151,8 @@ def label_all(job: Job, files: list[Path], jsonl: str | None, resume: bool = Fal
                     rows.append(row)
     if rows:
         print_labels(rows)
+    if 0 < labelled < len(waiting):
+        note(f"note: {len(waiting) - labelled} of {len(waiting)} clips failed", job.quiet)
     finish(labelled, len(waiting))
 
 
