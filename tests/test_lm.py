@@ -51,19 +51,6 @@ def test_scores_are_those_of_whole_rows(lm, contexts, continuations, among):
 
 @pytest.mark.parametrize("at_once", [1, 30, 512])
 @pytest.mark.parametrize("among", [None, AMONG])
-def test_contexts_with_continuations_of_their_own(lm, monkeypatch, among, at_once):
-    monkeypatch.setattr(lm, "ids_at_once", at_once)
-    draw = random.Random(7)
-    given = rows(draw, (6, 1, 9, 3))
-    asked = [rows(draw, lengths, among or range(VOCAB)) for lengths in ((1,), (4, 1, 7), (2, 2), (5,))]
-    for context, mine, scores in zip(given, asked, lm.score_apart(given, asked, among), strict=True):
-        assert len(mine) == len(scores)
-        for continuation, score in zip(mine, scores, strict=True):
-            torch.testing.assert_close(score.double(), cold(lm, context, continuation, among), atol=1e-4, rtol=0)
-
-
-@pytest.mark.parametrize("at_once", [1, 30, 512])
-@pytest.mark.parametrize("among", [None, AMONG])
 def test_answers_after_queries(lm, monkeypatch, among, at_once):
     monkeypatch.setattr(lm, "ids_at_once", at_once)
     draw = random.Random(8)

@@ -72,7 +72,7 @@ READOUTS = {
 
 
 def listener(lm, contexts, among, labels=None) -> LikelihoodReadout:
-    return LikelihoodReadout(lm, [lm.prefill(contexts)], labels or list("abcde"[: len(contexts)]), [among])
+    return LikelihoodReadout(lm, [lm.prefill(contexts)], labels or list("abcde"[: len(contexts)]), [among], [1])
 
 
 @pytest.mark.parametrize("kind", READOUTS)
@@ -97,8 +97,9 @@ def test_what_was_heard_twice_counts_once(lm, kind):
 def test_levels_are_asked_apart_and_added_up(lm):
     contexts, among = [[[1, 2], [3, 4, 5]], [[6], [7, 8]]], [range(4, 20), range(2, 30)]
     alone = [ask(listener(lm, mine, ids), [5, 6]) for mine, ids in zip(contexts, among, strict=True)]
-    (both,) = LikelihoodReadout(lm, [*map(lm.prefill, contexts)], ["a", "b"], among)([[[[5, 6]], [[5, 6]]]])
-    assert both == pytest.approx(normalised({label: sum(one[label] for one in alone) for label in "ab"}), abs=1e-5)
+    readout = LikelihoodReadout(lm, [*map(lm.prefill, contexts)], ["a", "b"], among, [1, 0.5])
+    (both,) = readout([[[[5, 6]], [[5, 6]]]])
+    assert both == pytest.approx(normalised({label: alone[0][label] + alone[1][label] / 2 for label in "ab"}), abs=1e-5)
 
 
 def test_no_single_word_rules_a_label_out():

@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from uniaudio_cli.errors import MissingWeightsError, UniAudioError, UsageError
-from uniaudio_cli.packing import Packed, Tree, first_trees, pack
+from uniaudio_cli.packing import Tree, first_trees, pack
 
 # Ids read at a time when many continuations are scored, over all rows; halved where memory does not suffice.
 IDS_AT_ONCE = 512
@@ -83,7 +83,11 @@ class LanguageModel:
         Raises:
             UsageError: a context is empty or longer than the LLM's context.
         """
-        self._check_contexts(contexts)
+        longest = max((len(context) for context in contexts), default=0)
+        if not contexts or min(len(context) for context in contexts) == 0:
+            raise UsageError("the LLM was given an empty context")
+        if longest > self.context_length:
+            raise UsageError(f"the context has {longest} ids, {self.name} reads at most {self.context_length}")
         ids, mask = self._padded(contexts, left=True)
         position = (mask.cumsum(dim=1) - 1).clamp(min=0)
         out = self.model(
@@ -166,95 +170,11 @@ class LanguageModel:
         width = len(continuations)
         return [[row[width * s : width * (s + 1)] for s in range(len(stems))] for row in found]
 
-    def _check_contexts(self, contexts: Sequence[Sequence[int]], more: int = 0) -> None:
-        if not contexts or min(map(len, contexts)) == 0:
-            raise UsageError("the LLM was given an empty context")
-        longest = max(map(len, contexts)) + more
-        if longest > self.context_length:
-            raise UsageError(f"the context has {longest} ids, {self.name} reads at most {self.context_length}")
-
     def _check_room(self, prefix: Prefix, count: int) -> None:
         if prefix.mask.shape[1] + count > self.context_length:
             raise UsageError(
                 f"the prompt and the answer need more than the {self.context_length} ids {self.name} reads"
             )
-
-    @torch.inference_mode()
-    def score_apart(
-        self,
-        contexts: Sequence[Sequence[int]],
-        continuations: Sequence[Sequence[Sequence[int]]],
-        among: Sequence[int] | None = None,
-    ) -> list[list[Tensor]]:
-        """`score` where every context has continuations of its own and nothing is asked of it again: no cache is kept.
-
-        Returns:
-            result[b][c]: float32 [len(continuations[b][c])] on the CPU.
-
-        Raises:
-            UsageError: a context is empty, or the LLM's context is full.
-        """
-        packs = [pack([((), list(mine))]) for mine in continuations]
-        self._check_contexts(contexts, max((max(map(len, mine)) - 1 for mine in continuations), default=0))
-        lengths = [len(context) + len(packed.ids) for context, packed in zip(contexts, packs, strict=True)]
-        order = sorted(range(len(contexts)), key=lambda row: lengths[row])
-        found: list[list[Tensor]] = [[] for _ in contexts]
-        while order:
-            count = max(1, sum((n + 1) * lengths[row] <= self.ids_at_once for n, row in enumerate(order)))
-            rows = order[:count]
-            try:
-                scores = self._score_apart(
-                    [contexts[row] for row in rows],
-                    [packs[row] for row in rows],
-                    [continuations[row] for row in rows],
-                    among,
-                )
-            except RuntimeError as problem:
-                if not _out_of_memory(problem) or count == 1:
-                    raise
-                self.ids_at_once //= 2
-                continue
-            for row, score in zip(rows, scores, strict=True):
-                found[row] = score
-            order = order[count:]
-        return found
-
-    def _score_apart(
-        self,
-        contexts: Sequence[Sequence[int]],
-        packs: Sequence[Packed],
-        continuations: Sequence[Sequence[Sequence[int]]],
-        among: Sequence[int] | None,
-    ) -> list[list[Tensor]]:
-        """Contexts end, and what follows them begins, at the same place in every row."""
-        context, mask = self._padded(contexts, left=True)
-        width, most = context.shape[1], max(len(packed.ids) for packed in packs)
-        ids = torch.zeros(len(packs), width + most, dtype=torch.int64)
-        position = torch.zeros_like(ids)
-        sees = torch.zeros(len(packs), width + most, width + most, dtype=torch.bool)
-        ids[:, :width] = context.cpu()
-        position[:, :width] = (mask.cpu().cumsum(dim=1) - 1).clamp(min=0)
-        sees[:, :, :width] = mask.cpu().bool()[:, None]
-        sees[:, :width, :width] &= torch.ones(width, width, dtype=torch.bool).tril()
-        for row, packed in enumerate(packs):
-            span = slice(width, width + len(packed.ids))
-            ids[row, span] = packed.ids
-            position[row, span] = len(contexts[row]) + packed.depth
-            sees[row, span, span] = packed.sees
-        with self._head(among):
-            out = self.model(
-                input_ids=ids.to(self.device),
-                attention_mask=self._hidden(sees.to(self.device)),
-                position_ids=position.to(self.device),
-                use_cache=False,
-                logits_to_keep=torch.arange(width - 1, width + most, device=self.device),
-                return_dict=True,
-            )
-        logits = self._those(out.logits, among)
-        return [
-            _scores(row, packed.places, mine, among)
-            for row, packed, mine in zip(logits, packs, continuations, strict=True)
-        ]
 
     def _score_trees(self, prefix: Prefix, trees: Sequence[Tree], among: Sequence[int] | None) -> list[list[Tensor]]:
         """The scores of the trees' leaves, [b][leaf], with all trees in one row beside the cache."""

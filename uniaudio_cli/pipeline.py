@@ -228,7 +228,9 @@ class Session:
                 check_fits(prompt, vocabulary, width * longest, kit.lm.context_length)
         read = [kit.lm.prefill([prompt.ids(vocabulary) for prompt in prompts]) for prompts in contexts]
         among = [vocabulary.audio_ids((level,)) for level in self.task.levels]
-        return LikelihoodReadout(kit.lm, read, self.labels, among)
+        strides = [kit.codec.strides[level] for level in self.task.levels]
+        weights = [stride / kit.codec.strides[0] for stride in strides]
+        return LikelihoodReadout(kit.lm, read, self.labels, among, weights)
 
     def _listening(self, label: str, level: int) -> Prompt:
         """The context of a label: one level of its demonstrations and nothing else."""
@@ -236,7 +238,7 @@ class Session:
         query = examples[0].input
         return build_prompt(self.task, load_template("listen"), examples, query, self.kit.vocabulary)
 
-    def _asked(self, hearings: Sequence[Heard]) -> Query:
+    def asked(self, hearings: Sequence[Heard]) -> Query:
         """What the readout is asked about a clip."""
         vocabulary, levels = self.kit.vocabulary, self.task.levels
         if self.task.readout == "label":
@@ -246,7 +248,7 @@ class Session:
     def label(self, clips: Sequence[Sequence[Heard]]) -> list[Reply]:
         """Which label each clip has; a clip is heard once for each shift."""
         replies = []
-        for logp in self.readout([self._asked(hearings) for hearings in clips]):
+        for logp in self.readout([self.asked(hearings) for hearings in clips]):
             scores = {label: math.exp(value) for label, value in logp.items()}
             likeliest = max(scores, key=lambda label: scores[label])
             sure = scores[likeliest] >= self.task.abstain_below

@@ -63,13 +63,15 @@ class LikelihoodReadout:
     after each, among the ids that audio of that level can have. A noisy-channel reading with a uniform prior over
     labels, smoothed word by word (`mixed`).
 
-    `contexts[k]`, `audio_ids[k]`: of the k-th level asked, the rows in the order of `labels`.
+    `contexts[k]`, `audio_ids[k]`, `weights[k]`: of the k-th level asked; its contexts in the order of `labels`. A level
+    with twice the codes a second says everything twice, so it should weigh half.
     """
 
     lm: LanguageModel
     contexts: Sequence[Prefix]
     labels: Sequence[str]
     audio_ids: Sequence[Sequence[int]]
+    weights: Sequence[float]
 
     def __call__(self, queries: Sequence[Query]) -> list[dict[str, float]]:
         totals = torch.zeros(len(queries), len(self.labels), dtype=torch.float64)
@@ -79,7 +81,7 @@ class LikelihoodReadout:
             owner = [number for number, query in enumerate(queries) for _ in query[level]]
             for place, number in enumerate(owner):
                 said = mixed(torch.stack([label[place] for label in scores]))
-                totals[number] += said / (len(queries[number][level]) * TEMPERATURE)
+                totals[number] += self.weights[level] * said / (len(queries[number][level]) * TEMPERATURE)
         return [normalised(dict(zip(self.labels, row.tolist(), strict=True))) for row in totals]
 
 
