@@ -30,7 +30,8 @@ def load(
 
     Args:
         model: a preset ("small", "llama2-7b", ...); `lm` and `codec` replace its parts by a preset, folder or file.
-        device: "auto" takes a GPU where there is one. dtype: "auto" is float32 on a CPU and bfloat16 on a GPU.
+        device: "auto" takes a GPU where there is one. dtype: "auto" is bfloat16, and float32
+            on a CPU that does not compute in it.
         bits: 4 or 8 loads the LLM quantised.
 
     Raises:

@@ -18,10 +18,12 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from uniaudio_cli.errors import MissingWeightsError, UniAudioError, UsageError
-from uniaudio_cli.packing import Tree, first_trees, pack
+from uniaudio_cli.packing import Pair, fitting, pack
 
-# Ids read at a time when many continuations are scored, over all rows; halved where memory does not suffice.
-IDS_AT_ONCE = 512
+# Ids read at a time when many continuations are scored, over all rows and in each, by kind of device. Those of a row
+# pay for attention to each other, which is nothing to a GPU; the whole is halved where memory does not suffice.
+AT_ONCE = {"cpu": (512, 128)}
+AT_ONCE_ELSEWHERE = (8192, 1024)
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ class LanguageModel:
     def __init__(self, model: Any, name: str) -> None:
         self.model = model.eval().requires_grad_(False)
         self.name = name
-        self.ids_at_once = IDS_AT_ONCE
+        self.ids_at_once: int | None = None
 
     @property
     def device(self) -> torch.device:
@@ -151,22 +153,24 @@ class LanguageModel:
         """
         longest = max(map(len, stems), default=0) + max(map(len, continuations), default=1) - 1
         self._check_room(prefix, longest)
+        pairs = [(stem, continuation) for stem in stems for continuation in continuations]
         found: list[list[Tensor]] = [[] for _ in range(prefix.rows)]
-        read = self._score_trees if _attends_to_all(prefix.cache) else self._score_rows
-        done, total = 0, len(stems) * len(continuations)
-        while done < total:
-            room = max(1, self.ids_at_once // prefix.rows)
-            trees, until = first_trees(stems, continuations, done, room)
+        read = self._score_packed if _attends_to_all(prefix.cache) else self._score_rows
+        start = 0
+        while start < len(pairs):
+            most, width = AT_ONCE.get(self.device.type, AT_ONCE_ELSEWHERE)
+            most = self.ids_at_once or most
+            stop = fitting(pairs, start, max(1, min(width, most // prefix.rows)))
             try:
-                scores = read(prefix, trees, among)
+                scores = read(prefix, pairs[start:stop], among)
             except RuntimeError as problem:
-                if not _out_of_memory(problem) or until == done + 1:
+                if not _out_of_memory(problem) or stop == start + 1:
                     raise
-                self.ids_at_once = self.ids_at_once // 2
+                self.ids_at_once = most // 2
                 continue
             for row, more in zip(found, scores, strict=True):
                 row += more
-            done = until
+            start = stop
         width = len(continuations)
         return [[row[width * s : width * (s + 1)] for s in range(len(stems))] for row in found]
 
@@ -176,25 +180,32 @@ class LanguageModel:
                 f"the prompt and the answer need more than the {self.context_length} ids {self.name} reads"
             )
 
-    def _score_trees(self, prefix: Prefix, trees: Sequence[Tree], among: Sequence[int] | None) -> list[list[Tensor]]:
-        """The scores of the trees' leaves, [b][leaf], with all trees in one row beside the cache."""
-        packed = pack(trees)
-        leaves = [leaf for _, many in trees for leaf in many]
+    def _score_packed(self, prefix: Prefix, pairs: Sequence[Pair], among: Sequence[int] | None) -> list[list[Tensor]]:
+        """The scores of the pairs, [b][pair], with all of them in one row beside the cache."""
+        packed = pack(pairs)
         logits = [_of(prefix.logits, among)[:, None]]
-        if len(packed.ids):
+        foretold = [place for places in packed.places for place in places]
+        wanted = sorted({place for place in foretold if place})
+        if wanted:
             ids, rows = packed.ids.to(self.device), prefix.rows
             seen = prefix.mask.bool()[:, None].expand(-1, len(ids), -1)
             with self._head(among):
                 out = self.model(
                     input_ids=ids.expand(rows, -1),
-                    attention_mask=self._hidden(torch.cat([seen, packed.sees.to(ids).bool().expand(rows, -1, -1)], 2)),
+                    attention_mask=self._hidden(torch.cat([seen, packed.sees.to(self.device).expand(rows, -1, -1)], 2)),
                     position_ids=prefix.mask.sum(dim=1, keepdim=True) + packed.depth.to(self.device),
                     past_key_values=_shared(prefix.cache),
                     use_cache=True,
+                    logits_to_keep=torch.tensor(wanted, device=self.device) - 1,
                     return_dict=True,
                 )
             logits.append(self._those(out.logits, among))
-        return [_scores(row, packed.places, leaves, among) for row in torch.cat(logits, dim=1)]
+        where = dict(zip([0, *wanted], range(len(wanted) + 1), strict=True))
+        index = [where[place] for place in foretold]
+        target = _places([id for _, scored in pairs for id in scored], among)
+        said = torch.cat(logits, dim=1)
+        logp = (said[:, index, target] - said.logsumexp(dim=-1)[:, index]).cpu()
+        return [list(row.split([len(scored) for _, scored in pairs])) for row in logp]
 
     def _hidden(self, sees: Tensor) -> Tensor:
         """Who sees whom, bool [B, T, S] -> [B, 1, T, S], what is added to the attention's logits: every way of
@@ -207,12 +218,11 @@ class LanguageModel:
         """The model's logits of the ids that count, whether or not `_head` has left the others out."""
         return _of(logits.float(), None if among is None or logits.shape[-1] == len(among) else among)
 
-    def _score_rows(self, prefix: Prefix, trees: Sequence[Tree], among: Sequence[int] | None) -> list[list[Tensor]]:
-        """The same with a row and a copy of the cache for every leaf, for LLMs whose layers do not see everything."""
-        leaves = [(stem, leaf) for stem, many in trees for leaf in many]
-        count = len(leaves)
+    def _score_rows(self, prefix: Prefix, pairs: Sequence[Pair], among: Sequence[int] | None) -> list[list[Tensor]]:
+        """The same with a row and a copy of the cache for every pair, for LLMs whose layers do not see everything."""
+        count = len(pairs)
         wide = self.repeat(prefix, count)
-        ids, mask = self._padded([[*stem, *leaf] for stem, leaf in leaves] * prefix.rows, left=False)
+        ids, mask = self._padded([[*read, *scored] for read, scored in pairs] * prefix.rows, left=False)
         logits = wide.logits[:, None]
         if ids.shape[1] > 1:
             _, _, more = self._extend(wide, ids[:, :-1], mask[:, :-1], every=True)
@@ -220,9 +230,9 @@ class LanguageModel:
         logp = _of(logits, among).log_softmax(dim=-1).cpu()
         found = []
         for number, row in enumerate(logp):
-            stem, leaf = leaves[number % count]
-            span = torch.arange(len(stem), len(stem) + len(leaf))
-            found.append(row[span, _places(leaf, among)])
+            read, scored = pairs[number % count]
+            span = torch.arange(len(read), len(read) + len(scored))
+            found.append(row[span, _places(scored, among)])
         return [found[start : start + count] for start in range(0, len(found), count)]
 
     @contextmanager
@@ -271,7 +281,7 @@ class AwaitedLM(LanguageModel):
 
     def __init__(self, load: Callable[[], LanguageModel], name: str, context_length: int) -> None:
         self.name = name
-        self.ids_at_once = IDS_AT_ONCE
+        self.ids_at_once: int | None = None
         self._load = load
         self._context_length = context_length
 
@@ -360,16 +370,6 @@ def _last(ids: Tensor) -> Tensor:
 def _of(logits: Tensor, among: Sequence[int] | None) -> Tensor:
     """The logits [..., V] of some ids alone."""
     return logits if among is None else logits[..., torch.tensor(among, device=logits.device)]
-
-
-def _scores(
-    logits: Tensor, places: Sequence[Sequence[int]], leaves: Sequence[Sequence[int]], among: Sequence[int] | None
-) -> list[Tensor]:
-    """logits [1 + T, A] of one row -> per leaf the log-probabilities of its ids, [len(leaf)] on the CPU."""
-    index = [place for leaf in places for place in leaf]
-    target = _places([id for leaf in leaves for id in leaf], among)
-    logp = logits[index, target] - logits.logsumexp(dim=-1)[index]
-    return list(logp.cpu().split([len(leaf) for leaf in leaves]))
 
 
 def _places(ids: Sequence[int], among: Sequence[int] | None) -> list[int]:

@@ -8,17 +8,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-# A stem, which is read, and the leaves after it, which are scored.
-Tree = tuple[Sequence[int], list[Sequence[int]]]
+# What is read after a context, and what is scored after that.
+Pair = tuple[Sequence[int], Sequence[int]]
 
 
 @dataclass(frozen=True)
 class Packed:
-    """Trees side by side in one row of T ids: all that must be read to score their leaves.
+    """Pairs side by side in one row of T ids: all that must be read to score them, what they share once.
 
-    `ids`, `depth`: int64 [T], the ids and how far each stands behind the context. `sees`: bool [T, T], an id sees the
-    ids before it in its own leaf, and its stem. `places`: per leaf, where each of its ids is foretold: 0 at the end of
-    the context, n + 1 after `ids[n]`.
+    `ids`, `depth`: int64 [T], the ids and how far each stands behind the context. `sees`: bool [T, T], an id sees
+    itself and those it follows. `places`: per pair, where each of its scored ids is foretold: 0 at the end of the
+    context, n + 1 after `ids[n]`.
     """
 
     ids: Tensor
@@ -27,47 +27,35 @@ class Packed:
     places: list[list[int]]
 
 
-def pack(trees: Sequence[Tree]) -> Packed:
-    """A leaf's last id is foretold and not read: the stem [5, 6] with leaves [7, 8] and [9] is the row 5 6 7."""
-    ids: list[int] = []
-    depth: list[int] = []
-    spans: list[tuple[int, int, int, int]] = []  # of each piece and its stem: begin, end, stem's begin, stem's end
+def pack(pairs: Sequence[Pair]) -> Packed:
+    """The last id of a pair is foretold and not read: 7 8 and 9 scored after 5 6 are the row 5 6 7."""
+    follows: dict[tuple[int, int], int] = {}  # (place before, id) -> place
+    before, ids, depth = [0], [0], [-1]  # place 0 is the context's end
     places: list[list[int]] = []
-    for stem, leaves in trees:
-        root, trunk = len(ids), len(ids) + len(stem)
-        ids += stem
-        depth += range(len(stem))
-        spans.append((root, trunk, root, root))
-        for leaf in leaves:
-            begin = len(ids)
-            ids += leaf[:-1]
-            depth += range(len(stem), len(stem) + len(leaf) - 1)
-            spans.append((begin, len(ids), root, trunk))
-            places.append([trunk if stem else 0, *range(begin + 1, len(ids) + 1)])
-    sees = torch.zeros(len(ids), len(ids), dtype=torch.bool)
-    for begin, end, root, trunk in spans:
-        sees[begin:end, begin:end] = torch.ones(end - begin, end - begin, dtype=torch.bool).tril()
-        sees[begin:end, root:trunk] = True
-    return Packed(torch.tensor(ids, dtype=torch.int64), torch.tensor(depth, dtype=torch.int64), sees, places)
+    for read, scored in pairs:
+        path = [0]
+        for id in (*read, *scored[:-1]):
+            place = follows.setdefault((path[-1], id), len(ids))
+            if place == len(ids):
+                before.append(path[-1])
+                ids.append(id)
+                depth.append(depth[path[-1]] + 1)
+            path.append(place)
+        places.append(path[len(read) :])
+    sees = torch.eye(len(ids), dtype=torch.bool)
+    for place in range(1, len(ids)):
+        sees[place] |= sees[before[place]]
+    return Packed(torch.tensor(ids[1:]).long(), torch.tensor(depth[1:]).long(), sees[1:, 1:], places)
 
 
-def first_trees(
-    stems: Sequence[Sequence[int]], leaves: Sequence[Sequence[int]], start: int, room: int
-) -> tuple[list[Tree], int]:
-    """The next trees that fit into `room` ids, at least one leaf's; and where to go on.
-
-    Every leaf follows every stem; `start` counts leaves, stem by stem.
-    """
-    trees: list[Tree] = []
-    used, number = 0, start
-    while number < len(stems) * len(leaves):
-        stem, leaf = stems[number // len(leaves)], leaves[number % len(leaves)]
-        begins = number == start or number % len(leaves) == 0
-        used += len(leaf) - 1 + (len(stem) if begins else 0)
-        if used > room and number > start:
+def fitting(pairs: Sequence[Pair], start: int, room: int) -> int:
+    """Where to stop so that `pairs[start:stop]` are at most `room` ids to read, and at least one pair."""
+    stop, used = start, 0
+    last: Sequence[int] | None = None
+    while stop < len(pairs):
+        read, scored = pairs[stop]
+        used += len(scored) - 1 + (0 if read is last else len(read))
+        if used > room and stop > start:
             break
-        if begins:
-            trees.append((stem, []))
-        trees[-1][1].append(leaf)
-        number += 1
-    return trees, number
+        last, stop = read, stop + 1
+    return stop

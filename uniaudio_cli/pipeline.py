@@ -242,7 +242,10 @@ class Session:
         """What the readout is asked about a clip."""
         vocabulary, levels = self.kit.vocabulary, self.task.levels
         if self.task.readout == "label":
-            return [[self.prompt(heard.shown(levels)).query_ids(vocabulary) for heard in hearings]]
+            template = load_template(self.task.template)
+            one = [self.examples[0][0]]  # what is asked depends on no demonstration
+            prompts = [build_prompt(self.task, template, one, heard.shown(levels), vocabulary) for heard in hearings]
+            return [[prompt.query_ids(vocabulary) for prompt in prompts]]
         return [[vocabulary.ids([heard.codes[level]], [level]) for heard in hearings] for level in levels]
 
     def label(self, clips: Sequence[Sequence[Heard]]) -> list[Reply]:
