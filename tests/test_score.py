@@ -9,7 +9,7 @@ import torch
 from tests.small_lms import RuleLM, bigram_rule, tiny_llama
 from tests.small_tokenizers import byte_bpe
 from uniaudio_cli.lm import LanguageModel
-from uniaudio_cli.score import TEMPERATURE, LabelReadout, LikelihoodReadout, mixed, normalised
+from uniaudio_cli.score import ODDS, TEMPERATURE, LabelReadout, LikelihoodReadout, mixed, normalised
 
 
 def ask(readout, query: list[int]) -> dict[str, float]:
@@ -105,7 +105,8 @@ def test_levels_are_asked_apart_and_added_up(lm):
 def test_no_single_word_rules_a_label_out():
     few = torch.tensor([[-1.0, -1.0, -200.0], [-3.0, -3.0, -3.0]])
     one, other = mixed(few).tolist()
-    assert one > other - 3
+    assert other - one < math.log(ODDS)
+    assert mixed(torch.tensor([[math.log(0.9)], [-1e4]])).exp().tolist() == pytest.approx([9 / 11, 0.9 / 11])
     assert mixed(few[:, :2])[0] > mixed(few[:, :2])[1]
     # Where the labels agree, the score is the log-probability itself.
     assert mixed(torch.full((4, 3), -2.0)).tolist() == pytest.approx([-6.0] * 4)

@@ -33,6 +33,7 @@ from uniaudio_cli.prompt import Audio, Example, Piece, Prompt, Text, build_promp
 from uniaudio_cli.prompt import show as show_prompt
 from uniaudio_cli.score import LabelReadout, LikelihoodReadout, Query, Readout
 from uniaudio_cli.task import Task, changed, load_task
+from uniaudio_cli.template import Template
 from uniaudio_cli.vocabulary import Vocabulary
 
 T = TypeVar("T")
@@ -211,6 +212,10 @@ class Session:
         )
 
     @cached_property
+    def _template(self) -> Template:
+        return load_template(self.task.template)
+
+    @cached_property
     def readout(self) -> Readout:
         """The task's readout with the demonstrations read."""
         kit, vocabulary = self.kit, self.kit.vocabulary
@@ -242,9 +247,9 @@ class Session:
         """What the readout is asked about a clip."""
         vocabulary, levels = self.kit.vocabulary, self.task.levels
         if self.task.readout == "label":
-            template = load_template(self.task.template)
             one = [self.examples[0][0]]  # what is asked depends on no demonstration
-            prompts = [build_prompt(self.task, template, one, heard.shown(levels), vocabulary) for heard in hearings]
+            shown = [heard.shown(levels) for heard in hearings]
+            prompts = [build_prompt(self.task, self._template, one, query, vocabulary) for query in shown]
             return [[prompt.query_ids(vocabulary) for prompt in prompts]]
         return [[vocabulary.ids([heard.codes[level]], [level]) for heard in hearings] for level in levels]
 

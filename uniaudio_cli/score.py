@@ -5,7 +5,6 @@ Both readouts ask the LLM only how likely ids are after a prefix that was read o
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -18,11 +17,11 @@ from uniaudio_cli.lm import LanguageModel, Prefix
 # A query's ids: per level that is asked apart, one row for each time it was heard. Wherever hearings are added up.
 Query = Sequence[Sequence[Sequence[int]]]
 
-# How much of a word is put down to the label's own demonstrations; the rest to what all labels say of it on average, so
-# that no single word can rule a label out. And by how much the sum over words is too sure of itself. Both were chosen
-# on development episodes: see docs/LOG.md.
-OWN = 0.5
-TEMPERATURE = 3.0
+# A word speaks for one label against another by at most these odds, so that no single word can rule a label out. And by
+# how much the sum over words, which say things twice, is too sure of itself. Both were chosen on development episodes:
+# see docs/LOG.md.
+ODDS = 10.0
+TEMPERATURE = 1.5
 
 
 class Readout(Protocol):
@@ -86,11 +85,16 @@ class LikelihoodReadout:
 
 
 def mixed(logp: Tensor) -> Tensor:
-    """log P per label and id [L, T] -> log-score per label [L]: each id's P mixed with its mean over the labels."""
+    """log P per label and id [L, T] -> log-score per label [L]: P of each id mixed with what the other labels give it.
+
+    A label's own P counts `ODDS` times as much as each of the others': of two labels that give an id P .9 and 0, the
+    scores are log(9 / 11) and log(.9 / 11).
+    """
     logp = logp.double()
-    mean = logp.logsumexp(dim=0) - math.log(len(logp))
-    own, rest = logp + math.log(OWN), mean + math.log(1 - OWN)
-    return torch.logaddexp(own, rest).sum(dim=1)
+    top = logp.max(dim=0).values
+    p = (logp - top).exp()
+    shared = ((ODDS - 1) * p + p.sum(dim=0)) / (ODDS - 1 + len(p))
+    return (shared.log() + top).sum(dim=1)
 
 
 def normalised(scores: Mapping[str, float]) -> dict[str, float]:
