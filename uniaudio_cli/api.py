@@ -9,8 +9,10 @@ from uniaudio_cli import models
 from uniaudio_cli.codec.checkpoint import load_codec
 from uniaudio_cli.codec.model import Codec, CodecConfig
 from uniaudio_cli.device import choose_device, choose_dtype
+from uniaudio_cli.files import cache_dir
 from uniaudio_cli.lm import await_lm
 from uniaudio_cli.pipeline import Kit
+from uniaudio_cli.remembered import Remembered
 from uniaudio_cli.tokenizer import load_tokenizer
 from uniaudio_cli.vocabulary import Vocabulary, vocabulary_for
 
@@ -43,7 +45,7 @@ def load(
     hearing, vocabulary = load_hearing(model, lm=lm, codec=codec, device=place, offline=offline, progress=progress)
     files = models.resolve_lm(lm or models.resolve_model(model).lm, offline, progress)
     asked = await_lm(str(files.folder), files.name, device=place, dtype=choose_dtype(dtype, place), bits=bits)
-    return Kit(hearing, asked, vocabulary)
+    return Kit(hearing, asked, vocabulary, Remembered(cache_dir() / "codes", hearing))
 
 
 def load_hearing(

@@ -31,6 +31,7 @@ from uniaudio_cli.grammar import AudioGrammar
 from uniaudio_cli.lm import LanguageModel, Prefix
 from uniaudio_cli.prompt import Audio, Example, Piece, Prompt, Text, build_prompt, check_fits, load_template
 from uniaudio_cli.prompt import show as show_prompt
+from uniaudio_cli.remembered import Remembered
 from uniaudio_cli.score import LabelReadout, LikelihoodReadout, Query, Readout
 from uniaudio_cli.task import Task, changed, load_task
 from uniaudio_cli.template import Template
@@ -71,11 +72,15 @@ class Reply:
 
 @dataclass(frozen=True)
 class Kit:
-    """A codec, a frozen LLM and the vocabulary between them: everything that is loaded once."""
+    """A codec, a frozen LLM and the vocabulary between them: everything that is loaded once.
+
+    `remembered`: codes of demonstrations heard before, which are not encoded again.
+    """
 
     codec: Codec
     lm: LanguageModel
     vocabulary: Vocabulary
+    remembered: Remembered | None = None
 
     def hear(self, wav: Tensor) -> Heard:
         """wav float32 [1, T] at the codec's rate -> codes, brought to the codec's level first where it asks for one."""
@@ -91,12 +96,24 @@ class Kit:
         wav = audio.read_wav(path, self.codec.sample_rate, max_seconds=most)
         return audio.fit(wav, self.codec.sample_rate, clip.seconds, clip.crop, clip.pad)
 
-    def hear_shifted(self, path: Path, task: Task) -> list[Heard]:
+    def hear_again(self, wav: Tensor) -> Heard:
+        """`hear`, of a clip that will be heard again by another run: its codes are remembered."""
+        if self.remembered is None:
+            return self.hear(wav)
+        codes = self.remembered.codes(wav)
+        if codes is not None:
+            return Heard(codes, wav.shape[-1])
+        heard = self.hear(wav)
+        self.remembered.keep(wav, heard.codes)
+        return heard
+
+    def hear_shifted(self, path: Path, task: Task, again: bool = False) -> list[Heard]:
         """A file heard once for each of the task's shifts, where its readout makes something of them; else once."""
         wav = self.read(path, task)
         shifts = task.clip.shifts if task.output == "label" and task.readout == "likelihood" else task.clip.shifts[:1]
         samples = [ms * self.codec.sample_rate // 1000 for ms in shifts]
-        return [self.hear(torch.nn.functional.pad(wav, (count, 0))) for count in samples]
+        hear = self.hear_again if again else self.hear
+        return [hear(torch.nn.functional.pad(wav, (count, 0))) for count in samples]
 
     def session(self, task: Task, demonstrations: Sequence[Demonstration], seed: int = 0) -> Session:
         """Hear the demonstrations, in the order given.
@@ -111,6 +128,10 @@ class Kit:
             raise UsageError(f"level {max(task.levels)}: this codec has levels 0 to {len(self.codec.strides) - 1}")
         if task.output == "audio" and task.levels != tuple(range(len(task.levels))):
             raise UsageError(f"levels {list(task.levels)}: audio is made from level 0 up, with none left out")
+        if task.output == "label" and task.readout == "likelihood":
+            # Levels are asked apart, so one that this LLM has no words for can be left out.
+            written = tuple(level for level in task.levels if level in self.vocabulary.levels)
+            task = changed(task, levels=written or task.levels)
         session = Session(self, task, tuple(demonstrations), seed)
         _ = session.examples  # heard now: one that cannot be read is told of once, not with every query
         return session
@@ -176,7 +197,7 @@ class Session:
         for demonstration in self.demonstrations:
             if self.task.output == "label":
                 label = Text(demonstration.label or "")
-                for heard in self.kit.hear_shifted(demonstration.audio, self.task):
+                for heard in self.kit.hear_shifted(demonstration.audio, self.task, again=True):
                     found.append((Example(heard.shown(self.task.levels), label), heard))
                 continue
             wav = self.kit.read(demonstration.audio, self.task)

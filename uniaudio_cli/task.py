@@ -55,7 +55,8 @@ class Task:
     """What is asked of the LLM, and how.
 
     `instruction` may hold {labels} where the output is a label; "" leaves the instruction out. `levels` are the
-    codec levels that enter the prompt, 0 the coarsest: by default (0,) for labels, (0, 1, 2) for audio. `ways` is the
+    codec levels that enter the prompt, 0 the coarsest: by default (0,) for labels, (0, 1, 2) for audio; the likelihood
+    readout asks of each apart and leaves out those the LLM has no words for. `ways` is the
     most labels an episode takes, None for all. `readout` says how a label is scored, and `abstain_below` how probable
     the likeliest must be to be given; both mean nothing for audio.
     `worked` are questions with the answers that would do, for tasks whose answer is thought out as text first.

@@ -84,6 +84,8 @@ def adapted(
             numbers = tuple(int(part) for part in levels.split(","))
         except ValueError:
             raise UsageError(f"--levels {levels}: give numbers separated by commas, such as 0 or 0,1") from None
+    elif readout == "label":
+        numbers = (0,)  # the paper's prompt; the tasks' finer levels are for likelihood
     return changed(
         load_task(name),
         readout=readout,
