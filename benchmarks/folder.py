@@ -53,7 +53,8 @@ def speed(arguments: argparse.Namespace) -> None:
     from uniaudio_cli.task import Task, changed, load_task
 
     clips = fsdd(arguments.data)
-    kit: Kit = uniaudio_cli.load(arguments.model, lm=arguments.lm, codec=arguments.codec)
+    # Without the cache of codes on disk, which would encode the reference procedure's demonstrations for it.
+    kit: Kit = replace(uniaudio_cli.load(arguments.model, lm=arguments.lm, codec=arguments.codec), remembered=None)
     default = load_task("spoken-digit")
     label = replace(changed(default, readout="label", levels=(0,)), clip=replace(default.clip, shifts=(0,)))
 

@@ -242,8 +242,10 @@ class Session:
         kit, vocabulary = self.kit, self.kit.vocabulary
         if self.task.readout == "label":
             prompt = self.prompt(self.examples[0][1].shown(self.task.levels))
-            end = prompt.end_ids(vocabulary)
-            answers = {label: [*prompt.continuation(label, vocabulary), *end] for label in self.labels}
+            answers = {label: prompt.continuation(label, vocabulary) for label in self.labels}
+            if any(a != b and a[: len(b)] == b for a in answers.values() for b in answers.values()):
+                end = prompt.end_ids(vocabulary)
+                answers = {label: [*ids, *end] for label, ids in answers.items()}
             check_fits(prompt, vocabulary, max(map(len, answers.values())), kit.lm.context_length)
             return LabelReadout(kit.lm, kit.lm.prefill([prompt.prefix_ids(vocabulary)]), answers)
         contexts = [[self._listening(label, level) for label in self.labels] for level in self.task.levels]

@@ -36,8 +36,8 @@ class Readout(Protocol):
 class LabelReadout:
     """P(label | demonstrations, query): the log-probability of each whole label after the query (the paper's way).
 
-    A query is one level of rows that end where a label begins. The labels are closed with the end marker, so that a
-    label which begins another ("up", "upper") competes fairly, and normalised over the candidates alone.
+    A query is one level of rows that end where a label begins. Normalised over the candidates alone. Where one label's
+    ids begin another's ("up", "upper"), all are given closed with the end marker, so that it competes fairly.
     """
 
     lm: LanguageModel
