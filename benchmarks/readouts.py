@@ -32,7 +32,7 @@ from uniaudio_cli.errors import UniAudioError, UsageError
 from uniaudio_cli.evaluate import RememberingKit
 from uniaudio_cli.metrics import accuracy, auroc, best, calibration_error, difference, ngram_cache
 from uniaudio_cli.pipeline import Heard, Session
-from uniaudio_cli.score import TEMPERATURE, LabelReadout, LikelihoodReadout, mixed
+from uniaudio_cli.score import LabelReadout, LikelihoodReadout, mixed, temperature
 from uniaudio_cli.task import Task, changed, load_task
 
 Scores = dict[str, list[float]]
@@ -238,6 +238,7 @@ def asked(
     for cell in cells:
         part = cell.part(episode, number)
         scores: Scores = {}
+        lengths: list[float] = []
         if "likelihood" in methods:
             # Contexts are of one label each: fewer ways are some of the rows of more.
             if cell.shots not in likelihoods:
@@ -245,13 +246,15 @@ def asked(
                 likelihoods[cell.shots] = whole, asker.likelihoods(whole)
             whole, words = likelihoods[cell.shots]
             scores |= asker.from_likelihoods(words, [whole.labels.index(label) for label in part.labels])
+            lengths = [words[level].shape[1] / len(asker.listening.clip.shifts) for level in LEVELS]
         if "label" in methods:
             scores |= asker.labels(part)
         if "channel" in methods:
             scores |= asker.channel(part)
         scores |= asker.rules(part)
         rounded = {name: [round(score, 4) for score in row] for name, row in scores.items()}
-        yield cell, {"truth": part.labels.index(part.query.label), "labels": part.labels, "scores": rounded}
+        truth = part.labels.index(part.query.label)
+        yield cell, {"truth": truth, "labels": part.labels, "words": lengths, "scores": rounded}
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -326,9 +329,14 @@ def combined(scores: Scores, weights: Sequence[float]) -> Scores:
     return found
 
 
-def probabilities(name: str, scores: Sequence[float]) -> np.ndarray:
-    """Scores as the product turns them into probabilities."""
-    row = np.array(scores) / (TEMPERATURE if "likelihood" in name else 1)
+def probabilities(name: str, scores: Sequence[float], words: Sequence[float], weights: Sequence[float]) -> np.ndarray:
+    """Scores as the product turns them into probabilities; `words` of each level in a hearing of the query."""
+    row = np.array(scores)
+    if name.startswith("likelihood"):
+        counted = [float(f"level {level}" in name) for level in LEVELS] if name != DEFAULT else weights
+        if name.endswith("0 + 1"):
+            counted = weights
+        row = row / float(temperature(torch.tensor(sum(w * n for w, n in zip(counted, words, strict=True)))))
     return np.exp(row - np.logaddexp.reduce(row))
 
 
@@ -358,19 +366,25 @@ def cell_table(name: str, rows: Sequence[dict[str, Any]], weights: Sequence[floa
             difference(right[method], right[other]).signed if other in right and other != method else ""
             for other in (NEAREST, LABEL)
         ]
-        cells = [method, str(accuracy(right[method])), *gains, *sureness(method, every, truth, right[method])]
+        cells = [method, str(accuracy(right[method])), *gains, *sureness(method, every, rows, right[method], weights)]
         yield f"| {' | '.join(cells)} |"
     yield f"| chance | {100 / len(rows[0]['labels']):.1f} % | | | 0.50 | |\n"
 
 
-def sureness(method: str, every: Sequence[Scores], truth: Sequence[int], right: np.ndarray) -> tuple[str, str]:
+def sureness(
+    method: str,
+    every: Sequence[Scores],
+    rows: Sequence[dict[str, Any]],
+    right: np.ndarray,
+    weights: Sequence[float],
+) -> tuple[str, str]:
     """AUROC (right labels' probabilities against wrong ones') and calibration error, where there are probabilities."""
     if not method.startswith(("likelihood", "label", "calibrated", "channel")) or "+ n-gram" in method:
         return "", ""
-    p = [probabilities(method, scores[method]) for scores in every]
-    positive = [np.arange(len(row)) == answer for row, answer in zip(p, truth, strict=True)]
+    p = [probabilities(method, scores[method], row["words"], weights) for scores, row in zip(every, rows, strict=True)]
+    positive = [np.arange(len(chances)) == row["truth"] for chances, row in zip(p, rows, strict=True)]
     area = auroc(np.concatenate(p), np.concatenate(positive))
-    return f"{area:.2f}", f"{calibration_error([row.max() for row in p], right):.2f}"
+    return f"{area:.2f}", f"{calibration_error([chances.max() for chances in p], right):.2f}"
 
 
 def say(line: str) -> None:

@@ -9,7 +9,7 @@ import torch
 from tests.small_lms import RuleLM, bigram_rule, tiny_llama
 from tests.small_tokenizers import byte_bpe
 from uniaudio_cli.lm import LanguageModel
-from uniaudio_cli.score import ODDS, TEMPERATURE, LabelReadout, LikelihoodReadout, mixed, normalised
+from uniaudio_cli.score import ODDS, WORDS, LabelReadout, LikelihoodReadout, mixed, normalised, temperature
 
 
 def ask(readout, query: list[int]) -> dict[str, float]:
@@ -102,6 +102,13 @@ def test_levels_are_asked_apart_and_added_up(lm):
     assert both == pytest.approx(normalised({label: alone[0][label] + alone[1][label] / 2 for label in "ab"}), abs=1e-5)
 
 
+def test_a_long_clip_is_as_sure_as_a_few_words(lm):
+    assert temperature(torch.tensor([1.0, WORDS, 4 * WORDS])).tolist() == [1, 1, 4]
+    readout = READOUTS["likelihood"](lm)
+    short, long = (ask(readout, [5, 6, 7] * count) for count in (2, 8))
+    assert abs(long["a"] - long["b"]) < WORDS * math.log(ODDS) > abs(short["a"] - short["b"])
+
+
 def test_no_single_word_rules_a_label_out():
     few = torch.tensor([[-1.0, -1.0, -200.0], [-3.0, -3.0, -3.0]])
     one, other = mixed(few).tolist()
@@ -148,7 +155,7 @@ def test_likelihoods_are_those_of_the_llm_that_is_asked(lm):
         logits = lm.model(torch.tensor([context + query])).logits[0, len(context) - 1 : -1, 20:40]
         scores.append(logits.log_softmax(-1).gather(1, torch.tensor(query)[:, None] - 20)[:, 0])
     one, other = mixed(torch.stack(scores)).tolist()
-    assert found["a"] - found["b"] == pytest.approx((one - other) / TEMPERATURE, abs=1e-4)
+    assert found["a"] - found["b"] == pytest.approx(one - other, abs=1e-4)
 
 
 @pytest.mark.parametrize("scores", [{"a": -1.0}, {"a": -1e4, "b": -1e4 - 1}, {"a": 0.0, "b": -1e6, "c": -3.0}])

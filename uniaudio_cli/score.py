@@ -17,11 +17,11 @@ from uniaudio_cli.lm import LanguageModel, Prefix
 # A query's ids: per level that is asked apart, one row for each time it was heard. Wherever hearings are added up.
 Query = Sequence[Sequence[Sequence[int]]]
 
-# A word speaks for one label against another by at most these odds, so that no single word can rule a label out. And by
-# how much the sum over words, which say things twice, is too sure of itself. Both were chosen on development episodes:
-# see docs/LOG.md.
+# A word speaks for one label against another by at most these odds, so that no single word can rule a label out. And as
+# words say things twice, a clip is as sure as this many of them, however long it is. Both were chosen on development
+# episodes: see docs/LOG.md.
 ODDS = 10.0
-TEMPERATURE = 1.5
+WORDS = 6.0
 
 
 class Readout(Protocol):
@@ -74,14 +74,22 @@ class LikelihoodReadout:
 
     def __call__(self, queries: Sequence[Query]) -> list[dict[str, float]]:
         totals = torch.zeros(len(queries), len(self.labels), dtype=torch.float64)
+        lengths = torch.zeros(len(queries), dtype=torch.float64)
         for level, (contexts, among) in enumerate(zip(self.contexts, self.audio_ids, strict=True)):
             rows = [row for query in queries for row in query[level]]
             scores = self.lm.score(contexts, rows, among)
             owner = [number for number, query in enumerate(queries) for _ in query[level]]
             for place, number in enumerate(owner):
-                said = mixed(torch.stack([label[place] for label in scores]))
-                totals[number] += self.weights[level] * said / (len(queries[number][level]) * TEMPERATURE)
+                weight = self.weights[level] / len(queries[number][level])
+                totals[number] += weight * mixed(torch.stack([label[place] for label in scores]))
+                lengths[number] += weight * len(rows[place])
+        totals /= temperature(lengths)[:, None]
         return [normalised(dict(zip(self.labels, row.tolist(), strict=True))) for row in totals]
+
+
+def temperature(words: Tensor) -> Tensor:
+    """What scores of so many words are divided by: 24 words count as 6."""
+    return (words / WORDS).clamp(min=1.0)
 
 
 def mixed(logp: Tensor) -> Tensor:
