@@ -395,7 +395,7 @@ def parsed(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     listed: Callable[[str], tuple[str, ...]] = lambda text: tuple(text.split(","))  # noqa: E731
     parser.add_argument("sets", nargs="*", help=f"of {', '.join(SETS)}; all by default")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the JSONL files")
+    parser.add_argument("--out", type=Path, default=Path("runs/readouts"), help="folder of the JSONL files")
     parser.add_argument("--data", type=Path, help="folder with fsdd/ and esc10/; by default $UNIAUDIO_TEST_DATA/data")
     parser.add_argument("--half", choices=("development", "test"), default="development")
     parser.add_argument("--episodes", type=int, default=200)
