@@ -9,8 +9,10 @@ from uniaudio_cli import models
 from uniaudio_cli.codec.checkpoint import load_codec
 from uniaudio_cli.codec.model import Codec, CodecConfig
 from uniaudio_cli.device import choose_device, choose_dtype
+from uniaudio_cli.files import cache_dir
 from uniaudio_cli.lm import await_lm
 from uniaudio_cli.pipeline import Kit
+from uniaudio_cli.remembered import Remembered
 from uniaudio_cli.tokenizer import load_tokenizer
 from uniaudio_cli.vocabulary import Vocabulary, vocabulary_for
 
@@ -30,7 +32,8 @@ def load(
 
     Args:
         model: a preset ("small", "llama2-7b", ...); `lm` and `codec` replace its parts by a preset, folder or file.
-        device: "auto" takes a GPU where there is one. dtype: "auto" is float32 on a CPU and bfloat16 on a GPU.
+        device: "auto" takes a GPU where there is one. dtype: "auto" is bfloat16, and float32
+            on a CPU that does not compute in it.
         bits: 4 or 8 loads the LLM quantised.
 
     Raises:
@@ -42,7 +45,7 @@ def load(
     hearing, vocabulary = load_hearing(model, lm=lm, codec=codec, device=place, offline=offline, progress=progress)
     files = models.resolve_lm(lm or models.resolve_model(model).lm, offline, progress)
     asked = await_lm(str(files.folder), files.name, device=place, dtype=choose_dtype(dtype, place), bits=bits)
-    return Kit(hearing, asked, vocabulary)
+    return Kit(hearing, asked, vocabulary, Remembered(cache_dir() / "codes", hearing))
 
 
 def load_hearing(

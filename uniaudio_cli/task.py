@@ -55,8 +55,10 @@ class Task:
     """What is asked of the LLM, and how.
 
     `instruction` may hold {labels} where the output is a label; "" leaves the instruction out. `levels` are the
-    codec levels that enter the prompt, 0 the coarsest: by default (0,) for labels, (0, 1, 2) for audio. `ways` is the
-    most labels an episode takes, None for all. `readout` says how a label is scored and means nothing for audio.
+    codec levels that enter the prompt, 0 the coarsest: by default (0,) for labels, (0, 1, 2) for audio; the likelihood
+    readout asks of each apart and leaves out those the LLM has no words for. `ways` is the
+    most labels an episode takes, None for all. `readout` says how a label is scored, and `abstain_below` how probable
+    the likeliest must be to be given; both mean nothing for audio.
     `worked` are questions with the answers that would do, for tasks whose answer is thought out as text first.
 
     Raises:
@@ -75,6 +77,7 @@ class Task:
     repeats: int = 1
     clip: Clip = field(default_factory=Clip)
     readout: Literal["likelihood", "label"] = "likelihood"
+    abstain_below: float = 0.0
     generation: Generation = field(default_factory=Generation)
     worked: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
@@ -88,6 +91,7 @@ class Task:
         check(rising, "levels", "rising whole numbers from 0 up", list(self.levels))
         check(self.shots >= 1, "shots", "1 or more", self.shots)
         check(self.ways is None or self.ways >= 2, "ways", "2 or more", self.ways)
+        check(0 <= self.abstain_below <= 1, "abstain_below", "a probability, 0 to 1", self.abstain_below)
         check(self.repeats >= 1, "repeats", "1 or more", self.repeats)
         check(self.input == "audio" or self.output == "audio", "output", "audio where the input is text", self.output)
         if self.wants == "pair":  # the two sides of a pair are cut apart, so only the start keeps them aligned
