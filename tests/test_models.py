@@ -279,13 +279,26 @@ def test_a_file_that_is_no_llm(tmp_path):
         models.resolve_lm(tmp_path / "model.bin")
 
 
+# ---- teachers
+
+
+def test_a_teacher_is_a_preset_a_judge_or_a_folder(tmp_path, index):
+    assert models.resolve_teacher("whisper-tiny.en") == models.resolve_judge("whisper-tiny.en")
+    (tmp_path / "config.json").write_text("{}")
+    assert models.resolve_teacher(tmp_path) == tmp_path
+    with pytest.raises(MissingWeightsError, match="minilm"):
+        models.resolve_teacher("minilm", offline=True)
+    with pytest.raises(UsageError, match=r"no teacher 'minilmm' \(did you mean 'minilm'"):
+        models.resolve_teacher("minilmm")
+
+
 # ---- what the command line lists
 
 
 def test_the_list_says_what_is_here(tmp_path, index):
     names = [(row.kind, row.name) for row in models.list_models()]
     assert names[0] == ("model", "small")
-    assert {kind for kind, _ in names} == {"model", "llm", "codec", "judge"}
+    assert {kind for kind, _ in names} == {"model", "llm", "codec", "judge", "teacher"}
     assert not any(row.here for row in models.list_models())
     weights = ship_codec(tmp_path)
     assert [row.name for row in models.list_models() if row.here] == ["uniaudio-small"]

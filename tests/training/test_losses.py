@@ -109,5 +109,5 @@ def test_discriminators_learn_to_tell_noise_from_chirps():
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-        losses.append(float(loss))
+        losses.append(float(loss.detach()))
     assert losses[-1] < 0.5 * losses[0]
