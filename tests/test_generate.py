@@ -74,9 +74,9 @@ def test_greedy_is_what_a_naive_loop_writes(lm, make, different):
     for length in (1, 2, 9, 30):
         context = [draw.randrange(byte_bpe().size) for _ in range(length)]
         prefix = lm.prefill([context])
-        found = generate(lm, prefix, grammar)
+        (found,) = generate(lm, prefix, grammar)
         assert found == naive(lm, context, grammar)
-        assert found == generate(lm, prefix, grammar, seed=1)
+        assert [found] == generate(lm, prefix, grammar, seed=1)
         written.add(tuple(found))
     assert len(written) >= different
 
@@ -85,7 +85,7 @@ def test_sampling_is_seeded(lm):
     grammar = audio_grammar("bare", 2, 2)
     prefix = lm.prefill([[1, 2, 3]])
     before = torch.random.get_rng_state()
-    found = [generate(lm, prefix, grammar, temperature=1.0, seed=seed) for seed in (0, 1, 2, 0)]
+    found = [generate(lm, prefix, grammar, temperature=1.0, seed=seed)[0] for seed in (0, 1, 2, 0)]
     assert found[0] == found[3]
     assert len(set(map(tuple, found))) == 3
     assert torch.equal(torch.random.get_rng_state(), before)
@@ -96,7 +96,7 @@ def test_a_temperature_shapes_the_probabilities():
     stub = RuleLM(lambda ids: torch.tensor([0.0, 1.0, 2.0, 50.0]))
     prefix, grammar = stub.prefill([[0]]), Trie([[0], [1], [2]])
     for temperature in (0.5, 2.0):
-        drawn = [generate(stub, prefix, grammar, temperature, seed)[0] for seed in range(2000)]
+        drawn = [generate(stub, prefix, grammar, temperature, seed)[0][0] for seed in range(2000)]
         expected = (torch.tensor([0.0, 1.0, 2.0]) / temperature).softmax(0)
         shares = torch.bincount(torch.tensor(drawn), minlength=3) / len(drawn)
         torch.testing.assert_close(shares, expected, atol=0.04, rtol=0)
@@ -105,7 +105,7 @@ def test_a_temperature_shapes_the_probabilities():
 def test_forced_ids_are_not_asked_for_but_read():
     stub = RuleLM(lambda ids: torch.arange(10.0))
     grammar = Trie([[1, 2, 3, 4, 6, 9], [1, 2, 3, 5, 6, 9]])
-    assert generate(stub, stub.prefill([[0]]), grammar) == [1, 2, 3, 5, 6, 9]
+    assert generate(stub, stub.prefill([[0]]), grammar) == [[1, 2, 3, 5, 6, 9]]
     assert stub.asked == [(0,), (0, 1, 2, 3)]
 
 
@@ -125,7 +125,7 @@ def test_whatever_the_logits_it_is_audio(kind, temperature):
     for seed in range(50):
         count = draw.randint(1, 3)
         least, most = (count, count) if kind == "bare" else (1, count)
-        ids = generate(stub, prefix, audio_grammar(kind, least, most), temperature, seed)
+        (ids,) = generate(stub, prefix, audio_grammar(kind, least, most), temperature, seed)
         assert ids[-1:] == [*END]
         codes = vocabulary.codes(ids[:-1], frames=4 * count if kind == "bare" else None)
         wav = codec.decode([torch.tensor([row]) for row in codes])

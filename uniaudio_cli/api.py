@@ -30,7 +30,8 @@ def load(
 
     Args:
         model: a preset ("small", "llama2-7b", ...); `lm` and `codec` replace its parts by a preset, folder or file.
-        device: "auto" takes a GPU where there is one. dtype: "auto" is float32 on a CPU and bfloat16 on a GPU.
+        device: "auto" takes a GPU where there is one. dtype: "auto" is bfloat16 on a GPU and float32 on a CPU, where
+            audio is written with 8-bit weights; "float32" writes with the LLM's own.
         bits: 4 or 8 loads the LLM quantised.
 
     Raises:
@@ -41,7 +42,9 @@ def load(
     # The cheap checks come first: nobody waits for an LLM to load to hear that it cannot be used.
     hearing, vocabulary = load_hearing(model, lm=lm, codec=codec, device=place, offline=offline, progress=progress)
     files = models.resolve_lm(lm or models.resolve_model(model).lm, offline, progress)
-    asked = await_lm(str(files.folder), files.name, device=place, dtype=choose_dtype(dtype, place), bits=bits)
+    # Writing on a CPU waits for memory, and an eighth of an id's probability at most hangs on weights of 8 bits.
+    quick = 8 if dtype == "auto" and bits is None and place == "cpu" else None
+    asked = await_lm(str(files.folder), files.name, quick, device=place, dtype=choose_dtype(dtype, place), bits=bits)
     return Kit(hearing, asked, vocabulary)
 
 
