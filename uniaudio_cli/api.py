@@ -42,7 +42,7 @@ def load(
     # The cheap checks come first: nobody waits for an LLM to load to hear that it cannot be used.
     hearing, vocabulary = load_hearing(model, lm=lm, codec=codec, device=place, offline=offline, progress=progress)
     files = models.resolve_lm(lm or models.resolve_model(model).lm, offline, progress)
-    # Writing on a CPU waits for memory, and an eighth of an id's probability at most hangs on weights of 8 bits.
+    # Writing on a CPU waits for memory: a quarter of the bytes make it more than twice as quick (benchmarks/lm.py).
     quick = 8 if dtype == "auto" and bits is None and place == "cpu" else None
     asked = await_lm(str(files.folder), files.name, quick, device=place, dtype=choose_dtype(dtype, place), bits=bits)
     return Kit(hearing, asked, vocabulary)

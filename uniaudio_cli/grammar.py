@@ -56,6 +56,11 @@ class AudioState:
     inside: tuple[int, ...] = ()
     ending: int = 0
 
+    @property
+    def between_groups(self) -> bool:
+        """In frame order: a group of frames has just ended, and another or the end marker may follow."""
+        return self.coarse is not None and self.level == self.count == self.ending == len(self.inside) == 0
+
 
 class AudioGrammar:
     """All codes of the first level, then of the next, in the exact ratio of the strides, then the end marker.

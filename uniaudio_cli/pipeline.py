@@ -22,9 +22,10 @@ from torch import Tensor
 
 from uniaudio_cli import audio
 from uniaudio_cli.codec.model import Codec
+from uniaudio_cli.codec.stream import StreamDecoder
 from uniaudio_cli.demos import Demonstration, choose, load_demonstrations
 from uniaudio_cli.errors import UniAudioError, UsageError
-from uniaudio_cli.files import show
+from uniaudio_cli.files import show, suggest
 from uniaudio_cli.generate import generate, write
 from uniaudio_cli.grammar import GRAMMARS, AudioGrammar
 from uniaudio_cli.lm import LanguageModel, Prefix
@@ -38,6 +39,8 @@ from uniaudio_cli.vocabulary import Order, Vocabulary
 OVERLAP = 0.25
 # Queries that are answered together: the LLM moves its weights once for all of them.
 ROWS_WRITTEN = 8
+# Seconds of silence between words that are spoken one by one.
+PAUSE = 0.08
 
 
 @dataclass(frozen=True)
@@ -303,24 +306,72 @@ class Session:
     def speak(self, text: str, think: bool = False) -> Reply:
         """The spoken answer to a text.
 
-        With `think` the LLM first answers in text, by one of the demonstrations' texts, and then speaks that with only
-        the demonstrations of it in its prompt.
+        With `think` the LLM first answers in text, by one of the demonstrations' texts. What a demonstration says is
+        spoken with only the demonstrations of it in the prompt; several such words are spoken one after another.
+
+        Raises:
+            UsageError: the text is empty, or is none of the demonstrations' where the task asks for one of them.
         """
+        parts: Sequence[str | None] = self._known(text) or ([self.think(text)] if think else [None])
+        made = [self.answer_audio([Text(part or text)], about=part)[0] for part in parts]
+        pause = torch.zeros(1, int(PAUSE * self.kit.codec.sample_rate))
+        wavs = [each for codes in made for each in (pause, self.kit.decode(codes, self.seed))][1:]
+        answer = None if None in parts else " ".join(map(str, parts))
+        return Reply(wav=torch.cat(wavs, dim=1), codes=made[-1], answer=answer)
+
+    def stream(self, text: str, think: bool = False) -> Iterator[Tensor]:
+        """`speak`, in pieces [1, T] that can be played while the rest is being written; without the decoder's noise.
+
+        Raises:
+            UsageError: as `speak`, or the task writes audio level after level.
+        """
+        if self.task.order != "frames":
+            raise UsageError(f"task {self.task.name}: audio written level after level is not heard before its end")
+        parts: Sequence[str | None] = self._known(text) or ([self.think(text)] if think else [None])
+        for number, part in enumerate(parts):
+            if number:
+                yield torch.zeros(1, int(PAUSE * self.kit.codec.sample_rate))
+            yield from self._streamed(Text(part or text), part)
+
+    def _streamed(self, query: Piece, about: str | None) -> Iterator[Tensor]:
+        prefix, grammar = self._asked([query], None, about)
+        decoder = StreamDecoder(self.kit.codec)
+        levels, order = self.task.levels, self.task.order
+        state, ids, given = grammar.start(), [], 0
+        for (chosen,) in write(self.kit.lm, prefix, grammar, *self._drawing):
+            assert chosen is not None
+            ids.append(chosen)
+            state = grammar.advance(state, chosen)
+            if state.between_groups:
+                yield decoder.push(self.kit.vocabulary.codes(ids[given:], None, levels, order))
+                given = len(ids)
+        rest = ids[given : len(ids) - len(grammar.end)]
+        yield decoder.push(
+            self.kit.vocabulary.codes(rest, None, levels, order) if rest else [[]] * len(levels), last=True
+        )
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """What the demonstrations say, each once."""
+        return tuple(dict.fromkeys(d.text for d in self.demonstrations if d.text is not None))
+
+    def _known(self, text: str) -> list[str]:
+        """The demonstrations' texts that a text is made of: itself or its words; empty where it is not."""
         if not text.strip():
             raise UsageError("there is nothing to answer: the text is empty")
-        answer = self.think(text) if think else None
-        (codes,) = self.answer_audio([Text(answer or text)], about=answer)
-        return Reply(wav=self.kit.decode(codes, self.seed), codes=codes, answer=answer)
+        if text in self.texts:
+            return [text]
+        if self.task.texts == "demonstrated":
+            known = ", ".join(self.texts)
+            raise UsageError(
+                f"task {self.task.name}: no demonstration of {show(text)!r}{suggest(text, self.texts)}; it makes what "
+                f"is demonstrated and no mixtures: {known}"
+            )
+        return text.split() if set(text.split()) <= set(self.texts) else []
 
     def think(self, text: str) -> str:
-        """The demonstration's text the LLM finds the likeliest answer to `text`, after the task's worked examples.
-
-        A text that a demonstration has is its own answer.
-        """
-        kit = self.kit
-        texts = list(dict.fromkeys(d.text for d in self.demonstrations if d.text is not None))
-        if text in texts:
-            return text
+        """The demonstration's text the LLM finds the likeliest answer to `text`, after the task's worked examples."""
+        kit, texts = self.kit, self.texts
         worked = [(t, t) for t in texts]
         worked += [(ask, a) for ask, answers in self.task.worked for a in answers if a in texts]
         written = "".join(f"Question: {ask}\nAnswer: {answer}\n" for ask, answer in worked)

@@ -60,10 +60,11 @@ class Task:
     """What is asked of the LLM, and how.
 
     `instruction` may hold {labels} where the output is a label; "" leaves the instruction out. `levels` are the
-    codec levels that enter the prompt, 0 the coarsest: by default (0,) for labels, (0, 1, 2) for audio. `order` says how
-    audio that is answered with audio is written: level after level, or frame by frame, which can stream. `ways` is the
-    most labels an episode takes, None for all. `readout` says how a label is scored and means nothing for audio.
-    `worked` are questions with the answers that would do, for tasks whose answer is thought out as text first.
+    codec levels that enter the prompt, 0 the coarsest: by default (0,) for labels, (0, 1, 2) for audio. `order`: where
+    the output is audio, whether audio is written level after level or frame by frame, which can stream. `texts`: where
+    the input is text, whether any will do or only those of the demonstrations. `ways` is the most labels an episode
+    takes, None for all. `readout` says how a label is scored and means nothing for audio. `worked` are questions with
+    the answers that would do, for tasks whose answer is thought out as text first.
 
     Raises:
         UsageError: a value that is out of range or does not go with another; the message names the key.
@@ -77,6 +78,7 @@ class Task:
     template: str = "plain"
     levels: tuple[int, ...] = ()
     order: Literal["levels", "frames"] = "levels"
+    texts: Literal["any", "demonstrated"] = "any"
     shots: int = 1
     ways: int | None = None
     repeats: int = 1

@@ -29,8 +29,8 @@ class Vocabulary:
     as the first of the two.
 
     Audio is written in one of two orders. "levels", as published: all codes of the first shown level, then all of the
-    next; with strides (4, 2, 1), 8 frames of levels (0, 1) are 2 + 4 codes. "frames": each code of the first shown level
-    with the others' codes of its frames behind it, here 1 + 2 and 1 + 2, so that what is written can be heard so far.
+    next; with strides (4, 2, 1), 8 frames of levels (0, 1) are 2 + 4 codes. "frames": each code of the first shown
+    level with the others' codes of its frames behind it, here 1 + 2 and 1 + 2, so that it can be heard as it goes on.
 
     Raises:
         UsageError: the map could not be read back: two words with the same ids, ids that do not spell their word, a
@@ -137,8 +137,8 @@ class Vocabulary:
         shared = sorted({id for a in tables for b in tables if a is not b for id in a.goes_on & b.first})
         if shared:
             raise UsageError(
-                f"{_level_names(shown)} cannot be written frame by frame: {self.tokenizer.token(shared[0])!r} both ends "
-                f"a longer word of one level and begins a word of another; write them in the order of levels"
+                f"{_level_names(shown)} cannot be written frame by frame: {self.tokenizer.token(shared[0])!r} both "
+                f"ends a longer word of one level and begins a word of another; write them in the order of levels"
             )
         return [self.strides[shown[0]] // self.strides[k] for k in shown]
 

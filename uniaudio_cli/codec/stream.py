@@ -1,7 +1,7 @@
 """Codes to a wav piece by piece, equal to decoding them all at once. Never knows where the codes come from.
 
-A decoder looks some frames ahead and behind, so a frame's samples are final once the frames it looks ahead to are known.
-How far it looks is measured on the decoder at hand: one group of codes is changed and the samples that differ are found.
+A decoder looks some frames ahead and behind, so a frame's samples are final once the frames it looks ahead to are
+known. How far it looks is measured on the decoder at hand: a group of codes is changed, and some samples differ.
 """
 
 from __future__ import annotations
