@@ -12,7 +12,7 @@ from tests.small_tokenizers import WORDS, byte_bpe
 from uniaudio_cli.codec.model import Codec
 from uniaudio_cli.errors import UsageError
 from uniaudio_cli.generate import generate
-from uniaudio_cli.grammar import AudioGrammar, Trie
+from uniaudio_cli.grammar import GRAMMARS, AudioGrammar, Trie
 from uniaudio_cli.lm import LanguageModel
 from uniaudio_cli.vocabulary import Vocabulary, vocabulary_for
 
@@ -31,9 +31,11 @@ def parts(kind: str) -> tuple[Codec, Vocabulary]:
     return codec, vocabulary_for(codec.config, byte_bpe())
 
 
-def audio_grammar(kind: str, least: int, most: int, levels: int = 3, end: tuple[int, ...] = END) -> AudioGrammar:
+def audio_grammar(
+    kind: str, least: int, most: int, levels: int = 3, end: tuple[int, ...] = END, order: str = "levels"
+) -> AudioGrammar:
     codes = [parts(kind)[1].code_ids(level) for level in range(levels)]
-    return AudioGrammar(codes, STRIDES[:levels], least, most, end)
+    return GRAMMARS[order](codes, STRIDES[:levels], least, most, end)
 
 
 def labels() -> Trie:
@@ -92,6 +94,27 @@ def test_sampling_is_seeded(lm):
     assert generate(lm, prefix, grammar, temperature=1e-4, seed=0) == generate(lm, prefix, grammar)
 
 
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+@pytest.mark.parametrize("make", [lambda: audio_grammar("bare", 3, 3), lambda: audio_grammar("spelt", 1, 5), labels])
+def test_rows_written_together_are_those_written_alone(lm, make, temperature):
+    grammar = make()
+    contexts = [[1, 2, 3, 4], [9, 8, 7, 6], [5, 5, 5, 5]]
+    together = generate(lm, lm.prefill(contexts), grammar, temperature)
+    assert together == [generate(lm, lm.prefill([context]), grammar, temperature)[0] for context in contexts]
+    begun = lm.prefill([[1, 2]])
+    assert generate(lm, lm.continue_with(begun, [[3, 4], [6], [7, 8, 9]]), grammar, temperature) == [
+        generate(lm, lm.prefill([row]), grammar, temperature)[0] for row in ([1, 2, 3, 4], [1, 2, 6], [1, 2, 7, 8, 9])
+    ]
+
+
+def test_the_least_likely_ids_are_not_drawn():
+    stub = RuleLM(lambda ids: torch.tensor([0.5, 0.3, 0.15, 0.05]).log())
+    prefix, grammar = stub.prefill([[0]]), Trie([[0], [1], [2], [3]])
+    for top_p, kept in ((0.4, {0}), (0.5, {0}), (0.6, {0, 1}), (0.9, {0, 1, 2}), (1.0, {0, 1, 2, 3})):
+        drawn = {generate(stub, prefix, grammar, 1.0, seed, top_p)[0][0] for seed in range(300)}
+        assert drawn == kept
+
+
 def test_a_temperature_shapes_the_probabilities():
     stub = RuleLM(lambda ids: torch.tensor([0.0, 1.0, 2.0, 50.0]))
     prefix, grammar = stub.prefill([[0]]), Trie([[0], [1], [2]])
@@ -115,19 +138,22 @@ def test_a_full_context_ends_in_an_error(lm):
         generate(lm, lm.prefill([[1] * 250]), grammar)
 
 
-@pytest.mark.parametrize("temperature", [0.0, 1.0])
+@pytest.mark.parametrize("order", ["levels", "frames"])
+@pytest.mark.parametrize("temperature", [0.0, 1.0, 5.0])
 @pytest.mark.parametrize("kind", ["bare", "spelt"])
-def test_whatever_the_logits_it_is_audio(kind, temperature):
-    """200 generations in all."""
+def test_whatever_the_logits_it_is_audio(kind, temperature, order):
+    """450 generations in all; benchmarks/random_logits.py makes 10,000."""
     codec, vocabulary = parts(kind)
+    if (kind, order) == ("bare", "frames"):
+        pytest.skip("the words go on with bare ids, so these levels cannot be written frame by frame")
     stub = RuleLM(noise_rule(byte_bpe().size))
     prefix, draw, lengths = stub.prefill([[0]]), random.Random(1), set()
     for seed in range(50):
         count = draw.randint(1, 3)
         least, most = (count, count) if kind == "bare" else (1, count)
-        (ids,) = generate(stub, prefix, audio_grammar(kind, least, most), temperature, seed)
+        (ids,) = generate(stub, prefix, audio_grammar(kind, least, most, order=order), temperature, seed, 0.9)
         assert ids[-1:] == [*END]
-        codes = vocabulary.codes(ids[:-1], frames=4 * count if kind == "bare" else None)
+        codes = vocabulary.codes(ids[:-1], frames=4 * count if kind == "bare" else None, order=order)
         wav = codec.decode([torch.tensor([row]) for row in codes])
         assert wav.shape == (1, 1, 4 * len(codes[0]) * codec.hop_length)
         assert wav.isfinite().all()

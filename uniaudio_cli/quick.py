@@ -93,6 +93,9 @@ def quick_lm(model: Any, bits: int | None) -> QuickLM | None:
 class _Roomy(DynamicLayer):
     """A cache layer that grows in place, by `ROOM` ids at a time, where the plain one is copied for every id."""
 
+    keys: Tensor
+    values: Tensor
+
     def __init__(self, keys: Tensor, values: Tensor) -> None:
         super().__init__()
         self.dtype, self.device, self.is_initialized = keys.dtype, keys.device, True
@@ -101,7 +104,6 @@ class _Roomy(DynamicLayer):
         self._whole = keys, values
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-        assert self.keys is not None and self.values is not None
         start, stop = self.keys.shape[-2], self.keys.shape[-2] + key_states.shape[-2]
         if stop > self._whole[0].shape[-2]:
             self._whole = _grown(self.keys, stop + ROOM), _grown(self.values, stop + ROOM)
@@ -120,7 +122,7 @@ def _grown(part: Tensor, length: int) -> Tensor:
 
 def roomy(cache: Any) -> Any:
     """The cache with its plain layers made to grow in place; layers of other kinds (sliding windows) stay."""
-    cache.layers = [
-        _Roomy(layer.keys, layer.values) if type(layer) is DynamicLayer else layer for layer in cache.layers
-    ]
+    plain = [type(layer) is DynamicLayer for layer in cache.layers]
+    parts = zip(cache.layers, plain, strict=True)
+    cache.layers = [_Roomy(layer.keys, layer.values) if is_plain else layer for layer, is_plain in parts]
     return cache
