@@ -265,7 +265,7 @@ class Session:
         """
         found = []
         for start in range(0, len(queries), ROWS_WRITTEN):
-            prefix, grammar = self._asked(queries[start : start + ROWS_WRITTEN], samples, about)
+            prefix, grammar = self.asked(queries[start : start + ROWS_WRITTEN], samples, about)
             rows = generate(self.kit.lm, prefix, grammar, *self._drawing)
             found += [self._codes(row, grammar) for row in rows]
         return found
@@ -275,7 +275,9 @@ class Session:
         """How ids are drawn, as `generate` takes it."""
         return self.task.generation.temperature, self.seed, self.task.generation.top_p
 
-    def _asked(self, queries: Sequence[Piece], samples: int | None, about: str | None) -> tuple[Prefix, AudioGrammar]:
+    def asked(
+        self, queries: Sequence[Piece], samples: int | None = None, about: str | None = None
+    ) -> tuple[Prefix, AudioGrammar]:
         """The prompts of all queries, read, and what may be written after any of them."""
         kit, levels = self.kit, self.task.levels
         prompts = [self.prompt(query, about=about) for query in queries]
@@ -306,13 +308,14 @@ class Session:
     def speak(self, text: str, think: bool = False) -> Reply:
         """The spoken answer to a text.
 
-        With `think` the LLM first answers in text, by one of the demonstrations' texts. What a demonstration says is
-        spoken with only the demonstrations of it in the prompt; several such words are spoken one after another.
+        With `think` the LLM first answers in text, by one of the demonstrations' texts, and then speaks that with only
+        the demonstrations of it in its prompt; a text that is made of theirs is spoken as it stands, one after another.
+        Without, it sees all demonstrations and the text, as in the paper.
 
         Raises:
             UsageError: the text is empty, or is none of the demonstrations' where the task asks for one of them.
         """
-        parts: Sequence[str | None] = self._known(text) or ([self.think(text)] if think else [None])
+        parts = self._parts(text, think)
         made = [self.answer_audio([Text(part or text)], about=part)[0] for part in parts]
         pause = torch.zeros(1, int(PAUSE * self.kit.codec.sample_rate))
         wavs = [each for codes in made for each in (pause, self.kit.decode(codes, self.seed))][1:]
@@ -327,14 +330,14 @@ class Session:
         """
         if self.task.order != "frames":
             raise UsageError(f"task {self.task.name}: audio written level after level is not heard before its end")
-        parts: Sequence[str | None] = self._known(text) or ([self.think(text)] if think else [None])
+        parts = self._parts(text, think)
         for number, part in enumerate(parts):
             if number:
                 yield torch.zeros(1, int(PAUSE * self.kit.codec.sample_rate))
             yield from self._streamed(Text(part or text), part)
 
     def _streamed(self, query: Piece, about: str | None) -> Iterator[Tensor]:
-        prefix, grammar = self._asked([query], None, about)
+        prefix, grammar = self.asked([query], None, about)
         decoder = StreamDecoder(self.kit.codec)
         levels, order = self.task.levels, self.task.order
         state, ids, given = grammar.start(), [], 0
@@ -355,23 +358,30 @@ class Session:
         """What the demonstrations say, each once."""
         return tuple(dict.fromkeys(d.text for d in self.demonstrations if d.text is not None))
 
-    def _known(self, text: str) -> list[str]:
-        """The demonstrations' texts that a text is made of: itself or its words; empty where it is not."""
+    def _parts(self, text: str, think: bool) -> Sequence[str | None]:
+        """The demonstrations' texts that are spoken in answer to `text`; None for whatever the LLM makes of it."""
         if not text.strip():
             raise UsageError("there is nothing to answer: the text is empty")
-        if text in self.texts:
+        if text in self.texts and (think or self.task.texts == "demonstrated"):
             return [text]
         if self.task.texts == "demonstrated":
-            known = ", ".join(self.texts)
             raise UsageError(
-                f"task {self.task.name}: no demonstration of {show(text)!r}{suggest(text, self.texts)}; it makes what "
-                f"is demonstrated and no mixtures: {known}"
+                f"task {self.task.name}: no demonstration of {show(text)!r}{suggest(text, self.texts)}; it makes "
+                f"what is demonstrated, and nothing new or mixed: {', '.join(self.texts)}"
             )
-        return text.split() if set(text.split()) <= set(self.texts) else []
+        if not think:
+            return [None]
+        words = text.split()
+        return words if set(words) <= set(self.texts) else [self.think(text)]
 
     def think(self, text: str) -> str:
-        """The demonstration's text the LLM finds the likeliest answer to `text`, after the task's worked examples."""
+        """The demonstration's text the LLM finds the likeliest answer to `text`, after the task's worked examples.
+
+        A text that a demonstration has is its own answer.
+        """
         kit, texts = self.kit, self.texts
+        if text in texts:
+            return text
         worked = [(t, t) for t in texts]
         worked += [(ask, a) for ask, answers in self.task.worked for a in answers if a in texts]
         written = "".join(f"Question: {ask}\nAnswer: {answer}\n" for ask, answer in worked)
