@@ -3,8 +3,8 @@
     python benchmarks/random_logits.py [--count 10000] [--real 200] [--codec NAME]
 
 Every generation is checked: the ids are read back as codes, the codes written as the same ids, each level has exactly
-its share of codes, the length is within the bounds asked for, and the codec makes a finite wav of exactly that length of
-them. Random logits are normal with a deviation of 5, so that greedy and sampled ids are all over the vocabulary; the
+its share of codes, the length is within the bounds asked for, and the codec makes a finite wav of exactly that length
+of them. Random logits are normal with a deviation of 5, so that greedy and sampled ids are all over the vocabulary; the
 settings take turns. The LLM's own are sampled at temperature 1 after the example digits.
 """
 
