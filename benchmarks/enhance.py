@@ -1,6 +1,6 @@
 """Does `enhance` clean speech? Pieces of speech in real noise at several SNRs; STOI, PESQ, SI-SDR and DNSMOS out.
 
-    python benchmarks/enhance.py [--data FOLDER] [--voices george,yweweler] [--snr -5,0,5,10,15] [--pieces 4]
+    python benchmarks/enhance.py [--data FOLDER] [--voices george,yweweler] [--snr=-5,0,5,10,15] [--pieces 4]
                                  [--pairs same-noise|same-speech] [--ablations] [--peers FOLDER] [--json FILE]
 
 Digits of one FSDD speaker are joined to pieces of three seconds and more, and rain, chainsaw and fire of ESC-10 are

@@ -3,10 +3,11 @@
     python benchmarks/speech.py [--data FSDD] [--voices george,jackson,us-m3] [--draws 1] [--suites paper,simple]
                                 [--codec NAME] [--json FILE]
 
-Of every digit a voice has demonstrations (five takes, or all but one) and held-out takes. `--draws` draws the
-demonstrations anew. Beside the LLM stand real held-out takes, the codec alone on them, and the LLM replaced by copying:
-the codes of the first demonstration that the LLM was shown of that digit. Judges: the nearest held-out take (DTW),
-Whisper forced to choose a digit, Whisper left free. us-m3 and gb-f3 are the espeak-ng voices of examples/.
+Of every digit a voice has takes to demonstrate, takes to judge by and takes held out from both (of FSDD five, five and
+five). `--draws` draws the demonstrations anew. Beside the LLM stand real held-out takes, the codec alone on them, and
+the LLM replaced by copying: the codes of the first demonstration that it was shown of that digit. Judges: the nearest
+of the takes to judge by (DTW), Whisper forced to choose a digit, Whisper left free. us-m3 and gb-f3 are espeak-ng
+voices of examples/.
 
 `--suites`: files of benchmarks/questions, asked of the first voice: what the LLM answers as text (the ceiling for
 speech), and what is heard where it thinks first, and where it does not.
@@ -20,6 +21,7 @@ import os
 import statistics
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
@@ -40,15 +42,29 @@ HERE = Path(__file__).parent
 SYNTHETIC = {"us-m3": "digits", "gb-f3": "digits-other-voice"}
 
 
-def takes_of(voice: str, data: Path) -> tuple[list[list[Path]], list[list[Path]]]:
-    """(demonstrations, held out), takes by digit."""
-    if voice in SYNTHETIC:
-        folder = HERE.parent / "examples" / "audio" / SYNTHETIC[voice]
+@dataclass(frozen=True)
+class Voice:
+    """A speaker's takes, by digit. `shown`: what demonstrations are drawn from; `known`: what the nearest-clip judge
+    goes by; `held`: neither."""
+
+    shown: list[list[Path]]
+    known: list[list[Path]]
+    held: list[list[Path]]
+
+    def demonstrations(self, seed: int) -> list[Demonstration]:
+        every = [Demonstration(path, str(d), str(d)) for d, paths in enumerate(self.shown) for path in paths]
+        return choose(every, load_task("spoken-answer").shots, seed)
+
+
+def voice_of(name: str, data: Path) -> Voice:
+    if name in SYNTHETIC:
+        folder = HERE.parent / "examples" / "audio" / SYNTHETIC[name]
         takes = [sorted((folder / word).iterdir()) for word in WORDS]
+        cuts = len(takes[0]) - 2, len(takes[0]) - 1
     else:
-        takes = [[data / f"{digit}_{voice}_{take}.wav" for take in range(10)] for digit in range(10)]
-    shown = min(5, len(takes[0]) - 1)
-    return [each[:shown] for each in takes], [each[shown:] for each in takes]
+        takes = [[data / f"{digit}_{name}_{take}.wav" for take in range(15)] for digit in range(10)]
+        cuts = 5, 10
+    return Voice(*([each[part] for each in takes] for part in (slice(cuts[0]), slice(*cuts), slice(cuts[1], None))))
 
 
 class Table:
@@ -58,6 +74,7 @@ class Table:
         self.judges, self.rate, self.rated = judges, rate, rated
         self.right: dict[str, dict[str, list[bool]]] = {}
         self.mos: dict[str, list[float]] = {}
+        self.same: list[bool] = []
 
     def judge(self, what: str, wav: Tensor | None, digit: int) -> None:
         row = self.right.setdefault(what, {name: [] for name in self.judges})
@@ -86,29 +103,26 @@ def mean(values: list[float]) -> str:
     return f"{statistics.mean(values):.2f} +- {Z * statistics.stdev(values) / len(values) ** 0.5:.2f}"
 
 
-def literal(kit: Kit, table: Table, shown: list[list[Path]], held: list[list[Path]], seeds: range) -> None:
+def literal(kit: Kit, table: Table, voice: Voice, seeds: range) -> None:
     """The ten digits, said by themselves."""
     for seed in seeds:
-        session = kit.session(load_task("spoken-answer"), demonstrations(shown, seed), seed)
+        session = kit.session(load_task("spoken-answer"), voice.demonstrations(seed), seed)
         for digit in range(10):
-            path = held[digit][seed % len(held[digit])]
-            wav = audio.read_wav(path, kit.codec.sample_rate)
-            heard = kit.hear(wav)
-            copied = session.about(str(digit))[0][1]
+            wav = audio.read_wav(voice.held[digit][seed % len(voice.held[digit])], kit.codec.sample_rate)
+            heard, copied = kit.hear(wav), session.about(str(digit))[0][1]
             table.judge("a held-out take", wav, digit)
             table.judge("the codec alone on it", kit.decode(heard.codes, seed)[:, : heard.samples], digit)
             table.judge("copying a demonstration", kit.decode(copied.codes, seed)[:, : copied.samples], digit)
-            table.judge("`tts`, literal digit", session(str(digit), think=True).wav, digit)
+            reply = session(str(digit), think=True)
+            table.judge("`tts`, literal digit", reply.wav, digit)
+            assert reply.codes is not None
+            pairs = zip(reply.codes, copied.codes, strict=True)
+            table.same += [a == b for row, other in pairs for a, b in zip(row, other, strict=False)]
 
 
-def demonstrations(shown: list[list[Path]], seed: int) -> list[Demonstration]:
-    every = [Demonstration(path, str(d), str(d)) for d, paths in enumerate(shown) for path in paths]
-    return choose(every, load_task("spoken-answer").shots, seed)
-
-
-def questions(kit: Kit, table: Table, shown: list[list[Path]], suites: list[str], seed: int) -> None:
+def questions(kit: Kit, table: Table, voice: Voice, suites: list[str], seed: int) -> None:
     """Every question of the suites, answered by the LLM with and without thinking."""
-    session = kit.session(load_task("spoken-answer"), demonstrations(shown, seed), seed)
+    session = kit.session(load_task("spoken-answer"), voice.demonstrations(seed), seed)
     said: dict[str, Reply] = {}
     for suite in suites:
         asked = yaml.safe_load((HERE / "questions" / f"{suite}.yaml").read_text(encoding="utf-8"))["questions"]
@@ -148,24 +162,26 @@ def main() -> None:
         whisper = None
     suites = ["paper", "arithmetic", "simple", "complex"] if options.suites == "all" else options.suites.split(",")
     found: dict[str, Table] = {}
-    for number, voice in enumerate(voices):
-        shown, held = takes_of(voice, data)
-        clips = {WORDS[d]: [audio.read_wav(path, rate) for path in held[d]] for d in range(10)}
-        judges: dict[str, Callable[[Tensor], str | None]] = {"nearest held-out take": NearestClip(clips, rate)}
+    for number, name in enumerate(voices):
+        voice = voice_of(name, data)
+        clips = {WORDS[d]: [audio.read_wav(path, rate) for path in voice.known[d]] for d in range(10)}
+        judges: dict[str, Callable[[Tensor], str | None]] = {"nearest clip": NearestClip(clips, rate)}
         if whisper:
             judges |= {"Whisper, ten digits": whisper, "Whisper, free": whisper.free}
         for key in (["questions"] if number == 0 and options.suites else []) + ["literal"]:
             table = found.setdefault(key, Table({}, rate, not options.no_dnsmos))
             table.judges = judges
             if key == "literal":
-                literal(kit, table, shown, held, range(options.seed, options.seed + options.draws))
+                literal(kit, table, voice, range(options.seed, options.seed + options.draws))
             else:
-                questions(kit, table, shown, suites, options.seed)
-        print(f"{voice} done", file=sys.stderr)
+                questions(kit, table, voice, suites, options.seed)
+        print(f"{name} done", file=sys.stderr)
     for key, table in found.items():
         print(f"\n{key}, voices {options.voices if key == 'literal' else voices[0]}, ", end="")
         print(f"{options.draws if key == 'literal' else 1} draws from seed {options.seed}; 95 % intervals\n")
         table.print()
+        if table.same:
+            print(f"\nsame codes as the demonstration: {accuracy(table.same)}")
     if options.json:
         rows = {key: {"right": table.right, "dnsmos": table.mos} for key, table in found.items()}
         options.json.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")

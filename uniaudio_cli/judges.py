@@ -87,15 +87,8 @@ class WhisperJudge:
         return self.tokens[chosen[0]]
 
     def free(self, wav: Tensor) -> str | None:
-        """wav float32 [1, T] at 16 kHz, at most 3 s -> the label that a free transcript begins with, or None.
-
-        The first word alone counts, as Whisper says a short clip twice and more; a word that sounds as a digit's name
-        does, or the digit itself, counts as the name.
-        """
-        ids = self._tokens(wav, self.start, 8, suppress_blank=True)
-        words = re.findall(r"[a-z]+|[0-9]", self.tokenizer.decode(ids).lower())
-        first = SOUNDS_LIKE.get(words[0], words[0]) if words else ""
-        return first if first in self.labels else None
+        """wav float32 [1, T] at 16 kHz, at most 3 s -> the label that a free transcript begins with, or None."""
+        return label_said(self.tokenizer.decode(self._tokens(wav, self.start, 8, suppress_blank=True)), self.labels)
 
     def _tokens(self, wav: Tensor, prompt: list[int], count: int, **options: Any) -> list[int]:
         padded = np.zeros(3 * 16_000, dtype=np.float32)
@@ -103,6 +96,17 @@ class WhisperJudge:
         encoded = self.model.encode(self.model.feature_extractor(padded, padding=0)[:, :300])
         found = self.model.model.generate(encoded, [prompt], max_length=len(prompt) + count, **options)
         return found[0].sequences_ids[0][-count:] if count == 1 else found[0].sequences_ids[0]
+
+
+def label_said(transcript: str, labels: Sequence[str]) -> str | None:
+    """The label that is the first word of a transcript, or None.
+
+    Only the first counts, as Whisper says a short clip twice and more. A word that sounds as the name of a digit does,
+    or the digit itself, counts as the name.
+    """
+    words = re.findall(r"[a-z]+|[0-9]", transcript.lower())
+    first = SOUNDS_LIKE.get(words[0], words[0]) if words else ""
+    return first if first in labels else None
 
 
 def dnsmos(wav: Tensor, sample_rate: int) -> float:

@@ -31,9 +31,9 @@ class Linear8(nn.Module):
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
         weight = linear.weight.float()
-        scale = (weight.abs().amax(dim=1) / 127).clamp(min=1e-12).bfloat16()
-        whole = (weight / scale.float()[:, None]).round_().clamp_(-127, 127)
-        self.register_buffer("weight", whole.to(torch.int8))
+        # A hair more than it takes, as bfloat16 may round down, and 128 is no such integer.
+        scale = (torch.linalg.vector_norm(weight, torch.inf, dim=1) / 126.5).clamp(min=1e-12).bfloat16()
+        self.register_buffer("weight", (weight / scale.float()[:, None]).round_().to(torch.int8))
         self.register_buffer("scale", scale)
         self.bias = linear.bias
 
@@ -72,7 +72,7 @@ class QuickLM:
         shared = {id(each): each for each in (*model.parameters(), *model.buffers())}
         self.model = copy.deepcopy(model, shared)
         self.head = ChosenRows(self.model.get_output_embeddings())
-        if bits == 8:
+        if bits == 8 and hasattr(torch, "_weight_int8pack_mm"):
             for name, module in list(self.model.named_modules()):
                 if type(module) is nn.Linear and module is not self.head.head:
                     self.model.set_submodule(name, Linear8(module))
