@@ -188,7 +188,11 @@ def test_thinking_shows_the_worked_examples_that_the_demonstrations_can_answer(c
     session = Kit(codec, stub, vocabulary_for(codec.config, tokenizer)).session(worked_task(), spoken(clips))
     texts = ["one", "two", "thirty two"]
     assert session.think("5 - 3") in texts
-    assert stub.asked == [tuple(tokenizer.encode(f"{WORKED}Question: 5 - 3\nAnswer:"))]
+    whole = tuple(tokenizer.encode(f"{WORKED}Question: 5 - 3\nAnswer:"))
+    assert stub.asked[-1] == whole
+    assert whole[: len(stub.asked[0])] == stub.asked[0]
+    session.think("5 - 2")
+    assert len(stub.asked) == 3  # the worked examples are read once
     # Every answer in the ids that it has in the worked examples.
     assert stub.scored == [tokenizer.encode(f"{WORKED}Question: 5 - 3\nAnswer: {text}\n") for text in texts]
 

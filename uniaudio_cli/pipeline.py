@@ -382,16 +382,23 @@ class Session:
         kit, texts = self.kit, self.texts
         if text in texts:
             return text
-        worked = [(t, t) for t in texts]
-        worked += [(ask, a) for ask, answers in self.task.worked for a in answers if a in texts]
-        written = "".join(f"Question: {ask}\nAnswer: {answer}\n" for ask, answer in worked)
+        written, read = self._worked
         asked = f"{written}Question: {text}\nAnswer:"
         encode = kit.vocabulary.tokenizer.encode
-        ids = encode(asked)
+        head, ids = encode(written), encode(asked)
         # As they stand after "Answer:": SentencePiece gives a text by itself one space more.
         answers = [encode(f"{asked} {candidate}\n")[len(ids) :] for candidate in texts]
-        scores = kit.lm.score(kit.lm.prefill([ids]), answers)[0]
+        same = ids[: len(head)] == head
+        scores = kit.lm.score(kit.lm.extend(read, ids[len(head) :]) if same else kit.lm.prefill([ids]), answers)[0]
         return texts[max(range(len(texts)), key=lambda index: float(scores[index].sum()))]
+
+    @cached_property
+    def _worked(self) -> tuple[str, Prefix]:
+        """What a question to think about follows: the demonstrations' texts and the task's worked examples; read."""
+        worked = [(text, text) for text in self.texts]
+        worked += [(ask, a) for ask, answers in self.task.worked for a in answers if a in self.texts]
+        written = "".join(f"Question: {ask}\nAnswer: {answer}\n" for ask, answer in worked)
+        return written, self.kit.lm.prefill([self.kit.vocabulary.tokenizer.encode(written)])
 
     def transform(self, wav: Tensor, mix: float = 0.0) -> Reply:
         """Audio in, audio of the same length and level out, in windows that are cross-faded; `mix`: 0 to 1, the share
