@@ -33,9 +33,8 @@ from torch import Tensor
 
 import uniaudio_cli
 from uniaudio_cli import audio
-from uniaudio_cli.codec.quality import joined
 from uniaudio_cli.demos import Demonstration
-from uniaudio_cli.judges import compared, dnsmos
+from uniaudio_cli.judges import compared
 from uniaudio_cli.metrics import Z
 from uniaudio_cli.pipeline import Kit, Session
 from uniaudio_cli.task import changed, load_task
@@ -54,7 +53,13 @@ def mixed(speech: Tensor, noise: Tensor, snr: float) -> Tensor:
 
 
 def speech(data: Path, voice: str, takes: range, rate: int) -> Iterator[Tensor]:
-    return joined((audio.read_wav(data / f"fsdd/{d}_{voice}_{k}.wav", rate) for k in takes for d in range(10)), rate)
+    """Digits of one speaker, joined to wavs [1, T] of three seconds and more: STOI means nothing on half a second."""
+    held: list[Tensor] = []
+    for take, digit in product(takes, range(10)):
+        held.append(audio.read_wav(data / f"fsdd/{digit}_{voice}_{take}.wav", rate))
+        if sum(wav.shape[-1] for wav in held) >= 3 * rate:
+            yield torch.cat(held, dim=1)
+            held = []
 
 
 class Copying(Session):
@@ -125,10 +130,6 @@ def demonstrations(folder: Path, pairs: list[tuple[Tensor, Tensor]], rate: int, 
     return found
 
 
-def measured(clean: Tensor, made: Tensor, rate: int) -> dict[str, float]:
-    return compared(clean, made, rate) | {"dnsmos": dnsmos(made, rate)}
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path, help="folder of fsdd/ and esc10/ [default: $UNIAUDIO_TEST_DATA/data]")
@@ -173,9 +174,9 @@ def main() -> None:
             else:
                 others = [other for other in OTHERS if other != kind][: options.shots]
                 pairs = [(mixed(clean, sounds[o][4], snr)[:, :window], clean[:, :window]) for o in others]
-            done[key] = row = {"noisy": measured(clean, noisy, rate)}
+            done[key] = row = {"noisy": compared(clean, noisy, rate)}
             if peer:
-                row["DeepFilterNet 3"] = measured(clean, peer(noisy, rate), rate)
+                row["DeepFilterNet 3"] = compared(clean, peer(noisy, rate), rate)
             with tempfile.TemporaryDirectory() as folder:
                 given = tuple(demonstrations(Path(folder), pairs, rate, exchanged=False))
                 sessions: dict[str, Session] = {
@@ -189,7 +190,7 @@ def main() -> None:
                 for what, session in sessions.items():
                     wav = session.transform(noisy).wav
                     assert wav is not None
-                    row[what] = measured(clean, wav, rate)
+                    row[what] = compared(clean, wav, rate)
             if options.json:
                 options.json.write_text(json.dumps(done) + "\n", encoding="utf-8")
         print(f"{voice} {kind} {snr:+.0f} dB done, {time.perf_counter() - started:.0f} s", file=sys.stderr)

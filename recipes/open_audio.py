@@ -4,8 +4,9 @@
 
 Every package is fetched by `apt-get download` (or taken from --debs), unpacked without being installed, and
 converted to mono 16 kHz FLAC under OUT/PACKAGE/. OUT/metadata.jsonl names each clip's `group` (one speaker, voice
-pack or collection: what a speaker-disjoint split must keep together), `kind` (speech, sound, music), `split` and
-`licence`; OUT/DATA_CARD.md sums up what came out. Needs `soundfile`, `librosa` and, for the G.722 prompts, `av`.
+pack or collection: what a speaker-disjoint split must keep together), `kind` (speech, sound, music), `split`,
+`licence` and `text` (what its file name says of it); OUT/DATA_CARD.md sums up what came out. Needs `soundfile`,
+`librosa` and, for the G.722 prompts, `av` (pip install '.[train]').
 """
 
 from __future__ import annotations
@@ -107,6 +108,14 @@ PACKAGES = (
 )
 
 
+def caption(inside: str) -> str:
+    """What a clip's file name says of it, in words: "digits/5.g722" -> "digits 5"; "" where it only counts."""
+    path = Path(inside)
+    words = re.sub(r"[^a-z0-9]+", " ", f"{path.parent.name} {path.stem}".lower()).split()
+    known = [word for word in words if not re.fullmatch(r"sounds?|desc|voices?|wav|[a-z]{2}", word)]
+    return " ".join(known) if any(word.isalpha() for word in known) else ""
+
+
 def read(path: Path) -> np.ndarray:
     """Mono float32 at 16 kHz, [T]."""
     if path.suffix.lower() == ".g722":
@@ -178,6 +187,7 @@ def assemble(out: Path, packages: tuple[Package, ...], debs: Path) -> list[dict[
                             "split": package.split,
                             "seconds": round(seconds, 3),
                             "licence": package.licence,
+                            "text": caption(inside),
                             "source": inside,
                         }
                     )

@@ -21,6 +21,7 @@ from tempfile import TemporaryDirectory
 from uniaudio_cli.errors import MissingWeightsError, UniAudioError
 from uniaudio_cli.files import atomic, show
 from uniaudio_cli.presets import PackedFile, Wheel
+from uniaudio_cli.quiet import quiet_transformers
 
 Progress = Callable[[str], None]
 """Told one line before each step that may take seconds or longer."""
@@ -132,7 +133,8 @@ def convert_gguf(gguf: Path, folder: Path, progress: Progress = silent) -> None:
     """
     progress(f"converting {gguf.name} to safetensors, once (about a minute)")
     try:
-        with _quiet_transformers():
+        # One bar of the GGUF reader obeys no setting.
+        with quiet_transformers(), contextlib.redirect_stderr(io.StringIO()):
             _convert(gguf, folder)
     except (ValueError, LookupError, ArithmeticError, RuntimeError, ImportError, struct.error) as error:
         raise UniAudioError(f"{show(gguf)}: cannot be converted ({first_line(error)})") from error
@@ -176,23 +178,6 @@ def _pre_tokenizer(gguf: Path) -> str:
 
     field = GGUFReader(gguf).fields.get("tokenizer.ggml.pre")
     return bytes(field.parts[field.data[0]]).decode("utf-8") if field else ""
-
-
-@contextlib.contextmanager
-def _quiet_transformers() -> Iterator[None]:
-    """No bars and no remarks of transformers within; afterwards as they were."""
-    from transformers.utils import logging
-
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        with contextlib.redirect_stderr(io.StringIO()):  # one bar of the GGUF reader obeys no setting
-            yield
-    finally:
-        logging.set_verbosity(level)
-        if bars:
-            logging.enable_progress_bar()
 
 
 def lacks(folder: Path) -> str:

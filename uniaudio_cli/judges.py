@@ -1,7 +1,7 @@
 """Judges of what was generated: a wav in, the label it sounds like or a number out. Never knows how it was made.
 
 `NearestClip` needs no model; `WhisperJudge` is a speech recogniser, made to choose among the labels or left free;
-`dnsmos` rates speech by itself, `compared` by its target. What they need beyond this package is in `uniaudio[judge]`.
+`dnsmos` rates speech by itself, `compared` by its target (`uniaudio[judge]`, `uniaudio[quality]`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from uniaudio_cli.codec.quality import _measures, si_sdr
+from uniaudio_cli.codec import quality
 from uniaudio_cli.errors import UsageError
 
 _NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -115,21 +115,20 @@ def dnsmos(wav: Tensor, sample_rate: int) -> float:
     Raises:
         UsageError: speechmos is not installed, or the rate is not its 16 kHz.
     """
-    try:
-        from speechmos import dnsmos as model
-    except ImportError as problem:
-        raise UsageError("DNSMOS needs speechmos: pip install 'uniaudio[judge]'") from problem
-    if sample_rate != 16_000:
-        raise UsageError(f"DNSMOS hears 16,000 Hz, not {sample_rate:,}")
-    loudest = max(1.0, float(wav.abs().max()))
-    return float(model.run((wav[0] / loudest).numpy(), sample_rate, return_df=False)["ovrl_mos"])
+    overall = quality.dnsmos()
+    if overall is None:
+        raise UsageError("DNSMOS needs speechmos: pip install 'uniaudio[quality]'")
+    if sample_rate != quality.DNSMOS_RATE:
+        raise UsageError(f"DNSMOS hears {quality.DNSMOS_RATE:,} Hz, not {sample_rate:,}")
+    return overall(wav[0].numpy())
 
 
 def compared(target: Tensor, made: Tensor, sample_rate: int) -> dict[str, float]:
-    """SI-SDR in dB, and STOI, PESQ (wide and narrow band) where their packages are installed, of wavs [1, T]."""
-    found = {"si_sdr": si_sdr(target, made)}
-    for name, of in _measures(sample_rate).items():
-        value = of(target[0].numpy(), made[0].numpy())
+    """SI-SDR in dB; and STOI, PESQ (wide and narrow band) and DNSMOS where `uniaudio[quality]` is installed; of wavs
+    [1, T]."""
+    found = {"si_sdr": quality.si_sdr(target, made)}
+    for name, of in quality._measures(sample_rate).items():
+        value = None if name == "dnsmos_original" else of(target[0].numpy(), made[0].numpy())
         if value is not None:
             found[name] = value
     return found

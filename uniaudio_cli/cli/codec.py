@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from uniaudio_cli.cli import options
+from uniaudio_cli.cli import codec_eval, codec_train, options
 from uniaudio_cli.cli.codes import listen, read_codes, sound, stored
-from uniaudio_cli.cli.output import each, finish, is_terminal, json_line, note
+from uniaudio_cli.cli.output import each, finish, is_terminal, json_line
 from uniaudio_cli.cli.targets import check_targets, mirrored
 from uniaudio_cli.cli.words import print_level
 from uniaudio_cli.errors import UsageError
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from uniaudio_cli.codec.model import Codec
 
 app = typer.Typer(help="The codec: audio to the LLM's words and back.", no_args_is_help=True)
+app.command("eval")(codec_eval.evaluate)
+app.command()(codec_train.train)
+app.add_typer(codec_train.vocabulary, name="vocabulary")
 
 Name = Annotated[
     str, typer.Option("--codec", help="A preset, or a checkpoint: .safetensors, folder, or published .pth.")
@@ -190,28 +193,6 @@ def convert(
     from uniaudio_cli.codec.checkpoint import convert as convert_checkpoint
 
     print(show(convert_checkpoint(checkpoint, output, config, words, force=force)))
-
-
-@app.command()
-def train(
-    recipe: Annotated[Path, typer.Argument(help="A recipe, such as recipes/small-cpu.yaml.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The run's folder.")],
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")] = False,
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", help="KEY=VALUE instead of the recipe's, such as steps=100.")
-    ] = None,
-    device: options.Device = "auto",
-    offline: options.Offline = False,
-    quiet: options.Quiet = False,
-) -> None:
-    """Train a codec; a run killed at any moment goes on with --resume."""
-    from uniaudio_cli.codec.training.recipe import load_recipe
-    from uniaudio_cli.codec.training.run import train_recipe
-
-    def say(line: object) -> None:
-        note(str(line), quiet)
-
-    print(show(train_recipe(load_recipe(recipe, set_ or ()), output, device, resume, offline, say, say)))
 
 
 def open_codec(name: str, device: str = "auto") -> Codec:

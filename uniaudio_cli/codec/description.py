@@ -81,12 +81,15 @@ def read_description(file: Path) -> CodecConfig:
     need(level_db is None or number, "'level_db' must be a number or null")
     for key in ("encoder", "decoder"):
         need(isinstance(given.get(key, {}), dict), f"{key!r} must be a mapping")
-        given[key] = {name: _frozen(value) for name, value in given.get(key, {}).items()}
+        given[key] = frozen(given.get(key, {}))
     given["words"] = tuple(None if its is None else tuple(its) for its in words)
-    return CodecConfig(**{key: _frozen(value) for key, value in given.items()})
+    return CodecConfig(**{key: frozen(value) for key, value in given.items()})
 
 
-def _frozen(value: Any) -> Any:
+def frozen(value: Any) -> Any:
+    """A value of JSON or YAML as `CodecConfig` has it: lists are tuples, in mappings too."""
+    if isinstance(value, Mapping):
+        return {key: frozen(inner) for key, inner in value.items()}
     return tuple(value) if isinstance(value, list) else value
 
 

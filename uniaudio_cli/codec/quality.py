@@ -1,23 +1,32 @@
-"""How much of a sound a codec keeps: clips in, measures and code usage out. Never knows files or tables.
+"""How much of a sound a codec keeps: clips in, measures and code usage out. Never knows tables or the terminal.
 
 STOI means nothing on half a second, so short clips are joined to pieces of at least `PIECE_SECONDS` first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from itertools import groupby
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from uniaudio_cli.audio import normalise_level
+from uniaudio_cli.audio import normalise_level, read_wav
+from uniaudio_cli.codec.listing import Row
 from uniaudio_cli.codec.model import Codec
 from uniaudio_cli.codec.small import mel_filters
+from uniaudio_cli.errors import UsageError
+from uniaudio_cli.files import atomic
 
 PIECE_SECONDS = 3.0
-PESQ_RATE = 16_000
+PESQ_RATE = DNSMOS_RATE = 16_000
+MEL_WINDOW, MEL_HOP, MEL_BINS = 1024, 256, 80
+FLOOR = 1e-3
 
 
 @dataclass(frozen=True)
@@ -26,41 +35,65 @@ class Quality:
 
     measures: dict[str, float]
     codes: list[np.ndarray]
+    original: Tensor
+    made: Tensor
 
 
-def joined(wavs: Iterable[Tensor], sample_rate: int) -> Iterator[Tensor]:
-    """Consecutive wavs [1, T] joined to pieces of at least PIECE_SECONDS; what is left over at the end is dropped."""
-    held: list[Tensor] = []
-    for wav in wavs:
-        held.append(wav)
-        if sum(each.shape[-1] for each in held) >= PIECE_SECONDS * sample_rate:
-            yield torch.cat(held, dim=-1)
-            held = []
+def pieces(rows: Sequence[Row], sample_rate: int) -> Iterator[Tensor]:
+    """Clips joined to pieces [1, T] of at least PIECE_SECONDS, each of one group; what is left over is dropped."""
+    for _, members in groupby(sorted(rows, key=lambda row: (row.group, row.path)), key=lambda row: row.group):
+        held: list[Tensor] = []
+        for row in members:
+            held.append(read_wav(row.path, sample_rate))
+            if sum(wav.shape[-1] for wav in held) >= PIECE_SECONDS * sample_rate:
+                yield torch.cat(held, dim=-1)
+                held = []
 
 
 def measure(codec: Codec, wav: Tensor, seed: int = 0) -> Quality:
     """Encode and decode wav float32 [1, T] and compare, both sides at the level the codec asks for."""
     if codec.config.level_db is not None:
         wav = normalise_level(wav, codec.config.level_db, codec.sample_rate)
+    started = time.perf_counter()
     codes = codec.encode(wav[None])
     made = codec.decode(codes, seed=seed)[0, :, : wav.shape[-1]].cpu()
-    found = {"mel_l1": mel_distance(wav, made, codec.sample_rate), "si_sdr": si_sdr(wav, made)}
+    seconds = time.perf_counter() - started
+    found = {
+        "times_real_time": wav.shape[-1] / codec.sample_rate / seconds,
+        "mel_l1": mel_distance(wav, made, codec.sample_rate),
+        "stft": stft_distance(wav, made),
+        "si_sdr": si_sdr(wav, made),
+    }
     for name, of in _measures(codec.sample_rate).items():
         value = of(wav[0].numpy(), made[0].numpy())
         if value is not None:
             found[name] = value
-    return Quality(found, [level[0].cpu().numpy() for level in codes])
+    return Quality(found, [level[0].cpu().numpy() for level in codes], wav, made)
+
+
+def log_mel(wav: Tensor, sample_rate: int) -> Tensor:
+    """wav float32 [1, T] -> log-mel spectrum [80, T / 256 + 1], in nats, 64-ms windows."""
+    window, filters = torch.hann_window(MEL_WINDOW), mel_filters(MEL_BINS, MEL_WINDOW, sample_rate)
+    spectrum = torch.stft(wav[0], MEL_WINDOW, MEL_HOP, window=window, return_complex=True).abs()
+    return (filters @ spectrum + FLOOR).log()
 
 
 def mel_distance(target: Tensor, made: Tensor, sample_rate: int) -> float:
-    """Mean absolute difference of log-mel spectra (80 bins, 64 ms windows), in nats."""
-    window, filters = torch.hann_window(1024), mel_filters(80, 1024, sample_rate)
+    """Mean absolute difference of log-mel spectra, in nats."""
+    return float((log_mel(target, sample_rate) - log_mel(made, sample_rate)).abs().mean())
 
-    def log_mel(wav: Tensor) -> Tensor:
-        spectrum = torch.stft(wav[0], 1024, 256, window=window, return_complex=True).abs()
-        return (filters @ spectrum + 1e-3).log()
 
-    return float((log_mel(target) - log_mel(made)).abs().mean())
+def stft_distance(target: Tensor, made: Tensor) -> float:
+    """Spectral convergence plus mean absolute difference of log-magnitudes; the mean over windows of 512 to 2,048."""
+    found = []
+    for window in (512, 1024, 2048):
+        hann = torch.hann_window(window)
+        a, b = (
+            torch.stft(wav[0], window, window // 4, window=hann, return_complex=True).abs() for wav in (made, target)
+        )
+        gap = torch.linalg.vector_norm(a - b) / torch.linalg.vector_norm(b).clamp(min=FLOOR)
+        found.append(gap + ((a + FLOOR).log() - (b + FLOOR).log()).abs().mean())
+    return float(torch.stack(found).mean())
 
 
 def si_sdr(target: Tensor, made: Tensor) -> float:
@@ -72,6 +105,8 @@ def si_sdr(target: Tensor, made: Tensor) -> float:
 
 def _measures(rate: int) -> dict[str, Callable[[np.ndarray, np.ndarray], float | None]]:
     found: dict[str, Callable[[np.ndarray, np.ndarray], float | None]] = {}
+    if rate == DNSMOS_RATE and (mos := dnsmos()) is not None:
+        found |= {"dnsmos": lambda _, made: mos(made), "dnsmos_original": lambda target, _: mos(target)}
     try:
         from pystoi import stoi
 
@@ -95,6 +130,45 @@ def _measures(rate: int) -> dict[str, Callable[[np.ndarray, np.ndarray], float |
     return found
 
 
+@cache
+def dnsmos() -> Callable[[np.ndarray], float] | None:
+    """DNSMOS overall quality of a wav [T] at 16 kHz, 1 to 5; None where `speechmos` is not installed."""
+    try:
+        from speechmos import dnsmos as judge  # type: ignore[import-untyped]
+    except ImportError:
+        return None
+
+    def overall(wav: np.ndarray) -> float:
+        return float(judge.run(wav.clip(-1, 1), sr=DNSMOS_RATE)["ovrl_mos"])
+
+    return overall
+
+
+def spectrograms(path: Path, wavs: Mapping[str, Tensor], sample_rate: int) -> None:
+    """Write a picture with the log-mel spectrum of each wav [1, T] below the other, by name, over the same colours.
+
+    Raises:
+        UsageError: matplotlib is not installed.
+        UniAudioError: the picture cannot be written.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as problem:
+        raise UsageError("spectrogram pictures need matplotlib: pip install 'uniaudio[train]'") from problem
+    figure = Figure(figsize=(8, 2 * len(wavs) + 0.5), layout="constrained")
+    spectra = {name: log_mel(wav.detach().float().cpu(), sample_rate).numpy() for name, wav in wavs.items()}
+    low, high = min(s.min() for s in spectra.values()), max(s.max() for s in spectra.values())
+    seconds = max(wav.shape[-1] for wav in wavs.values()) / sample_rate
+    for axes, (name, spectrum) in zip(figure.subplots(len(wavs), squeeze=False)[:, 0], spectra.items(), strict=True):
+        extent = (0, spectrum.shape[1] * MEL_HOP / sample_rate, 0, MEL_BINS)
+        axes.imshow(spectrum, origin="lower", aspect="auto", vmin=low, vmax=high, extent=extent, cmap="magma")
+        axes.set(title=name, ylabel="mel band", xlim=(0, seconds))
+    axes.set_xlabel("seconds")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic(path, force=True) as temporary:
+        figure.savefig(temporary, format="png", dpi=100)
+
+
 def usage(codes: Iterable[list[np.ndarray]], sizes: tuple[int, ...]) -> list[dict[str, float]]:
     """Per level: codes used at all, and the perplexity of their distribution."""
     counts = [np.zeros(size) for size in sizes]
@@ -107,3 +181,10 @@ def usage(codes: Iterable[list[np.ndarray]], sizes: tuple[int, ...]) -> list[dic
         perplexity = float(np.exp(-(share * np.log(share)).sum()))
         found.append({"codes": len(count), "used": int((count > 0).sum()), "perplexity": round(perplexity, 1)})
     return found
+
+
+def bits_per_second(codec: Codec, perplexities: Sequence[float]) -> tuple[float, float]:
+    """(what the codes take written plainly, what they take by how often each is used)."""
+    rates = [codec.sample_rate / codec.hop_length / stride for stride in codec.strides]
+    plain = sum(rate * np.log2(size) for rate, size in zip(rates, codec.config.sizes, strict=True))
+    return float(plain), float(sum(rate * np.log2(p) for rate, p in zip(rates, perplexities, strict=True)))

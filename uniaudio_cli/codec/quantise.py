@@ -28,6 +28,10 @@ class LevelOutput:
     chosen: Tensor
     similarity: Tensor
 
+    def through(self) -> Tensor:
+        """The straight-through estimate [B, D, T]: forwards the code, backwards as if there were no quantiser."""
+        return self.latent + (self.chosen - self.latent).detach()
+
 
 @dataclass(frozen=True)
 class Quantised:
@@ -121,9 +125,7 @@ class MultiScaleQuantiser(nn.Module):
         outputs = []
         for level in self.levels():
             output = level(residual)
-            # The straight-through estimator: forwards the code, backwards as if there were no quantiser.
-            through = output.latent + (output.chosen - output.latent).detach()
-            spread = through.repeat_interleave(level.stride, dim=-1)
+            spread = output.through().repeat_interleave(level.stride, dim=-1)
             total = total + spread
             residual = residual - spread
             outputs.append(output)

@@ -8,18 +8,25 @@ features, which are stored per frame, stay aligned with any crop that starts on 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import shutil
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import astuple, dataclass
+from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from uniaudio_cli.audio import find_audio, normalise_level, read_wav
+from uniaudio_cli.audio import normalise_level, read_wav
+from uniaudio_cli.codec.listing import listing
+from uniaudio_cli.codec.training.augment import TELEPHONE_HZ, band_limited, faster, spoiled
 from uniaudio_cli.errors import UniAudioError
+from uniaudio_cli.files import atomic, show
 
 FRAME = 1920
+TAUGHT = "taught"  # the subfolder of a cache with what teachers said of its audio
+COLUMNS = ("kinds", "groups", "splits", "texts")
 
 
 @dataclass(frozen=True)
@@ -27,7 +34,8 @@ class PackedAudio:
     """Clips of one packed cache.
 
     `samples`: int16 [N], all clips one after the other, each zero-padded to a multiple of FRAME.
-    `starts`, `lengths`: int64 [clips], in samples, multiples of FRAME. `kinds`, `groups`, `splits`: str [clips].
+    `starts`, `lengths`: int64 [clips], in samples, multiples of FRAME. `kinds`, `groups`, `splits`, `texts`: str
+    [clips]; a text is the clip's transcript, caption or label, "" where none is known.
     """
 
     samples: np.ndarray
@@ -36,6 +44,7 @@ class PackedAudio:
     kinds: np.ndarray
     groups: np.ndarray
     splits: np.ndarray
+    texts: np.ndarray
     sample_rate: int
 
     def clip(self, number: int) -> np.ndarray:
@@ -50,58 +59,53 @@ class PackedAudio:
 
 
 def load_packed(folder: Path) -> PackedAudio:
-    """Memory-map what `pack` wrote."""
+    """Memory-map what `pack` wrote.
+
+    Raises:
+        UniAudioError: there is no packed audio in `folder`.
+    """
+    if not (folder / "index.npz").exists():
+        raise UniAudioError(f"{show(folder)}: holds no packed audio; name audio to pack in the recipe")
     index = np.load(folder / "index.npz")
-    return PackedAudio(
-        np.memmap(folder / "audio.int16", dtype=np.int16, mode="r"),
-        index["starts"],
-        index["lengths"],
-        index["kinds"],
-        index["groups"],
-        index["splits"],
-        int(index["sample_rate"]),
-    )
+    columns = {name: index[name] for name in ("starts", "lengths", *COLUMNS)}
+    samples = np.memmap(folder / "audio.int16", dtype=np.int16, mode="r")
+    return PackedAudio(samples, **columns, sample_rate=int(index["sample_rate"]))
 
 
-def _listing(folder: Path) -> list[tuple[Path, str, str, str]]:
-    """(file, kind, group, split) of every clip; metadata.jsonl where there is one, else every audio file."""
-    metadata = folder / "metadata.jsonl"
-    if metadata.exists():
-        rows = [json.loads(line) for line in metadata.read_text(encoding="utf-8").splitlines()]
-        return [
-            (folder / r["file_name"], r.get("kind", "sound"), r.get("group", ""), r.get("split", "train")) for r in rows
-        ]
-    return [(path, "sound", str(path.parent), "train") for path in find_audio([folder])]
-
-
-def _prepare(path: Path, sample_rate: int, level_db: float) -> np.ndarray | None:
+def _prepare(path: Path, sample_rate: int, level_db: float | None) -> np.ndarray | None:
     """int16 [T], normalised and padded; None for a clip that cannot be read or holds nothing."""
     try:
-        wav = normalise_level(read_wav(path, sample_rate), level_db, sample_rate)[0].numpy()
+        wav = read_wav(path, sample_rate)
+        if level_db is not None:
+            wav = normalise_level(wav, level_db, sample_rate)
     except UniAudioError:
         return None
-    padded = np.zeros(-(-len(wav) // FRAME) * FRAME, dtype=np.float32)
-    padded[: len(wav)] = wav
+    padded = np.zeros(-(-wav.shape[-1] // FRAME) * FRAME, dtype=np.float32)
+    padded[: wav.shape[-1]] = wav[0].numpy()
     return np.round(np.clip(padded, -1, 1) * 32767).astype(np.int16)
 
 
-def pack(folders: list[Path], out: Path, sample_rate: int, level_db: float) -> PackedAudio:
+def pack(sources: Sequence[Path], out: Path, sample_rate: int, level_db: float | None) -> PackedAudio:
     """Write `audio.int16` and `index.npz` to `out`, or reuse them when the listing has not changed.
 
+    Clips are brought to the active level `level_db`, or left as they are (None). What was computed of other audio in
+    the same folder (the teachers' answers) goes.
+
     Raises:
-        UniAudioError: the folders hold no readable audio.
+        UniAudioError: the sources hold no readable audio.
     """
-    listing = [row for folder in folders for row in _listing(folder)]
-    key = json.dumps([[str(p), k, g, s] for p, k, g, s in listing] + [[str(sample_rate), str(level_db)]])
+    rows = [row for source in sources for row in listing(source)]
+    key = json.dumps([[str(value) for value in astuple(row)] for row in rows] + [[str(sample_rate), str(level_db)]])
     if (out / "listing.json").exists() and (out / "listing.json").read_text(encoding="utf-8") == key:
         return load_packed(out)
+    shutil.rmtree(out / TAUGHT, ignore_errors=True)
     out.mkdir(parents=True, exist_ok=True)
     kept, starts, lengths, position = [], [], [], 0
     with ProcessPoolExecutor() as pool, (out / "audio.int16").open("wb") as file:
         clips = pool.map(
-            partial(_prepare, sample_rate=sample_rate, level_db=level_db), [r[0] for r in listing], chunksize=32
+            partial(_prepare, sample_rate=sample_rate, level_db=level_db), [row.path for row in rows], chunksize=32
         )
-        for row, clip in zip(listing, clips, strict=True):
+        for row, clip in zip(rows, clips, strict=True):
             if clip is None:
                 continue
             kept.append(row)
@@ -110,61 +114,98 @@ def pack(folders: list[Path], out: Path, sample_rate: int, level_db: float) -> P
             position += len(clip)
             file.write(clip.tobytes())
     if not kept:
-        raise UniAudioError(f"{', '.join(map(str, folders))}: no readable audio to train on")
-    np.savez(
-        out / "index.npz",
-        starts=np.array(starts, dtype=np.int64),
-        lengths=np.array(lengths, dtype=np.int64),
-        kinds=np.array([row[1] for row in kept]),
-        groups=np.array([row[2] for row in kept]),
-        splits=np.array([row[3] for row in kept]),
-        sample_rate=sample_rate,
-    )
+        raise UniAudioError(f"{', '.join(map(show, sources))}: no readable audio to train on")
+    columns = {column: np.array([getattr(row, column[:-1]) for row in kept]) for column in COLUMNS}
+    index: dict[str, Any] = {"starts": starts, "lengths": lengths, "sample_rate": sample_rate, **columns}
+    with atomic(out / "index.npz", force=True) as temporary, temporary.open("wb") as written:
+        np.savez(written, **index)
     (out / "listing.json").write_text(key, encoding="utf-8")
     return load_packed(out)
 
 
 @dataclass(frozen=True)
 class Batch:
-    """`wav`: float32 [B, 1, T]. `clips`, `frames`: int64 [B], where each crop starts, for teacher features."""
+    """`clean`: float32 [B, 1, T], the target. `heard`: [B, 1, T], what the codec is given: the same, or spoiled.
+    `clips`, `frames`: int64 [B], where each crop starts, and `tempos`: float64 [B], how many of the clip's frames one
+    of the crop's takes: for what the teachers say of it."""
 
-    wav: np.ndarray
+    clean: np.ndarray
+    heard: np.ndarray
     clips: np.ndarray
     frames: np.ndarray
+    tempos: np.ndarray
 
 
-def crops(
-    packed: PackedAudio,
-    split: str,
-    batch_size: int,
-    crop_frames: int,
-    weights: dict[str, float],
-    gain_db: float,
-    seed: int,
-    first: int = 0,
-) -> Iterator[Batch]:
-    """Endless random crops; batch n of a seed is always the same, so a run resumed at `first` goes on as if
-    it had never stopped.
+@dataclass(frozen=True)
+class Crops:
+    """Random crops of one split. Batch n of a seed is always the same, so a run resumed at n goes on as if it had never
+    stopped, and no random state needs to be saved.
 
     Clips are drawn by length times the weight of their kind, a crop starts on a level-0 frame, shorter clips are
-    zero-padded, and each crop's gain is drawn from +-gain_db.
+    zero-padded, and each crop's gain is drawn from +-gain_db. `tempo`, `narrow_probability` and `denoise_probability`
+    are the recipe's.
+
+    Raises:
+        UniAudioError: the split has no clip.
     """
-    members = np.flatnonzero(packed.splits == split)
-    if not len(members):
-        raise UniAudioError(f"the training audio has no clip of the split {split!r}")
-    chance = np.minimum(packed.lengths[members], 8 * crop_frames * FRAME).astype(np.float64)
-    chance *= np.array([weights.get(kind, 1.0) for kind in packed.kinds[members]])
-    chance /= chance.sum()
-    number = first
-    while True:
-        random = np.random.default_rng((seed, number))
-        clips = random.choice(members, size=batch_size, p=chance)
-        wav = np.zeros((batch_size, 1, crop_frames * FRAME), dtype=np.float32)
-        frames = np.zeros(batch_size, dtype=np.int64)
+
+    packed: PackedAudio
+    split: str
+    batch_size: int
+    crop_frames: int
+    weights: Mapping[str, float]
+    gain_db: float
+    seed: int
+    tempo: float = 0.0
+    narrow_probability: float = 0.0
+    denoise_probability: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not len(self.members):
+            raise UniAudioError(f"the training audio has no clip of the split {self.split!r}")
+
+    @cached_property
+    def members(self) -> np.ndarray:
+        """The split's clips, int64 [n]."""
+        return np.flatnonzero(self.packed.splits == self.split)
+
+    @cached_property
+    def chance(self) -> np.ndarray:
+        """How likely each of them is drawn, [n]."""
+        lengths = np.minimum(self.packed.lengths[self.members], 8 * self.crop_frames * FRAME).astype(np.float64)
+        weighed = lengths * np.array([self.weights.get(kind, 1.0) for kind in self.packed.kinds[self.members]])
+        return weighed / weighed.sum()
+
+    def batch(self, number: int, rank: int = 0) -> Batch:
+        """Batch `number` of process `rank`."""
+        random = np.random.default_rng((self.seed, number, rank))
+        clips = random.choice(self.members, size=self.batch_size, p=self.chance)
+        tempos = np.exp(random.uniform(-1, 1, self.batch_size) * np.log1p(self.tempo))
+        clean = np.zeros((self.batch_size, self.crop_frames * FRAME), dtype=np.float32)
+        frames = np.zeros(self.batch_size, dtype=np.int64)
         for row, clip in enumerate(clips):
-            total = packed.lengths[clip] // FRAME
-            frames[row] = random.integers(0, max(total - crop_frames, 0) + 1)
-            piece = packed.clip(clip)[frames[row] * FRAME :][: crop_frames * FRAME]
-            wav[row, 0, : len(piece)] = piece * 10 ** (random.uniform(-gain_db, gain_db) / 20)
-        yield Batch(np.clip(wav, -1, 1), clips, frames)
-        number += 1
+            frames[row], piece = self._crop(int(clip), random, tempos[row])
+            if random.random() < self.narrow_probability:
+                piece = band_limited(piece, random.uniform(*TELEPHONE_HZ), self.packed.sample_rate)
+            clean[row, : len(piece)] = piece * 10 ** (random.uniform(-self.gain_db, self.gain_db) / 20)
+        clean = heard = np.clip(clean, -1, 1)[:, None]
+        if self.denoise_probability:
+            heard = np.stack([self._spoiled(row[0], random)[None] for row in clean]).clip(-1, 1)
+        return Batch(clean, heard, clips, frames, tempos)
+
+    def _crop(self, clip: int, random: np.random.Generator, tempo: float = 1.0) -> tuple[int, np.ndarray]:
+        """(first level-0 frame, samples) of a random crop, played `tempo` times as fast."""
+        wanted = self.crop_frames * FRAME
+        taken = int(np.ceil(wanted * tempo))
+        room = (int(self.packed.lengths[clip]) - taken) // FRAME
+        frame = int(random.integers(0, max(room, 0) + 1))
+        piece = self.packed.clip(clip)[frame * FRAME :][:taken]
+        return frame, faster(piece, tempo)[:wanted]
+
+    def _spoiled(self, clean: np.ndarray, random: np.random.Generator) -> np.ndarray:
+        if random.random() >= self.denoise_probability:
+            return clean
+        noise = np.zeros_like(clean)
+        _, piece = self._crop(int(random.choice(self.members, p=self.chance)), random)
+        noise[: len(piece)] = piece
+        return spoiled(clean, noise, self.packed.sample_rate, random)

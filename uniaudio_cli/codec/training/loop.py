@@ -1,30 +1,41 @@
-"""The trainer: a recipe in, a run folder out (resumable state, metrics.jsonl, the codec as safetensors + JSON).
+"""The trainer: a recipe in, a run folder out (resumable state, metrics, samples, the codec as safetensors + JSON).
 
 A step depends only on the recipe, the step number and the state before it, so a run killed at any moment and resumed
-gives the same losses as one that was never stopped.
+gives the same losses as one that was never stopped. One process or many, CPU or GPU: accelerate sees to that.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
+from accelerate import Accelerator
 from torch import Tensor, nn
 
 from uniaudio_cli.codec.checkpoint import save_codec
 from uniaudio_cli.codec.model import Codec
-from uniaudio_cli.codec.training import losses
-from uniaudio_cli.codec.training.data import Batch, PackedAudio, crops
+from uniaudio_cli.codec.training.batches import autocast, inputs
+from uniaudio_cli.codec.training.data import Crops, PackedAudio
+from uniaudio_cli.codec.training.discriminators import (
+    Discriminators,
+    adversarial_loss,
+    discriminator_loss,
+    feature_loss,
+)
 from uniaudio_cli.codec.training.recipe import Recipe
-from uniaudio_cli.codec.training.teachers import Units
+from uniaudio_cli.codec.training.teachers import Targets
+from uniaudio_cli.codec.training.trainee import Trainee
+from uniaudio_cli.codec.training.validation import Validator
 from uniaudio_cli.files import atomic
+
+BETAS = (0.8, 0.99)
 
 
 @dataclass(frozen=True)
@@ -42,57 +53,32 @@ class Progress:
         return f"step {self.step}/{self.steps}, {self.seconds_per_step:.2f} s a step, {minutes:.0f} min left: {means}"
 
 
-class Trainee(nn.Module):
-    """The codec with what only training needs: the adapter from its coarse levels to the teacher's features."""
-
-    def __init__(self, codec: Codec, teacher_dim: int) -> None:
-        super().__init__()
-        self.codec = codec
-        self.adapter = nn.Linear(codec.config.latent_dim, teacher_dim)
-        self.spectral = losses.SpectralLoss(codec.sample_rate)
-
-    def forward(self, wav: Tensor, units: Tensor | None, features: Tensor | None) -> dict[str, Tensor]:
-        """Every loss of one batch, unweighted. wav [B, 1, T]; units [B, T0]; features [B, T1, R]."""
-        latent = self.codec.encoder(wav).float()
-        with torch.autocast(latent.device.type, enabled=False):
-            quantised = self.codec.quantizer(latent)
-        made = self.codec.decoder(quantised.latent)
-        with torch.autocast(latent.device.type, enabled=False):
-            mel, stft = self.spectral(made, wav)
-            found = {
-                "mel": mel,
-                "stft": stft,
-                "commitment": losses.commitment(quantised),
-                "codebook": losses.codebook(quantised),
-                "entropy": losses.negative_entropy(quantised),
-            }
-            if units is not None and features is not None:
-                coarse, fine = quantised.levels[:2]
-                ratio = fine.chosen.shape[-1] // coarse.chosen.shape[-1]
-                through = [level.latent + (level.chosen - level.latent).detach() for level in (coarse, fine)]
-                both = through[0].repeat_interleave(ratio, dim=-1) + through[1]
-                found["units"] = losses.unit_loss(coarse, units)
-                found["consistency"] = losses.consistency_loss(self.adapter(both.transpose(1, 2)), features)
-        return found
-
-
-def teacher_targets(batch: Batch, packed: PackedAudio, teacher: Units, crop_frames: int) -> tuple[Tensor, Tensor]:
-    """Units int64 [B, T0] (-1 outside the clip) and features float32 [B, 2 T0, R] (NaN outside) of a batch's crops."""
-    units = np.full((len(batch.clips), crop_frames), -1, dtype=np.int64)
-    features = np.full((len(batch.clips), 2 * crop_frames, teacher.reduced.shape[1]), np.nan, dtype=np.float32)
-    for row, (clip, frame) in enumerate(zip(batch.clips, batch.frames, strict=True)):
-        first, last = packed.frame_range(int(clip))
-        start, stop = first + frame, min(first + frame + crop_frames, last)
-        units[row, : stop - start] = teacher.units[start:stop]
-        features[row, : 2 * (stop - start)] = teacher.reduced[2 * start : 2 * stop]
-    return torch.from_numpy(units), torch.from_numpy(features)
-
-
 def learning_rate(recipe: Recipe, step: int) -> float:
-    """Linear warm-up, constant, linear to zero over the last `decay` share: until then a run can be lengthened."""
-    warm = min(1.0, (step + 1) / recipe.warmup)
+    """Share of the full rate: linear warm-up, constant, linear to zero over the last `decay` share of the steps.
+
+    Until the decay begins, a run can be lengthened.
+    """
+    warm = min(1.0, (step + 1) / recipe.warmup) if recipe.warmup else 1.0
     left = (recipe.steps - step) / max(1.0, recipe.decay * recipe.steps)
-    return recipe.learning_rate * warm * min(1.0, left)
+    return warm * min(1.0, left)
+
+
+class Means:
+    """Sums of named numbers since the last time they were taken."""
+
+    def __init__(self) -> None:
+        self.sums: dict[str, float] = {}
+        self.counts: dict[str, int] = {}
+
+    def add(self, values: Mapping[str, Tensor]) -> None:
+        for name, value in values.items():
+            self.sums[name] = self.sums.get(name, 0.0) + float(value.detach())
+            self.counts[name] = self.counts.get(name, 0) + 1
+
+    def taken(self) -> dict[str, float]:
+        means = {name: value / self.counts[name] for name, value in self.sums.items()}
+        self.sums, self.counts = {}, {}
+        return means
 
 
 class Trainer:
@@ -103,99 +89,182 @@ class Trainer:
         recipe: Recipe,
         codec: Codec,
         packed: PackedAudio,
-        teacher: Units | None,
+        targets: Targets,
         folder: Path,
-        device: torch.device,
+        accelerator: Accelerator,
     ) -> None:
-        self.recipe, self.packed, self.teacher, self.folder, self.device = recipe, packed, teacher, folder, device
-        self.model = Trainee(codec, teacher.reduced.shape[1] if teacher is not None else 1).to(device)
+        self.recipe, self.packed, self.targets, self.folder = recipe, packed, targets, folder
+        self.accelerator = accelerator
+        wanted = {name for name in recipe.losses if recipe.weight(name)}
+        dims = [0 if rows is None else rows.shape[1] for rows in (targets.reduced, targets.semantic)]
+        trainee = Trainee(codec, wanted, *dims)
         if recipe.compile:
-            self.model.codec.encoder.compile()
-            self.model.codec.decoder.compile()
-        trainable = [p for p in self.model.parameters() if p.requires_grad]
-        self.optimiser = torch.optim.AdamW(trainable, lr=recipe.learning_rate, betas=(0.8, 0.99), weight_decay=0.01)
+            trainee.codec.encoder.compile()
+            trainee.codec.decoder.compile()
+        trainable = [p for p in trainee.parameters() if p.requires_grad]
+        optimiser = torch.optim.AdamW(trainable, lr=recipe.learning_rate, betas=BETAS, weight_decay=0.01)
+        self.model, self.optimiser = accelerator.prepare(trainee, optimiser)
+        self.discriminators: Any = None
+        if recipe.discriminators is not None:
+            given = recipe.discriminators
+            judges = Discriminators(codec.sample_rate, given.hops, given.channels)
+            opponent = torch.optim.AdamW(judges.parameters(), lr=given.learning_rate, betas=BETAS, weight_decay=0.01)
+            self.discriminators, self.opponent = accelerator.prepare(judges, opponent)
+        self.crops = Crops(
+            packed,
+            "train",
+            recipe.batch_size,
+            recipe.crop_frames,
+            recipe.kind_weights,
+            recipe.gain_db,
+            recipe.seed,
+            recipe.tempo,
+            recipe.narrow_probability,
+            recipe.denoise_probability,
+        )
+        self.validator = Validator(recipe, packed, targets, folder)
         self.step = 0
+        self.best = math.inf
 
-    def resume(self) -> bool:
-        """Take up the last saved state; False where there is none."""
-        state_file = self.folder / "state.pt"
-        if not state_file.exists():
-            return False
-        state = torch.load(state_file, map_location=self.device, weights_only=True)
-        self.model.load_state_dict(state["model"])
+    @property
+    def trainee(self) -> Trainee:
+        """The model without what accelerate wrapped around it."""
+        return self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
+
+    def resume(self) -> None:
+        """Take up the last saved state."""
+        state = torch.load(self.folder / "state.pt", map_location=self.accelerator.device, weights_only=True)
+        self.trainee.load_state_dict(state["model"])
         self.optimiser.load_state_dict(state["optimiser"])
-        self.step = state["step"]
-        return True
+        self.step, self.best = state["step"], state.get("best", math.inf)
+        # A run may take on discriminators where it is resumed.
+        if self.discriminators is not None and "discriminators" in state:
+            self.accelerator.unwrap_model(self.discriminators).load_state_dict(state["discriminators"])
+            self.opponent.load_state_dict(state["opponent"])
 
     def save(self) -> None:
         """Write the resumable state and the codec, each atomically."""
+        if not self.accelerator.is_main_process:
+            return
         state: dict[str, Any] = {
-            "model": self.model.state_dict(),
+            "model": self.trainee.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "step": self.step,
+            "best": self.best,
         }
+        if self.discriminators is not None:
+            state["discriminators"] = self.accelerator.unwrap_model(self.discriminators).state_dict()
+            state["opponent"] = self.opponent.state_dict()
+        self._write_codec(self.recipe.name)
+        # Last, so that a state never lies beside an older codec.
         with atomic(self.folder / "state.pt", force=True) as temporary:
             torch.save(state, temporary)
-        save_codec(
-            self.model.codec,
-            self.folder / f"{self.recipe.name}.safetensors",
-            codebook_dtype=torch.float16,  # exactly what they are: see `new_codec`
-            force=True,
-        )
 
-    def losses_of(self, batch: Batch) -> dict[str, Tensor]:
-        """Forward one batch."""
-        wav = torch.from_numpy(batch.wav).to(self.device)
-        units = features = None
-        if self.teacher is not None:
-            units, features = (
-                t.to(self.device) for t in teacher_targets(batch, self.packed, self.teacher, self.recipe.crop_frames)
-            )
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.recipe.bfloat16):
-            return self.model(wav, units, features)
+    def _write_codec(self, name: str) -> None:
+        codec = self.trainee.codec
+        # The codebooks are float16 numbers already: see `run.new_codec`.
+        save_codec(codec, self.folder / f"{name}.safetensors", codebook_dtype=torch.float16, force=True)
+
+    def _log(self, kind: str, values: Mapping[str, float]) -> None:
+        if self.accelerator.is_main_process:
+            row = {"step": self.step, "split": kind, **{name: round(value, 5) for name, value in values.items()}}
+            with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as log:
+                log.write(json.dumps(row) + "\n")
+
+    def autocast(self) -> torch.autocast:
+        """bfloat16 where the recipe wants it; its range is float32's, so no loss needs scaling."""
+        return autocast(self.recipe, self.accelerator.device)
+
+    @property
+    def judged(self) -> bool:
+        """Whether the discriminators have a say at this step."""
+        return self.recipe.discriminators is not None and self.step >= self.recipe.discriminators.start
 
     def run(self, report: Callable[[Progress], None] = lambda progress: None) -> None:
         """Train until `recipe.steps`; `report` is called every `recipe.report_every` steps."""
         recipe = self.recipe
-        batches: Iterator[Batch] = crops(
-            self.packed,
-            "train",
-            recipe.batch_size,
-            recipe.crop_frames,
-            dict(recipe.kind_weights),
-            recipe.gain_db,
-            recipe.seed,
-            self.step,
-        )
-        self.model.train()
-        sums: dict[str, float] = {}
+        means = Means()
         started, since = time.perf_counter(), self.step
+        self.model.train()
         while self.step < recipe.steps:
-            for group in self.optimiser.param_groups:
-                group["lr"] = learning_rate(recipe, self.step)
-            found = self.losses_of(next(batches))
-            total = torch.stack([recipe.losses.get(name, 0.0) * value for name, value in found.items()]).sum()
-            self.optimiser.zero_grad(set_to_none=True)
-            total.backward()
-            norm = nn.utils.clip_grad_norm_(self.model.parameters(), recipe.clip_gradient)
-            if math.isfinite(float(norm)):
-                self.optimiser.step()
+            means.add(self._one_step())
             self.step += 1
-            for name, value in (*found.items(), ("gradient", norm)):
-                sums[name] = sums.get(name, 0.0) + float(value.detach())
-            if self.step % recipe.report_every == 0 or self.step == recipe.steps:
-                count = self.step - since
-                progress = Progress(
-                    self.step,
-                    recipe.steps,
-                    (time.perf_counter() - started) / count,
-                    {k: v / count for k, v in sums.items()},
-                )
-                with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as log:
-                    log.write(
-                        json.dumps({"step": self.step, **{k: round(v, 5) for k, v in progress.losses.items()}}) + "\n"
-                    )
+            last = self.step == recipe.steps
+            if self.step % recipe.report_every == 0 or last:
+                seconds = (time.perf_counter() - started) / (self.step - since)
+                progress = Progress(self.step, recipe.steps, seconds, means.taken())
+                self._log("train", progress.losses)
                 report(progress)
-                sums, started, since = {}, time.perf_counter(), self.step
-            if self.step % recipe.save_every == 0 or self.step == recipe.steps:
+                started, since = time.perf_counter(), self.step
+            if self.step % recipe.validation.every == 0 or last:
+                self._validate()
+            if self.step % recipe.save_every == 0 or last:
                 self.save()
+
+    def _one_step(self) -> dict[str, Tensor]:
+        """One update from `accumulate` batches; the last batch's losses."""
+        recipe, accelerator = self.recipe, self.accelerator
+        for optimiser, rate in self._optimisers():
+            for group in optimiser.param_groups:
+                group["lr"] = rate * learning_rate(recipe, self.step)
+            optimiser.zero_grad(set_to_none=True)
+        found: dict[str, Tensor] = {}
+        for part in range(recipe.accumulate):
+            batch = self.crops.batch(self.step * recipe.accumulate + part, accelerator.process_index)
+            given = inputs(batch, self.packed, self.targets, recipe.crop_frames, accelerator.device)
+            waits = part < recipe.accumulate - 1
+            with accelerator.no_sync(self.model) if waits else contextlib.nullcontext():
+                with self.autocast():
+                    found, made = self.model(given)
+                if self.judged:
+                    found |= self._judge(made, given.clean)
+                total = torch.stack(
+                    [recipe.weight(name) * found[name] for name in sorted(self.trainee.wanted & found.keys())]
+                )
+                accelerator.backward(total.sum() / recipe.accumulate)
+        norm = accelerator.clip_grad_norm_(self.model.parameters(), recipe.clip_gradient)
+        # One bad batch must not end a run of hours: its update is left out.
+        if math.isfinite(float(norm)):
+            self.optimiser.step()
+            if self.judged:
+                self.opponent.step()
+        return found | {"gradient": torch.as_tensor(norm)}
+
+    def _optimisers(self) -> list[tuple[Any, float]]:
+        found = [(self.optimiser, self.recipe.learning_rate)]
+        if self.recipe.discriminators is not None:
+            found.append((self.opponent, self.recipe.discriminators.learning_rate))
+        return found
+
+    def _judge(self, made: Tensor, clean: Tensor) -> dict[str, Tensor]:
+        """Gradients for the discriminators, and what they ask of the codec."""
+        accelerator, judges = self.accelerator, self.discriminators
+        with self.autocast():
+            own = discriminator_loss(judges(clean), judges(made.detach()))
+        accelerator.backward(own / self.recipe.accumulate)
+        # Their weights stand still here: the codec's gradient must not become theirs.
+        _freeze(judges, True)
+        with self.autocast():
+            heard = judges(made)
+            with torch.no_grad():
+                real = judges(clean)
+            asked = {"adversarial": adversarial_loss(heard), "features": feature_loss(real, heard)}
+        _freeze(judges, False)
+        return {**asked, "discriminators": own.detach()}
+
+    def _validate(self) -> None:
+        """Log the validation split's losses and keep the codec where its spectra were never closer."""
+        if not self.accelerator.is_main_process or not self.validator.possible:
+            return
+        self.model.eval()
+        found = self.validator(self.trainee, self.step, self.accelerator.device)
+        self.model.train()
+        self._log("validation", found)
+        if found["mel"] < self.best:
+            self.best = found["mel"]
+            self._write_codec(f"{self.recipe.name}-best")
+
+
+def _freeze(module: nn.Module, frozen: bool) -> None:
+    for parameter in module.parameters():
+        parameter.requires_grad_(not frozen)

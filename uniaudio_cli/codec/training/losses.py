@@ -12,13 +12,18 @@ from uniaudio_cli.codec.quantise import LevelOutput, Quantised
 from uniaudio_cli.codec.small import mel_filters
 
 SHARPNESS = 16.0  # cosine -> logit: with unit vectors and a few hundred codes, 16 lets a sure choice be sure
+SPREAD_SHARPNESS = 48.0  # sharper: the spread that counts is that of the hard choices
+FLOOR = 1e-3  # of magnitudes under a logarithm
+BANDS = 6
+BAND_WINDOW = 1024
 
 
 class SpectralLoss(nn.Module):
-    """Distance of two wavs [B, 1, T] over several resolutions: (mel, stft), two scalars.
+    """Distance of two wavs [B, 1, T] over several resolutions: {mel, stft, subband}, three scalars.
 
     mel: L1 between log-mel spectra. stft: spectral convergence plus L1 between log-magnitudes. Both use one STFT per
-    window, hop a quarter of it.
+    window, hop a quarter of it. subband: the stft distance of each of six equal bands of the 1,024 window by itself, so
+    that what is weak above 4 kHz counts as much as what is strong below.
     """
 
     def __init__(
@@ -35,17 +40,25 @@ class SpectralLoss(nn.Module):
         spectrum = torch.stft(wav[:, 0], window, window // 4, window=hann, center=True, return_complex=True)
         return (spectrum.real.square() + spectrum.imag.square() + 1e-8).sqrt() * (2 / window) ** 0.5
 
-    def forward(self, made: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        mel, stft = made.new_zeros(()), made.new_zeros(())
+    def forward(self, made: Tensor, target: Tensor) -> dict[str, Tensor]:
+        mel, stft, subband = (made.new_zeros(()) for _ in range(3))
         for window in self.windows:
             a = self.magnitude(made, window)
             with torch.no_grad():
                 b = self.magnitude(target, window)
             filters = self.get_buffer(f"mel_{window}")
-            mel = mel + F.l1_loss((filters @ a + 1e-3).log(), (filters @ b + 1e-3).log())
-            convergence = torch.linalg.vector_norm(a - b) / torch.linalg.vector_norm(b).clamp(min=1e-3)
-            stft = stft + convergence + F.l1_loss((a + 1e-3).log(), (b + 1e-3).log())
-        return mel / len(self.windows), stft / len(self.windows)
+            mel = mel + F.l1_loss((filters @ a + FLOOR).log(), (filters @ b + FLOOR).log())
+            stft = stft + spectral_distance(a, b)
+            if window == BAND_WINDOW:
+                bands = zip(a.tensor_split(BANDS, dim=1), b.tensor_split(BANDS, dim=1), strict=True)
+                subband = torch.stack([spectral_distance(low, high) for low, high in bands]).mean()
+        return {"mel": mel / len(self.windows), "stft": stft / len(self.windows), "subband": subband}
+
+
+def spectral_distance(made: Tensor, target: Tensor) -> Tensor:
+    """Spectral convergence plus L1 between log-magnitudes; both [B, bins, T]."""
+    convergence = torch.linalg.vector_norm(made - target) / torch.linalg.vector_norm(target).clamp(min=FLOOR)
+    return convergence + F.l1_loss((made + FLOOR).log(), (target + FLOOR).log())
 
 
 def commitment(quantised: Quantised) -> Tensor:
@@ -65,7 +78,7 @@ def negative_entropy(quantised: Quantised) -> Tensor:
     """
     total = []
     for level in quantised.levels:
-        mean = (SHARPNESS * level.similarity).softmax(dim=-1).mean(dim=(0, 1))
+        mean = (SPREAD_SHARPNESS * level.similarity).softmax(dim=-1).mean(dim=(0, 1))
         total.append((mean * (mean + 1e-8).log()).sum())
     return torch.stack(total).sum()
 
@@ -77,6 +90,11 @@ def unit_loss(level: LevelOutput, units: Tensor) -> Tensor:
     if not bool(known.any()):
         return logits.sum() * 0.0
     return F.cross_entropy(logits[known], units.flatten()[known])
+
+
+def semantic_loss(prediction: Tensor, vectors: Tensor) -> Tensor:
+    """Mean squared distance of a clip's mean level-0 output to its text's vector. Both [B, R]; NaN rows are unknown."""
+    return consistency_loss(prediction[:, None], vectors[:, None])
 
 
 def consistency_loss(prediction: Tensor, features: Tensor) -> Tensor:

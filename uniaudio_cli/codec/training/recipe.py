@@ -12,36 +12,102 @@ import yaml
 from uniaudio_cli.errors import UsageError
 from uniaudio_cli.settings import check, load_settings
 
+LOSSES = (
+    "time",
+    "mel",
+    "stft",
+    "subband",
+    "adversarial",
+    "features",
+    "commitment",
+    "codebook",
+    "entropy",
+    "units",
+    "consistency",
+    "semantic",
+)
+
+
+@dataclass(frozen=True)
+class Judges:
+    """The discriminators: one a hop, `channels` wide; they and what they ask of the codec begin at step `start`."""
+
+    hops: tuple[int, ...] = (32, 64, 128, 256, 512, 1024)
+    channels: tuple[int, ...] = (64, 128, 256, 512, 512, 512)
+    start: int = 0
+    learning_rate: float = 2e-4
+
+    def __post_init__(self) -> None:
+        check(len(self.hops) == len(self.channels), "discriminators.channels", "one a hop", list(self.channels))
+        check(min(self.hops, default=0) >= 16, "discriminators.hops", "16 samples or more each", list(self.hops))
+        check(self.start >= 0, "discriminators.start", "0 or more", self.start)
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Every `every` steps: losses over `batches` batches of the validation split, and `samples` clips to listen to."""
+
+    every: int = 1000
+    batches: int = 8
+    samples: int = 4
+
+    def __post_init__(self) -> None:
+        for key in ("every", "batches"):
+            check(getattr(self, key) >= 1, f"validation.{key}", "1 or more", getattr(self, key))
+        check(self.samples >= 0, "validation.samples", "0 or more", self.samples)
+
 
 @dataclass(frozen=True)
 class Recipe:
     """How a codec is trained.
 
-    `codec`: fields of `CodecConfig` except sizes' words, which come from the vocabulary. `sizes`: codes per level.
-    `words`: a file of whole words (one a line) that level 0 may use. `audio`: folders. `teacher_model`: a Whisper
-    folder or preset, None to train without one. `losses`: weight of each loss by name. `kind_weights`: how much more
-    often a kind of clip is drawn than its length says. `crop_frames`: level-0 frames (120 ms) per crop.
+    `codec`: fields of `CodecConfig` except the words. Those come from `vocabulary`, a file that `codec vocabulary
+    build` wrote, or else are chosen for `sizes` (codes per level) among `words`, a file of whole words, one a line.
+    `init`: a codec (preset or checkpoint) to train on from, in the LLM's words; its architecture and words count then.
+
+    `audio`: folders (with metadata.jsonl or without), files and lists of them; None takes what `cache` holds already,
+    as on a machine that only the cache was sent to. `cache`: where packed audio and the teachers' answers are kept.
+    `kind_weights`: how much more often a kind of clip is drawn than its length says. `crop_frames`: level-0 frames
+    (120 ms) per crop. `tempo`: a crop is played up to so much faster or slower, its pitch and formants with it, so that
+    few voices become many. `narrow_probability`: how often a crop, target included, ends at 3 to 4 kHz, as from a
+    telephone. `denoise_probability`: how often the codec hears a spoiled crop and is asked for the clean one.
+
+    `teacher_model`: a Whisper folder or preset, None for none; `teacher_dim` of its whitened dimensions pull levels
+    0 + 1, `unit_dim` make the units that level 0 names. `text_teacher`: a text encoder for the semantic loss.
+
+    `losses`: the weight of each by name; what is left out is not computed. One step takes `accumulate` batches of
+    `batch_size` on every process.
     """
 
     name: str
     lm: str
     codec: Mapping[str, Any]
     sizes: tuple[int, ...]
-    audio: tuple[Path, ...]
     cache: Path
     losses: Mapping[str, float]
+    audio: tuple[Path, ...] | None = None
     words: Path | None = None
+    vocabulary: Path | None = None
+    init: str | None = None
     teacher_model: str | None = None
     teacher_dim: int = 64
+    unit_dim: int = 256
+    text_teacher: str | None = None
     kind_weights: Mapping[str, float] = field(default_factory=dict)
     batch_size: int = 16
+    accumulate: int = 1
     crop_frames: int = 12
     gain_db: float = 3.0
+    tempo: float = 0.0
+    narrow_probability: float = 0.0
+    denoise_probability: float = 0.0
     steps: int = 10_000
     learning_rate: float = 5e-4
     warmup: int = 300
     decay: float = 0.3
     clip_gradient: float = 1.0
+    discriminators: Judges | None = None
+    validation: Validation = field(default_factory=Validation)
     bfloat16: bool = True
     compile: bool = False
     report_every: int = 50
@@ -49,16 +115,28 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for key in ("batch_size", "crop_frames", "steps", "report_every", "save_every", "teacher_dim"):
+        counts = ("batch_size", "accumulate", "crop_frames", "steps", "report_every", "save_every", "teacher_dim")
+        for key in (*counts, "unit_dim"):
             check(getattr(self, key) >= 1, key, "1 or more", getattr(self, key))
         for key in ("learning_rate", "clip_gradient"):
             check(getattr(self, key) > 0, key, "more than 0", getattr(self, key))
+        for key in ("decay", "denoise_probability", "narrow_probability", "tempo"):
+            check(0 <= getattr(self, key) <= 1, key, "from 0 to 1", getattr(self, key))
+        check(self.init is None or self.vocabulary is None, "vocabulary", "left out beside init", str(self.vocabulary))
         check(len(self.sizes) == len(self.codec.get("strides", ())), "sizes", "one size a stride", list(self.sizes))
         for name in self.losses:
             check(name in LOSSES, f"losses.{name}", f"one of {', '.join(LOSSES)}", name)
+        for names, key, there in (
+            (("adversarial", "features"), "discriminators", self.discriminators is not None),
+            (("units", "consistency"), "teacher_model", self.teacher_model is not None),
+            (("semantic",), "text_teacher", self.text_teacher is not None),
+        ):
+            for name in names:
+                check(there or not self.weight(name), key, f"given for the loss '{name}'", None)
 
-
-LOSSES = ("mel", "stft", "commitment", "codebook", "entropy", "units", "consistency")
+    def weight(self, loss: str) -> float:
+        """The weight of a loss; 0 where it is left out."""
+        return self.losses.get(loss, 0.0)
 
 
 def load_recipe(path: Path, settings: Sequence[str] = ()) -> Recipe:

@@ -1,73 +1,28 @@
-"""`uniaudio codec train`: a recipe and a run folder in, a trained codec out. Puts words, audio and teacher together."""
+"""`uniaudio codec train`: a recipe and a run folder in, a trained codec out. Puts the parts together."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
-import numpy as np
-import torch
+from accelerate import Accelerator
 
 from uniaudio_cli.codec.description import read_description
-from uniaudio_cli.codec.model import Codec, CodecConfig
-from uniaudio_cli.codec.training.data import PackedAudio, load_packed, pack
+from uniaudio_cli.codec.model import Codec
+from uniaudio_cli.codec.training.data import load_packed, pack
+from uniaudio_cli.codec.training.encoders import SentenceEncoder, frame_teacher
 from uniaudio_cli.codec.training.loop import Progress, Trainer
 from uniaudio_cli.codec.training.recipe import Recipe
-from uniaudio_cli.codec.training.teachers import Units, cache_features, make_units, whisper_teacher
-from uniaudio_cli.codec.training.words import choose_words
+from uniaudio_cli.codec.training.start import first_codec, load_lexicon
+from uniaudio_cli.codec.training.teachers import FrameTeacher, TextTeacher, prepare
 from uniaudio_cli.device import choose_device
 from uniaudio_cli.errors import UsageError
-from uniaudio_cli.models import resolve_judge, resolve_lm
+from uniaudio_cli.files import show
+from uniaudio_cli.models import resolve_teacher
 
 
-def new_codec(recipe: Recipe, tokens: list[str], embeddings: np.ndarray) -> Codec:
-    """An untrained codec whose frozen codebooks are the chosen words' standardised embeddings, in float16 steps."""
-    allowed = set(recipe.words.read_text(encoding="utf-8").split()) if recipe.words else None
-    levels = choose_words(tokens, embeddings, recipe.sizes, allowed, recipe.seed)
-    torch.manual_seed(recipe.seed)
-    config = CodecConfig(
-        sizes=recipe.sizes,
-        embedding_dim=embeddings.shape[1],
-        words=tuple(tuple(words) for words, _ in levels),
-        llm=recipe.lm,
-        **recipe.codec,
-    )
-    codec = Codec(config)
-    for level, (_, codebook) in zip(codec.quantizer.levels(), levels, strict=True):
-        # Shipped in float16, so trained on what will be shipped.
-        level.codebook.weight.data.copy_(torch.from_numpy(codebook).half().float())
-    return codec
-
-
-def lm_words(folder: Path) -> tuple[list[str], np.ndarray]:
-    """Token texts (word marks in place) and float32 input embeddings [V, E] of a transformers model."""
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
-    embeddings = model.get_input_embeddings().weight.detach().numpy()  # type: ignore[operator]
-    return [str(tokenizer.convert_ids_to_tokens(i)) for i in range(len(embeddings))], embeddings
-
-
-def prepare_teacher(recipe: Recipe, packed: PackedAudio, folder: Path, say: Callable[[str], None]) -> Units:
-    """The teacher's targets of all packed audio, computed once and kept beside it."""
-    targets = recipe.cache / f"targets-{recipe.sizes[0]}-{recipe.teacher_dim}.npz"
-    if not targets.exists():
-        clips = np.flatnonzero(packed.kinds != "music")
-        features = cache_features(
-            packed,
-            clips,
-            lambda: whisper_teacher(folder),
-            recipe.cache / "teacher",
-            lambda done: say(f"teacher: {done:.0%}"),
-        )
-        units = make_units(packed, features, recipe.sizes[0], recipe.teacher_dim, recipe.seed)
-        np.savez(targets, reduced=units.reduced, units=units.units)
-    loaded = np.load(targets)
-    return Units(loaded["reduced"], loaded["units"])
-
-
-def train_recipe(
+def train(
     recipe: Recipe,
     folder: Path,
     device: str,
@@ -76,46 +31,40 @@ def train_recipe(
     say: Callable[[str], None] = lambda line: None,
     report: Callable[[Progress], None] = lambda progress: None,
 ) -> Path:
-    """`train` with the recipe's LLM and teacher found by name."""
-    lm = resolve_lm(recipe.lm, offline, say)
-    teacher = resolve_judge(recipe.teacher_model, offline, say) if recipe.teacher_model else None
-    return train(recipe, folder, lm.folder, teacher, torch.device(choose_device(device)), resume, say, report)
-
-
-def train(
-    recipe: Recipe,
-    folder: Path,
-    lm_folder: Path,
-    teacher_folder: Path | None,
-    device: torch.device,
-    resume: bool = False,
-    say: Callable[[str], None] = lambda line: None,
-    report: Callable[[Progress], None] = lambda progress: None,
-) -> Path:
-    """Run the recipe in `folder` and return the path of the codec it leaves there.
+    """Run the recipe in `folder`, its models found by name, and return the path of the codec it leaves there.
 
     Raises:
-        UsageError: `folder` holds a run already and `resume` is not given.
+        UsageError: `folder` holds a run already and `resume` is not given, or the other way round.
     """
-    state = folder / "state.pt"
-    if state.exists() and not resume:
-        raise UsageError(f"{folder}: holds a run already; go on with --resume or name another folder")
+    going = (folder / "state.pt").exists()
+    if going and not resume:
+        raise UsageError(f"{show(folder)}: holds a run already; go on with --resume or name another folder")
+    if resume and not going:
+        raise UsageError(f"{show(folder)}: holds no run to resume")
+    if recipe.validation.samples and find_spec("matplotlib") is None:  # or the first validation would be the end
+        raise UsageError("pictures of samples need matplotlib: pip install 'uniaudio[train]', or validation.samples=0")
     folder.mkdir(parents=True, exist_ok=True)
-    if recipe.audio:
-        packed = pack(
-            list(recipe.audio), recipe.cache, int(recipe.codec["sample_rate"]), float(recipe.codec["level_db"])
-        )
+    accelerator = Accelerator(
+        cpu=choose_device(device) == "cpu",
+    )
+    rate, level_db = int(recipe.codec["sample_rate"]), recipe.codec.get("level_db")
+
+    def frames() -> FrameTeacher:
+        return frame_teacher(resolve_teacher(recipe.teacher_model or "", offline, say))
+
+    def texts() -> TextTeacher:
+        return SentenceEncoder(resolve_teacher(recipe.text_teacher or "", offline, say))
+
+    # One process packs and asks the teachers; the others find it done.
+    with accelerator.main_process_first():
+        packed = load_packed(recipe.cache) if recipe.audio is None else pack(recipe.audio, recipe.cache, rate, level_db)
+        targets = prepare(recipe, packed, frames, texts, say)
+    if going:  # its weights come with the state
+        codec = Codec(read_description(folder / f"{recipe.name}.json"))
     else:
-        packed = load_packed(recipe.cache)
-    teacher = prepare_teacher(recipe, packed, teacher_folder, say) if teacher_folder is not None else None
-    checkpoint = folder / f"{recipe.name}.safetensors"
-    if resume and checkpoint.exists():
-        # The weights, codebooks among them, come with the state.
-        codec = Codec(read_description(checkpoint.with_suffix(".json")))
-    else:
-        codec = new_codec(recipe, *lm_words(lm_folder))
-    trainer = Trainer(recipe, codec, packed, teacher, folder, device)
-    if resume:
+        codec = first_codec(recipe, load_lexicon(recipe.lm, offline, say))
+    trainer = Trainer(recipe, codec, packed, targets, folder, accelerator)
+    if going:
         trainer.resume()
     trainer.run(report)
-    return checkpoint
+    return folder / f"{recipe.name}.safetensors"

@@ -1,55 +1,113 @@
-"""Teachers: what the coarse levels should mean. Packed audio in, features per half level-0 frame out, cached on disk.
+"""Teachers: what the coarse levels should mean. Packed audio in, targets per frame and per clip out, cached on disk.
 
-The paper pulls its levels towards T5 and Whisper. Here a frozen Whisper encoder is asked once per clip; its 50 Hz
-frames are averaged to 16.7 Hz (60 ms, one level-1 frame of a 33.3 Hz codec), reduced to a few whitened dimensions,
-and clustered at 8.3 Hz. The clusters are the *units* level 0 learns to name; the reduced features are what level 1 is
-pulled towards (paper section 3, consistency loss).
+The paper pulls its levels towards T5 and Whisper (section 3). Here a frozen Whisper encoder is asked once per clip; its
+50 Hz frames are averaged to 16.7 Hz (60 ms, one level-1 frame of a 33.3 Hz codec), reduced to a few whitened
+dimensions (what levels 0 + 1 are pulled towards: the consistency loss), and clustered at 8.3 Hz: the clusters are the
+*units* level 0 learns to name. A text encoder says what a clip's transcript, caption or label means: the semantic loss.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
-from uniaudio_cli.codec.training.data import FRAME, PackedAudio
+from uniaudio_cli.codec.training.data import FRAME, TAUGHT, PackedAudio
+from uniaudio_cli.codec.training.recipe import Recipe
+from uniaudio_cli.codec.training.units import clustered, whitened
 
 STEP = FRAME // 2
-WHISPER_FRAMES_PER_STEP = 3
 LONGEST_STEPS = 160  # 9.6 s: longer clips are shown to the teacher in pieces
+TEXTS_AT_ONCE = 64
 
 
-def whisper_teacher(model_folder: Path) -> tuple[int, Callable[[list[np.ndarray]], list[np.ndarray]]]:
-    """(dimensions, features): a CTranslate2 Whisper encoder; float32 [T] at 16 kHz -> float16 [T // 960, D] each."""
-    import ctranslate2
-    from faster_whisper.feature_extractor import FeatureExtractor
+class FrameTeacher(Protocol):
+    """Something frozen that hears: clips in, features per 60 ms out."""
 
-    model = ctranslate2.models.Whisper(str(model_folder), device="cpu", compute_type="int8", inter_threads=1)
-    extract = FeatureExtractor()
+    @property
+    def dimensions(self) -> int: ...
 
-    def features(wavs: list[np.ndarray]) -> list[np.ndarray]:
-        longest = max(len(wav) for wav in wavs) // STEP
-        # Half a second of silence follows every clip, as in a Whisper window.
-        frames = 2 * (longest * WHISPER_FRAMES_PER_STEP) + 50
-        mels = np.stack([_mel(extract, wav, frames) for wav in wavs])
-        states = np.array(model.encode(ctranslate2.StorageView.from_array(np.ascontiguousarray(mels)), to_cpu=True))
-        out = []
-        for wav, state in zip(wavs, states, strict=True):
-            steps = len(wav) // STEP
-            kept = state[: steps * WHISPER_FRAMES_PER_STEP].reshape(steps, WHISPER_FRAMES_PER_STEP, -1)
-            out.append(kept.mean(axis=1).astype(np.float16))
-        return out
-
-    dimensions = features([np.zeros(4 * STEP, dtype=np.float32)])[0].shape[1]
-    return dimensions, features
+    def __call__(self, wavs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """float32 [T] each, at 16 kHz -> float16 [T // 960, dimensions] each."""
+        ...
 
 
-def _mel(extract: Callable[..., np.ndarray], wav: np.ndarray, frames: int) -> np.ndarray:
-    padded = np.zeros(frames * 160, dtype=np.float32)
-    padded[: len(wav)] = wav
-    return extract(padded, padding=0)[:, :frames].astype(np.float32)
+class TextTeacher(Protocol):
+    """Something frozen that reads."""
+
+    def __call__(self, texts: Sequence[str]) -> np.ndarray:
+        """Texts -> float32 [texts, dimensions]."""
+        ...
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What the teachers say of one packed cache; None where none was asked.
+
+    `reduced`: float16 [steps, R], NaN where unknown. `units`: int16 [steps // 2], -1 where unknown. `semantic`: float16
+    [clips, S], NaN for clips without a text.
+    """
+
+    reduced: np.ndarray | None = None
+    units: np.ndarray | None = None
+    semantic: np.ndarray | None = None
+
+
+def prepare(
+    recipe: Recipe,
+    packed: PackedAudio,
+    frames: Callable[[], FrameTeacher],
+    texts: Callable[[], TextTeacher],
+    say: Callable[[str], None] = lambda line: None,
+) -> Targets:
+    """The targets of all packed audio: computed once and kept beside it. Teachers are loaded only when asked."""
+    folder = recipe.cache / TAUGHT
+    reduced = units = semantic = None
+    if recipe.teacher_model is not None:
+        file = folder / f"{_named(recipe.teacher_model)}-{recipe.sizes[0]}-{recipe.unit_dim}-{recipe.teacher_dim}.npz"
+        if not file.exists():
+            clips = np.flatnonzero(packed.kinds != "music")
+            raw = folder / _named(recipe.teacher_model)
+            features = cache_features(packed, clips, frames(), raw, lambda done: say(f"frame teacher: {done:.0%}"))
+            white = whitened(features, max(recipe.unit_dim, recipe.teacher_dim), recipe.seed)
+            ranges = [packed.frame_range(number) for number in range(len(packed.starts))]
+            found = clustered(white[:, : recipe.unit_dim], ranges, recipe.sizes[0], recipe.seed)
+            np.savez(file, reduced=white[:, : recipe.teacher_dim], units=found)
+        loaded = np.load(file)
+        reduced, units = loaded["reduced"], loaded["units"]
+    if recipe.text_teacher is not None:
+        file = folder / f"{_named(recipe.text_teacher)}.npy"
+        if not file.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            np.save(file, read_texts(packed.texts, texts()))
+        semantic = np.load(file)
+    return Targets(reduced, units, semantic)
+
+
+def _named(model: str) -> str:
+    """A file name for a preset, a hub name or a path."""
+    return model.strip("/").replace("/", "--")
+
+
+def read_texts(texts: np.ndarray, teacher: TextTeacher) -> np.ndarray:
+    """float16 [clips, S], each dimension of zero mean and unit variance over the known clips; NaN where the text is "".
+
+    A text that many clips have is read once.
+    """
+    known = sorted(set(texts.tolist()) - {""})
+    if not known:
+        return np.full((len(texts), 1), np.nan, dtype=np.float16)
+    rows = [teacher(known[start : start + TEXTS_AT_ONCE]) for start in range(0, len(known), TEXTS_AT_ONCE)]
+    vectors = np.concatenate(rows)
+    place = {text: number for number, text in enumerate(known)}
+    out = np.full((len(texts), vectors.shape[1]), np.nan, dtype=np.float32)
+    told = [number for number, text in enumerate(texts.tolist()) if text]
+    out[told] = vectors[[place[texts[number]] for number in told]]
+    spread = out[told].std(axis=0).clip(min=1e-6)
+    return ((out - out[told].mean(axis=0)) / spread).astype(np.float16)
 
 
 def _pieces(packed: PackedAudio, number: int) -> Iterator[tuple[int, int]]:
@@ -61,7 +119,7 @@ def _pieces(packed: PackedAudio, number: int) -> Iterator[tuple[int, int]]:
 def cache_features(
     packed: PackedAudio,
     clips: np.ndarray,
-    teacher: Callable[[], tuple[int, Callable[[list[np.ndarray]], list[np.ndarray]]]],
+    teacher: FrameTeacher,
     folder: Path,
     progress: Callable[[float], None] = lambda done: None,
 ) -> np.ndarray:
@@ -73,76 +131,26 @@ def cache_features(
     pieces = sorted(
         (piece for clip in clips for piece in _pieces(packed, int(clip))), key=lambda piece: (-piece[1], piece[0])
     )
-    dimensions, features = teacher()
     total = len(packed.samples) // STEP
     file = folder / "features.npy"
     if file.exists():
         out = np.lib.format.open_memmap(file, mode="r+")
     else:
-        out = np.lib.format.open_memmap(file, mode="w+", dtype=np.float16, shape=(total, dimensions))
+        out = np.lib.format.open_memmap(file, mode="w+", dtype=np.float16, shape=(total, teacher.dimensions))
         out[:] = np.nan
     marker = folder / "done.npy"
     position = int(np.load(marker)) if marker.exists() else 0
+    batches = 0
     while position < len(pieces):
         size = max(1, min(32, (4 * LONGEST_STEPS * STEP) // pieces[position][1]))
         batch = pieces[position : position + size]
         wavs = [packed.samples[start : start + length].astype(np.float32) / 32768 for start, length in batch]
-        for (start, _), rows in zip(batch, features(wavs), strict=True):
+        for (start, _), rows in zip(batch, teacher(wavs), strict=True):
             out[start // STEP : start // STEP + len(rows)] = rows
         position += len(batch)
-        if (position // size) % 50 == 0:
+        batches += 1
+        if batches % 50 == 0 or position == len(pieces):
             out.flush()
             np.save(marker, position)
             progress(position / len(pieces))
-    out.flush()
-    np.save(marker, position)
     return out
-
-
-@dataclass(frozen=True)
-class Units:
-    """Targets of one packed cache. `reduced`: float16 [steps, R]; `units`: int16 [steps // 2], -1 unknown."""
-
-    reduced: np.ndarray
-    units: np.ndarray
-
-
-def make_units(packed: PackedAudio, features: np.ndarray, count: int, dimensions: int, seed: int = 0) -> Units:
-    """Whiten the features to `dimensions` and cluster their 8.3 Hz means into `count` units.
-
-    Frames the teacher was not shown keep NaN and -1.
-    """
-    rows = np.array(features, dtype=np.float32)
-    known = ~np.isnan(rows[:, 0])
-    centre = rows[known].mean(axis=0)
-    random = np.random.default_rng(seed)
-    sample = rows[random.choice(np.flatnonzero(known), min(60_000, int(known.sum())), replace=False)] - centre
-    _, scale, basis = np.linalg.svd(sample, full_matrices=False)
-    projection = basis[:dimensions].T / (scale[:dimensions] / np.sqrt(len(sample)))
-    reduced = ((rows - centre) @ projection).astype(np.float32)
-    coarse = reduced.reshape(len(rows) // 2, 2, dimensions).mean(axis=1)
-    coarse_known = ~np.isnan(coarse[:, 0])
-    centres = kmeans(coarse[coarse_known], count, random)
-    units = np.full(len(coarse), -1, dtype=np.int16)
-    units[coarse_known] = nearest(coarse[coarse_known], centres)
-    return Units(reduced.astype(np.float16), units)
-
-
-def nearest(points: np.ndarray, centres: np.ndarray) -> np.ndarray:
-    """Index of the nearest centre, int64 [n]."""
-    bias = np.square(centres).sum(axis=1)
-    blocks = np.array_split(points, max(1, len(points) // 8192))
-    return np.concatenate([(2 * block @ centres.T - bias).argmax(axis=1) for block in blocks])
-
-
-def kmeans(points: np.ndarray, count: int, random: np.random.Generator, rounds: int = 25) -> np.ndarray:
-    """Lloyd's algorithm; a centre that loses all its points is put on a random one. Returns [count, D]."""
-    centres = points[random.choice(len(points), count, replace=False)].copy()
-    for _ in range(rounds):
-        chosen = nearest(points, centres)
-        sizes = np.bincount(chosen, minlength=count)
-        order = np.argsort(chosen, kind="stable")
-        sums = np.add.reduceat(points[order], np.minimum(np.cumsum(sizes) - sizes, len(points) - 1), axis=0)
-        centres = sums / np.maximum(sizes, 1)[:, None]
-        centres[sizes == 0] = points[random.choice(len(points), int((sizes == 0).sum()))]
-    return centres

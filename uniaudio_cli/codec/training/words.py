@@ -1,36 +1,48 @@
-"""Which of the LLM's words the levels use: token texts and embeddings in, disjoint word lists and codebooks out."""
+"""Which of the LLM's words the levels use: a tokenizer and embeddings in, word lists and codebooks out.
+
+Levels of words are disjoint, so that a stream says its own level. A level as large as the LLM's vocabulary has no words
+of its own: its codes are ids as they stand, as in the published codec.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Sequence
+from pathlib import Path
 
 import numpy as np
 
-from uniaudio_cli.errors import UniAudioError
+from uniaudio_cli.errors import UniAudioError, UsageError
+from uniaudio_cli.files import atomic, show
+from uniaudio_cli.tokenizer import Tokenizer
 
 # Token ids of a byte-pair vocabulary come in order of frequency: the first are glue words, the last are rare.
 GLUE_WORDS = 400
 COMMON_WORDS = 5_000
+LETTERS = range(3, 10)
+
+Levels = tuple[tuple[str, ...] | None, ...]
 
 
-def candidate_words(tokens: Sequence[str], allowed: Collection[str] | None) -> list[tuple[int, str]]:
-    """(id, word) of every token that is one whole lower-case word of 3 to 9 letters, most frequent first.
+def candidate_words(tokenizer: Tokenizer, allowed: Collection[str] | None, pieces: int = 1) -> list[str]:
+    """Whole lower-case words of 3 to 9 letters that are at most `pieces` ids, most frequent first.
 
-    `tokens`: the vocabulary's token texts with the word mark ("Ġ" or "▁") in place. `allowed`: a word list that tells
-    whole words from fragments such as "govern"; None takes every token with a word mark.
+    `allowed`: a word list that tells whole words from fragments such as "govern"; None takes every id that begins a
+    word and writes all of it.
     """
-    found = []
-    for number, token in enumerate(tokens):
-        word = token[1:]
-        whole = token[:1] in ("Ġ", "▁") and word.isascii() and word.isalpha() and word.islower() and 3 <= len(word) <= 9
-        if whole and (allowed is None or word in allowed):
-            found.append((number, word))
-    return found
+    words = set(allowed) if allowed is not None else {tokenizer.token(id)[1:] for id in range(tokenizer.size)}
+    ranks = {}
+    for word in words:
+        if word.isascii() and word.isalpha() and word.islower() and len(word) in LETTERS:
+            ids = tokenizer.word_ids(word)
+            if len(ids) <= pieces:
+                ranks[word] = max(ids)  # as rare as its rarest piece
+    return sorted(ranks, key=lambda word: (ranks[word], word))
 
 
 def standardised(embeddings: np.ndarray) -> np.ndarray:
-    """Each dimension to zero mean and unit variance over all words: raw embeddings share one big common direction."""
-    return (embeddings - embeddings.mean(axis=0)) / embeddings.std(axis=0)
+    """Each dimension to zero mean and unit variance over all ids: raw embeddings share one big common direction."""
+    return (embeddings - embeddings.mean(axis=0)) / embeddings.std(axis=0).clip(min=1e-6)
 
 
 def spread(points: np.ndarray, count: int, random: np.random.Generator) -> np.ndarray:
@@ -46,27 +58,68 @@ def spread(points: np.ndarray, count: int, random: np.random.Generator) -> np.nd
 
 
 def choose_words(
-    tokens: Sequence[str], embeddings: np.ndarray, sizes: Sequence[int], allowed: Collection[str] | None, seed: int = 0
-) -> list[tuple[list[str], np.ndarray]]:
-    """(words, codebook float32 [size, E]) per level, disjoint, so that a stream says its own level.
+    tokenizer: Tokenizer,
+    embeddings: np.ndarray,
+    sizes: Sequence[int],
+    allowed: Collection[str] | None = None,
+    pieces: int = 1,
+    seed: int = 0,
+) -> Levels:
+    """Words per level in code order; None for a level of all ids.
 
-    Level 0 takes common words spread over the embedding space; the finer levels share out what is left the same way.
+    Level 0 takes common words of at most `pieces` ids, spread over the embedding space; the finer levels share out the
+    words of one id that are left the same way.
 
     Raises:
         UniAudioError: the vocabulary has too few whole words.
     """
     random = np.random.default_rng(seed)
-    candidates = candidate_words(tokens, allowed)[GLUE_WORDS:]
-    if len(candidates) < sum(sizes):
-        raise UniAudioError(
-            f"the LLM has {len(candidates)} whole words, the levels need {sum(sizes)}; choose smaller levels"
-        )
     space = standardised(embeddings)
-    levels, left = [], list(range(len(candidates)))
+    left = candidate_words(tokenizer, allowed, pieces)[GLUE_WORDS:]
+    needed = sum(size for size in sizes if size != tokenizer.size)
+    if len(left) < needed:
+        raise UniAudioError(f"the LLM has {len(left)} whole words, the levels need {needed}; choose smaller levels")
+    levels: list[tuple[str, ...] | None] = []
     for number, size in enumerate(sizes):
-        pool = left[: max(COMMON_WORDS, size)] if number == 0 else left
-        ids = np.array([candidates[index][0] for index in pool])
-        picked = [pool[row] for row in np.sort(spread(space[ids], size, random))]
-        levels.append(([candidates[index][1] for index in picked], space[[candidates[index][0] for index in picked]]))
-        left = [index for index in left if index not in set(picked)]
+        if size == tokenizer.size:
+            levels.append(None)
+            continue
+        pool = left[: max(COMMON_WORDS, size)] if number == 0 else [w for w in left if len(tokenizer.word_ids(w)) == 1]
+        if len(pool) < size:
+            raise UniAudioError(f"level {number}: {len(pool)} words are left for {size}; choose smaller levels")
+        picked = spread(word_vectors(pool, tokenizer, space), size, random)
+        levels.append(tuple(pool[row] for row in np.sort(picked)))
+        left = [word for word in left if word not in set(levels[-1] or ())]
+    return tuple(levels)
+
+
+def word_vectors(words: Sequence[str], tokenizer: Tokenizer, space: np.ndarray) -> np.ndarray:
+    """Each word's vector [words, E]: the mean over its ids, as in the paper."""
+    return np.stack([space[list(tokenizer.word_ids(word))].mean(axis=0) for word in words])
+
+
+def codebooks(levels: Levels, tokenizer: Tokenizer, embeddings: np.ndarray) -> list[np.ndarray]:
+    """The frozen codebook of every level, float32 [size, E]: standardised embeddings, rounded to what float16 holds."""
+    space = standardised(embeddings)
+    each = [space[: tokenizer.size] if words is None else word_vectors(words, tokenizer, space) for words in levels]
+    return [book.astype(np.float16).astype(np.float32) for book in each]
+
+
+def write_vocabulary(path: Path, lm: str, levels: Levels, force: bool = False) -> None:
+    """Levels' words as JSON: what `codec vocabulary build` writes."""
+    with atomic(path, force) as temporary:
+        temporary.write_text(json.dumps({"lm": lm, "levels": levels}, ensure_ascii=False, indent=1) + "\n", "utf-8")
+
+
+def read_vocabulary(path: Path) -> Levels:
+    """Raises UsageError where the file holds no levels of words."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))["levels"]
+        levels = tuple(None if words is None else tuple(words) for words in found)
+        if not levels or not all(isinstance(word, str) for words in levels for word in words or ()):
+            raise TypeError
+    except OSError as problem:
+        raise UsageError(f"{show(path)}: cannot be read ({problem.strerror})") from problem
+    except (ValueError, KeyError, TypeError) as problem:
+        raise UsageError(f"{show(path)}: holds no levels of words; make one with codec vocabulary build") from problem
     return levels

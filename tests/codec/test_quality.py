@@ -1,0 +1,74 @@
+"""What a codec keeps: pieces, measures, usage and pictures."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from tests.factories import chirps, small_codec
+from uniaudio_cli.audio import write_wav
+from uniaudio_cli.codec.listing import Row
+from uniaudio_cli.codec.quality import (
+    PIECE_SECONDS,
+    bits_per_second,
+    measure,
+    mel_distance,
+    pieces,
+    si_sdr,
+    spectrograms,
+    stft_distance,
+    usage,
+)
+
+RATE = 16_000
+
+
+def test_pieces_are_long_enough_and_of_one_group(tmp_path):
+    rows = []
+    for number, (group, seconds) in enumerate([("b", 2.0), ("a", 2.0), ("b", 1.5), ("a", 2.0), ("b", 1.0), ("c", 1.0)]):
+        write_wav(tmp_path / f"{number}.wav", torch.full((1, int(seconds * RATE)), 0.1 * (ord(group) - 96)), RATE)
+        rows.append(Row(tmp_path / f"{number}.wav", group=group))
+    found = list(pieces(rows, RATE))
+    assert [piece.shape[-1] / RATE for piece in found] == [4.0, 3.5]  # what is left of b, and c, are too short
+    assert all(piece.shape[-1] >= PIECE_SECONDS * RATE for piece in found)
+    assert [len(set(np.round(piece[0].numpy(), 2))) for piece in found] == [1, 1]
+
+
+def test_distances_are_zero_for_the_same_and_grow():
+    wav = chirps(2 * RATE)[0]
+    noise = torch.randn(wav.shape, generator=torch.Generator().manual_seed(0))
+    for distance in (lambda a, b: mel_distance(a, b, RATE), stft_distance):
+        assert distance(wav, wav) == 0.0
+        assert 0 < distance(wav, wav + 0.01 * noise) < distance(wav, wav + 0.1 * noise)
+    assert si_sdr(wav, 0.5 * wav) > 60
+    assert si_sdr(wav, wav + noise * wav.square().mean().sqrt()) == pytest.approx(0.0, abs=0.3)
+
+
+def test_a_clip_is_measured_at_the_level_the_codec_hears():
+    codec = small_codec()
+    wav = chirps(4 * RATE)[0]
+    quiet, loud = (measure(codec, gain * wav) for gain in (0.01, 0.9))
+    assert quiet.measures["mel_l1"] == pytest.approx(loud.measures["mel_l1"], abs=1e-3)
+    assert quiet.made.shape == wav.shape
+    assert {"mel_l1", "stft", "si_sdr", "stoi", "times_real_time"} <= set(quiet.measures)
+    assert [len(level) for level in quiet.codes] == [34, 68, 136]
+
+
+def test_usage_counts_codes_and_their_perplexity():
+    level, other = usage([[np.array([0, 1]), np.array([2, 2])], [np.array([2, 3]), np.array([2, 2])]], (8, 4))
+    assert level == {"codes": 8, "used": 4, "perplexity": 4.0}
+    assert other == {"codes": 4, "used": 1, "perplexity": 1.0}
+
+
+def test_bits_are_the_rates_times_what_a_code_tells():
+    codec = small_codec()  # 60, 320 and 320 codes at 8.3, 16.7 and 33.3 Hz
+    plain, used = bits_per_second(codec, [1.0, 2.0, 4.0])
+    assert plain == pytest.approx(100 / 12 * np.log2(60) + 50 * np.log2(320))
+    assert used == pytest.approx(100 / 6 + 2 * 100 / 3)
+
+
+def test_spectrograms_are_a_picture(tmp_path):
+    pytest.importorskip("matplotlib")
+    spectrograms(tmp_path / "new" / "a.png", {"one": chirps(RATE)[0], "two": chirps(2 * RATE)[0]}, RATE)
+    assert (tmp_path / "new" / "a.png").read_bytes().startswith(b"\x89PNG")

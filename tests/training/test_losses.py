@@ -1,0 +1,113 @@
+"""Every loss by itself: what it is zero for, what it grows with, where its gradient goes."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from tests.factories import chirps
+from uniaudio_cli.codec.quantise import LevelOutput, Quantised
+from uniaudio_cli.codec.training.discriminators import (
+    Discriminators,
+    Judgement,
+    adversarial_loss,
+    discriminator_loss,
+    feature_loss,
+)
+from uniaudio_cli.codec.training.losses import (
+    SpectralLoss,
+    codebook,
+    commitment,
+    consistency_loss,
+    negative_entropy,
+    semantic_loss,
+    unit_loss,
+)
+
+
+def level(codes, size=4):
+    """A level that is sure of its codes [B, T]."""
+    similarity = torch.nn.functional.one_hot(codes, size).float()
+    latent = torch.zeros(codes.shape[0], 3, codes.shape[1])
+    return LevelOutput(codes, latent, latent + 2.0, similarity)
+
+
+def test_equal_wavs_have_no_spectral_distance_and_more_noise_has_more():
+    of, wav = SpectralLoss(16_000), chirps(8_000)
+    noise = torch.randn(wav.shape, generator=torch.Generator().manual_seed(0))
+    nothing, some, more = (of(wav + gain * noise, wav) for gain in (0.0, 0.01, 0.1))
+    assert set(nothing) == {"mel", "stft", "subband"}
+    for name in nothing:
+        assert float(nothing[name]) == 0.0
+        assert 0 < float(some[name]) < float(more[name])
+
+
+def test_a_weak_upper_band_counts_in_subband_more_than_in_stft():
+    time = torch.arange(16_000) / 16_000
+    low, high = torch.sin(2 * torch.pi * 400 * time), 0.003 * torch.sin(2 * torch.pi * 7_000 * time)
+    found = SpectralLoss(16_000)(low[None, None], (low + high)[None, None])
+    assert float(found["subband"]) > 3 * float(found["stft"])
+
+
+def test_entropy_is_lowest_where_codes_are_used_alike():
+    alike, one = (
+        Quantised(torch.zeros(1), (level(codes),)) for codes in (torch.arange(4)[None], torch.zeros(1, 4).long())
+    )
+    assert float(negative_entropy(alike)) == pytest.approx(-torch.tensor(4.0).log().item(), abs=1e-4)
+    assert float(negative_entropy(one)) == pytest.approx(0.0, abs=1e-4)
+
+
+def test_commitment_and_codebook_pull_from_both_sides():
+    given = level(torch.zeros(1, 2).long())
+    latent, chosen = given.latent.requires_grad_(), given.chosen.clone().requires_grad_()
+    both = Quantised(torch.zeros(1), (LevelOutput(given.codes, latent, chosen, given.similarity),))
+    assert float(commitment(both)) == float(codebook(both)) == 4.0
+    commitment(both).backward()
+    assert latent.grad is not None
+    assert chosen.grad is None
+    codebook(both).backward()
+    assert chosen.grad is not None
+
+
+def test_units_count_only_where_they_are_known():
+    said = level(torch.tensor([[0, 1, 2]]))
+    right, wrong = torch.tensor([[0, 1, -1]]), torch.tensor([[1, 1, -1]])
+    assert float(unit_loss(said, right)) < 1e-3 < float(unit_loss(said, wrong))
+    assert float(unit_loss(said, torch.full((1, 3), -1))) == 0.0
+
+
+def test_what_a_teacher_does_not_know_does_not_count():
+    features = torch.tensor([[[1.0, 2.0], [float("nan"), float("nan")]]])
+    assert float(consistency_loss(torch.tensor([[[1.0, 4.0], [9.0, 9.0]]]), features)) == 2.0
+    assert float(semantic_loss(torch.tensor([[1.0, 4.0], [9.0, 9.0]]), features[0])) == 2.0
+    assert float(consistency_loss(torch.ones(1, 2, 2), torch.full((1, 2, 2), float("nan")))) == 0.0
+
+
+def judgement(value):
+    return [Judgement(torch.full((1, 1, 2, 2), value), (torch.full((1, 3), value),))]
+
+
+@pytest.mark.parametrize(("real", "made", "loss"), [(1.5, -1.5, 0.0), (0.0, 0.0, 2.0), (-1.0, 1.0, 4.0)])
+def test_the_hinge(real, made, loss):
+    assert float(discriminator_loss(judgement(real), judgement(made))) == loss
+    assert float(adversarial_loss(judgement(made))) == -made
+
+
+def test_features_are_compared_relative_to_the_recording():
+    assert float(feature_loss(judgement(2.0), judgement(2.0))) == 0.0
+    assert float(feature_loss(judgement(2.0), judgement(3.0))) == pytest.approx(0.5)
+
+
+def test_discriminators_learn_to_tell_noise_from_chirps():
+    torch.manual_seed(0)
+    judges = Discriminators(16_000, (64, 256), (4, 4))
+    optimiser = torch.optim.AdamW(judges.parameters(), lr=5e-3)
+    real, made = chirps(8_000), torch.randn(1, 1, 8_000) * 0.1
+    losses = []
+    for _ in range(25):
+        loss = discriminator_loss(judges(real), judges(made))
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(float(loss))
+    assert losses[-1] < 0.5 * losses[0]

@@ -1,0 +1,68 @@
+"""The codec with what only training needs, and every loss of one batch. Never knows data or steps."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from uniaudio_cli.codec.model import Codec
+from uniaudio_cli.codec.training import losses
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """One batch on the device. `clean`, `heard`: float32 [B, 1, T]. What is unknown of a teacher's is None.
+
+    `units`: int64 [B, T0], -1 unknown. `features`: float32 [B, 2 T0, R], NaN unknown. `semantic`: float32 [B, S], NaN
+    unknown. `seeds`: of the decoder's noise, one a clip, where it has any.
+    """
+
+    clean: Tensor
+    heard: Tensor
+    seeds: Sequence[int]
+    units: Tensor | None = None
+    features: Tensor | None = None
+    semantic: Tensor | None = None
+
+
+class Trainee(nn.Module):
+    """The codec, and the adapters from its coarse levels to what the teachers say (0 dimensions: no such teacher)."""
+
+    def __init__(self, codec: Codec, wanted: Collection[str], frame_dim: int = 0, text_dim: int = 0) -> None:
+        super().__init__()
+        self.codec = codec
+        self.wanted = frozenset(wanted)
+        self.spectral = losses.SpectralLoss(codec.sample_rate)
+        latent = codec.config.latent_dim
+        self.adapter = nn.Linear(latent, frame_dim) if frame_dim else None
+        self.text_adapter = nn.Linear(latent, text_dim) if text_dim else None
+
+    def forward(self, batch: Inputs) -> tuple[dict[str, Tensor], Tensor]:
+        """(every wanted loss that needs no discriminator, unweighted; what the codec made, [B, 1, T])."""
+        device = batch.heard.device.type
+        latent = self.codec.encoder(batch.heard).float()
+        with torch.autocast(device, enabled=False):
+            quantised = self.codec.quantizer(latent)
+        generators = [torch.Generator().manual_seed(seed) for seed in batch.seeds]
+        made = self.codec.decoder(quantised.latent, generators).float()
+        with torch.autocast(device, enabled=False):
+            found = self.spectral(made, batch.clean)
+            found["time"] = (made - batch.clean).abs().mean()
+            found["commitment"] = losses.commitment(quantised)
+            found["codebook"] = losses.codebook(quantised)
+            found["entropy"] = losses.negative_entropy(quantised)
+            coarse = quantised.levels[0]
+            if batch.units is not None:
+                found["units"] = losses.unit_loss(coarse, batch.units)
+            if batch.features is not None and self.adapter is not None:
+                fine = quantised.levels[1]
+                ratio = fine.chosen.shape[-1] // coarse.chosen.shape[-1]
+                both = coarse.through().repeat_interleave(ratio, dim=-1) + fine.through()
+                found["consistency"] = losses.consistency_loss(self.adapter(both.transpose(1, 2)), batch.features)
+            if batch.semantic is not None and self.text_adapter is not None:
+                said = self.text_adapter(coarse.through().mean(dim=-1))
+                found["semantic"] = losses.semantic_loss(said, batch.semantic)
+        return {name: value for name, value in found.items() if name in self.wanted}, made
