@@ -65,6 +65,20 @@ def test_the_copy_shares_the_weights_it_does_not_round(model):
     assert ours == {each.data_ptr() for each in model.parameters()}
 
 
+def test_a_bfloat16_model_is_written_with_in_float32(model):
+    model = model.bfloat16()
+    before = {name: each.clone() for name, each in model.state_dict().items()}
+    lm, contexts = LanguageModel(model, "half", write_bits=8), [[1, 2, 3, 4], [5, 6, 7, 8]]
+    writer, asked = lm.writer(lm.prefill(contexts)), tuple(range(0, VOCAB, 3))
+    found = writer.logits([[9], [10]], {0: asked, 1: asked})
+    assert {each.dtype for each in lm.quick.model.parameters()} == {torch.float32}
+    assert writer.cache.layers[0].keys.dtype == torch.float32
+    rows = torch.tensor([[1, 2, 3, 4, 9], [5, 6, 7, 8, 10]])
+    expected = model.float()(rows).logits[:, -1, list(asked)]
+    assert torch.nn.functional.cosine_similarity(torch.stack([found[0], found[1]]), expected).min() > 0.99
+    assert all(torch.equal(each, before[name].float()) for name, each in model.state_dict().items())
+
+
 def test_a_model_that_is_not_plain_has_no_copy(model):
     model.hf_quantizer = object()
     assert quick_lm(model, 8) is None
@@ -93,4 +107,4 @@ def test_layers_of_other_kinds_stay():
     class Cache:
         layers = ("sliding",)
 
-    assert roomy(Cache()).layers == ["sliding"]
+    assert roomy(Cache(), torch.float32).layers == ["sliding"]

@@ -218,7 +218,7 @@ class Writer:
         from uniaudio_cli.quick import roomy
 
         self.lm, self.mask, self.last = lm, prefix.mask, prefix.logits
-        self.cache = roomy(_shared(prefix.cache))
+        self.cache = roomy(_shared(prefix.cache), lm.quick.dtype if lm.quick else lm.model.dtype)
 
     @torch.inference_mode()
     def logits(self, unread: Sequence[Sequence[int]], asked: Mapping[int, tuple[int, ...]]) -> dict[int, Tensor]:

@@ -2,7 +2,8 @@
 
 Reading is bound by arithmetic, writing by memory: each id moves every weight once. So the copy shares the original's
 weights but for its linear layers, which it may hold in 8 bits, and multiplies only the rows of the head that are asked
-for. Knows transformers' modules, never what ids mean.
+for. With 8 bits the rest is float32, whatever the original is: on a CPU, one row's attention over a bfloat16 cache
+takes longer than over one of twice the size. Knows transformers' modules, never what ids mean.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class Linear8(nn.Module):
         scale = (torch.linalg.vector_norm(weight, torch.inf, dim=1) / 126.5).clamp(min=1e-12).bfloat16()
         self.register_buffer("weight", (weight / scale.float()[:, None]).round_().to(torch.int8))
         self.register_buffer("scale", scale)
-        self.bias = linear.bias
+        self.bias = None if linear.bias is None else linear.bias.float()
 
     def forward(self, x: Tensor) -> Tensor:
         flat = x.reshape(-1, x.shape[-1]).bfloat16()
@@ -69,13 +70,19 @@ class QuickLM:
     """The copy; use `quick_lm`."""
 
     def __init__(self, model: Any, bits: int | None) -> None:
-        shared = {id(each): each for each in (*model.parameters(), *model.buffers())}
-        self.model = copy.deepcopy(model, shared)
+        eight = bits == 8 and hasattr(torch, "_weight_int8pack_mm")
+        head = model.get_output_embeddings()
+        layers = {name: each for name, each in model.named_modules() if type(each) is nn.Linear and each is not head}
+        rounded = {id(each) for layer in layers.values() for each in layer.parameters()} if eight else set()
+        kept: dict[int, Tensor] = {id(each): each for each in (*model.parameters(), *model.buffers())}
+        for key, each in kept.items() if eight else ():
+            if key not in rounded and each.is_floating_point() and each.dtype != torch.float32:
+                kept[key] = nn.Parameter(each.float(), False) if isinstance(each, nn.Parameter) else each.float()
+        self.model = copy.deepcopy(model, dict(kept))
+        self.dtype = torch.float32 if eight else model.dtype
         self.head = ChosenRows(self.model.get_output_embeddings())
-        if bits == 8 and hasattr(torch, "_weight_int8pack_mm"):
-            for name, module in list(self.model.named_modules()):
-                if type(module) is nn.Linear and module is not self.head.head:
-                    self.model.set_submodule(name, Linear8(module))
+        for name, layer in layers.items() if eight else ():
+            self.model.set_submodule(name, Linear8(layer))
         self.model.set_output_embeddings(self.head)
 
     def logits(self, rows: Tensor, ids: tuple[int, ...], **options: Any) -> Tensor:
@@ -120,9 +127,9 @@ def _grown(part: Tensor, length: int) -> Tensor:
     return whole
 
 
-def roomy(cache: Any) -> Any:
-    """The cache with its plain layers made to grow in place; layers of other kinds (sliding windows) stay."""
+def roomy(cache: Any, dtype: torch.dtype) -> Any:
+    """The cache, of a dtype, with its plain layers made to grow in place; other kinds (sliding windows) stay."""
     plain = [type(layer) is DynamicLayer for layer in cache.layers]
     parts = zip(cache.layers, plain, strict=True)
-    cache.layers = [_Roomy(layer.keys, layer.values) if is_plain else layer for layer, is_plain in parts]
+    cache.layers = [_Roomy(layer.keys.to(dtype), layer.values.to(dtype)) if fits else layer for layer, fits in parts]
     return cache
