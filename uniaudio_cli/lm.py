@@ -104,17 +104,13 @@ class LanguageModel:
         )
         return Prefix(out.past_key_values, mask, out.logits[:, -1].float())
 
-    def check_room(self, mask: Tensor) -> None:
-        """Raise UsageError where `mask` [B, T] is longer than the LLM's context."""
-        if mask.shape[1] > self.context_length:
-            raise UsageError(
-                f"the prompt and the answer need more than the {self.context_length} ids {self.name} reads"
-            )
-
     def _extend(self, prefix: Prefix, ids: Tensor, mask: Tensor, every: bool) -> tuple[Any, Tensor, Tensor]:
         """Feed ids [B, T] after the prefix: (cache, mask, logits [B, T or 1, V])."""
         full = torch.cat([prefix.mask, mask], dim=1)
-        self.check_room(full)
+        if full.shape[1] > self.context_length:
+            raise UsageError(
+                f"the prompt and the answer need more than the {self.context_length} ids {self.name} reads"
+            )
         position = (full.cumsum(dim=1) - 1)[:, -ids.shape[1] :].clamp(min=0)
         out = self.model(
             input_ids=ids,
@@ -244,7 +240,9 @@ class Writer:
         """Logits [B, len(ids)] after the unread ids."""
         rows = torch.tensor(unread, dtype=torch.int64, device=self.lm.device)
         self.mask = torch.cat([self.mask, torch.ones_like(rows)], dim=1)
-        self.lm.check_room(self.mask)
+        if self.mask.shape[1] > self.lm.context_length:
+            most = self.lm.context_length
+            raise UsageError(f"the prompt and the answer need more than the {most} ids {self.lm.name} reads")
         options: dict[str, Any] = {"past_key_values": self.cache, "use_cache": True, "logits_to_keep": 1}
         options |= {"attention_mask": _needed(self.mask), "return_dict": True}
         options["position_ids"] = (self.mask.cumsum(dim=1) - 1)[:, -rows.shape[1] :].clamp(min=0)
