@@ -192,7 +192,8 @@ class LanguageModel:
         """
         with torch.inference_mode():
             ids, mask = self._padded(rows, left=True)
-            cache, full, logits = self._extend(self.repeat(prefix, len(rows)), ids, mask, every=False)
+            wide = prefix if len(rows) == 1 else self.repeat(prefix, len(rows))
+            cache, full, logits = self._extend(wide, ids, mask, every=False)
             return Prefix(cache, full, logits[:, -1])
 
     def writer(self, prefix: Prefix) -> Writer:
