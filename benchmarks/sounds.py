@@ -2,9 +2,9 @@
 
     python benchmarks/sounds.py [--data ESC10] [--draws 8] [--codec NAME]
 
-Three clips a class may be demonstrations, the others judge: the class of the nearest of them (DTW over MFCCs). Beside
-the LLM stand real held-out clips, judged by the rest of them, the codec alone on these, and copying the first
-demonstration. `same ids`: how many of the ids are those of a demonstration the LLM was shown, at the same place.
+Three clips a class may be demonstrations, six others judge: the class of the nearest of them (DTW over MFCCs). Beside
+the LLM stand further real clips, six a class, the codec alone on these, and copying the first demonstration. `same ids`:
+how many of the ids are those of a demonstration the LLM was shown, at the same place.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from uniaudio_cli.judges import NearestClip
 from uniaudio_cli.metrics import accuracy
 from uniaudio_cli.task import load_task
 
-SHOWN = 3
+SHOWN, KNOWN, HELD = slice(0, 3), slice(3, 9), slice(9, 15)
 
 
 def main() -> None:
@@ -42,22 +42,21 @@ def main() -> None:
     task = load_task("text-to-sound")
     folders = sorted(path for path in data.iterdir() if path.is_dir())
     files = {folder.name.replace("_", " "): sorted(folder.iterdir()) for folder in folders}
-    held = {label: [kit.read(path, task) for path in paths[SHOWN:]] for label, paths in files.items()}
-    shown = [Demonstration(path, label, label) for label, paths in files.items() for path in paths[:SHOWN]]
-    whole = NearestClip(held, kit.codec.sample_rate)
+    known = {label: [kit.read(path, task) for path in paths[KNOWN]] for label, paths in files.items()}
+    shown = [Demonstration(path, label, label) for label, paths in files.items() for path in paths[SHOWN]]
+    nearest = NearestClip(known, kit.codec.sample_rate)
     rows: dict[str, list[bool]] = {}
     same: list[float] = []
 
-    def judge(what: str, wav: Tensor, label: str, nearest: NearestClip = whole) -> None:
+    def judge(what: str, wav: Tensor, label: str) -> None:
         rows.setdefault(what, []).append(nearest(wav) == label)
 
-    for label, wavs in held.items():
-        for n, wav in enumerate(wavs):
-            others = {other: [w for m, w in enumerate(ws) if other != label or m != n] for other, ws in held.items()}
-            by = NearestClip(others, kit.codec.sample_rate)
+    for label, paths in files.items():
+        for path in paths[HELD]:
+            wav = kit.read(path, task)
             heard = kit.hear(wav)
-            judge("a held-out clip", wav, label, by)
-            judge("the codec alone on it", kit.decode(heard.codes)[:, : heard.samples], label, by)
+            judge("a held-out clip", wav, label)
+            judge("the codec alone on it", kit.decode(heard.codes)[:, : heard.samples], label)
     for seed in range(options.seed, options.seed + options.draws):
         session = kit.session(task, choose(shown, task.shots, seed), seed)
         for label in files:
