@@ -95,7 +95,7 @@ def main() -> None:
         session = kit.session(task, choose(load_demonstrations(DEMOS, "text"), task.shots, 0), 0)
         while made[f"{kit.lm.name}, order of {order}"] < options.real / 2:
             digit = session.texts[made.total() % len(session.texts)]
-            asked, grammar = session.asked([Text(digit)] * 8, about=digit)
+            asked, grammar = session.opened([Text(digit)] * 8, about=digit)
             check(kit, generate(kit.lm, asked, grammar, 1.0, made.total()), grammar, task.levels, order)
             made[f"{kit.lm.name}, order of {order}"] += 8
     print(f"in {time.perf_counter() - started:.0f} s\n")

@@ -48,7 +48,7 @@ def main() -> None:
     reply = session("digits")  # reads the demonstration, and makes the LLM's copy for writing
     assert reply.codes is not None
     whole = kit.codec.decode([torch.tensor([row]) for row in reply.codes], noise=False)[0]
-    _, grammar = session.asked([Text("digits")], about="digits")
+    _, grammar = session.opened([Text("digits")], about="digits")
     started = time.perf_counter()
     pieces, heard = [], 0.0
     for piece in session.stream("digits"):

@@ -23,7 +23,8 @@ it is known; a byte of a file's name that is not UTF-8 is `\\udcXX`, as in Pytho
 
 | command | keys |
 |---|---|
-| `classify`, `run` with labels | `file`, `label`, `scores` (label: probability, likeliest first), `seconds` |
+| `classify`, `run` with labels | `file`, `label` (null where it abstains), `scores` (label: probability, likeliest \
+first), `margin` (between the first two), `seconds`; in --jsonl, of a clip that failed, `file`, `error` |
 | `tts`, `run` from text | `text`, `answer` (as text, or null), `output`, `seconds` |
 | `enhance`, `run` from audio to audio | `file`, `output`, `seconds` |
 | `codec words` | `file`, `levels` (a list of words each, the coarsest first) |

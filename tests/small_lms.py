@@ -72,6 +72,16 @@ class RuleLM:
         self.scored += [[*row, *each] for row in prefix.cache for each in continuations]
         return [[self._score(row, each, among) for each in continuations] for row in prefix.cache]
 
+    def score_after(
+        self,
+        prefix: Prefix,
+        stems: Sequence[Sequence[int]],
+        continuations: Sequence[Sequence[int]],
+        among: Sequence[int] | None = None,
+    ) -> list[list[list[Tensor]]]:
+        each = [self.score(self.extend(prefix, stem), continuations, among) for stem in stems]
+        return [[one[row] for one in each] for row in range(prefix.rows)]
+
     def _score(self, context: Sequence[int], continuation: Sequence[int], among: Sequence[int] | None) -> Tensor:
         ids, found = list(context), []
         for id in continuation:

@@ -83,7 +83,7 @@ def test_all_three_commands(place, models, tmp_path):
         labelled = rows("classify", *files, "--demos", place / "labels", *models, *flags)
         assert [row["file"] for row in labelled] == [*map(str, files)]
         for row in labelled:
-            assert list(row) == ["file", "label", "scores", "seconds"]
+            assert list(row) == ["file", "label", "scores", "margin", "seconds"]
             assert sorted(row["scores"]) == ["dog", "dog barking", "rain"]
             assert sum(row["scores"].values()) == pytest.approx(1, abs=1e-5)
             assert row["label"] == next(iter(row["scores"])) == max(row["scores"], key=row["scores"].get)
@@ -163,4 +163,4 @@ def test_exit_codes(place, models, tmp_path, monkeypatch, capfd, flags, code, me
     assert [json.loads(line)["file"] for line in out.splitlines()] == ([str(good)] if code == 3 else [])
     assert err.startswith("error: ")
     assert message in err
-    assert err.count("\n") == 1
+    assert err.count("\n") == (2 if code == 3 else 1)

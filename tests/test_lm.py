@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from tests.small_lms import tiny_llama
 from tests.small_tokenizers import byte_bpe_object
 from uniaudio_cli.errors import MissingWeightsError, UniAudioError, UsageError
-from uniaudio_cli.lm import ROWS_AT_ONCE, LanguageModel, Prefix, await_lm, load_lm
+from uniaudio_cli.lm import LanguageModel, Prefix, await_lm, load_lm
 
 VOCAB = 96
 AMONG = [90, 3, 4, 17, 60, 5, 41]
@@ -49,10 +49,26 @@ def test_scores_are_those_of_whole_rows(lm, contexts, continuations, among):
             torch.testing.assert_close(score.double(), cold(lm, context, continuation, among), atol=1e-4, rtol=0)
 
 
-@pytest.mark.parametrize("contexts", [(2, 5, 3), [3] * (ROWS_AT_ONCE + 3)])
-def test_more_rows_than_are_run_at_once(lm, contexts):
+@pytest.mark.parametrize("at_once", [1, 30, 512])
+@pytest.mark.parametrize("among", [None, AMONG])
+def test_answers_after_queries(lm, monkeypatch, among, at_once):
+    monkeypatch.setattr(lm, "ids_at_once", at_once)
+    draw = random.Random(8)
+    given, stems = rows(draw, (6, 2)), [[], *rows(draw, (1, 5))]
+    answers = rows(draw, (3, 1, 2), among or range(VOCAB))
+    for context, row in zip(given, lm.score_after(lm.prefill(given), stems, answers, among), strict=True):
+        assert [len(scores) for scores in row] == [3, 3, 3]
+        for stem, scores in zip(stems, row, strict=True):
+            for answer, score in zip(answers, scores, strict=True):
+                expected = cold(lm, context + stem, answer, among)
+                torch.testing.assert_close(score.double(), expected, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("contexts", [(2, 5, 3), [3] * 35])
+def test_more_ids_than_are_read_at_once(lm, contexts, monkeypatch):
+    monkeypatch.setattr(lm, "ids_at_once", 20)
     draw = random.Random(1)
-    given, asked = rows(draw, contexts), rows(draw, [1 + n % 3 for n in range(ROWS_AT_ONCE + 8)])
+    given, asked = rows(draw, contexts), rows(draw, [1 + n % 3 for n in range(40)])
     found = lm.score(lm.prefill(given), asked)
     for number in (0, 1, len(given) - 1):
         for place in (0, 9, 10, 11, len(asked) - 1):

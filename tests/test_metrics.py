@@ -4,6 +4,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from uniaudio_cli import metrics
 from uniaudio_cli.metrics import Interval, accuracy, best, chance, difference, nearest_demonstration, ngram_cache
 
 
@@ -172,3 +173,37 @@ def test_what_was_seen_of_no_label_is_a_draw():
     scores = ngram_cache([7, 8], [("a", [1, 2]), ("b", [3, 4])], size=10)
     assert scores["a"] == scores["b"]
     assert {best(scores, seed) for seed in range(20)} == {"a", "b"}
+
+
+@pytest.mark.parametrize(
+    ("confidence", "right", "expected"),
+    [
+        ([0.9] * 10, [True] * 7 + [False] * 3, 0.2),
+        ([1.0, 0.0], [True, False], 0.0),
+        ([0.95, 0.55], [True, False], (0.05 + 0.55) / 2),
+    ],
+)
+def test_calibration_error(confidence, right, expected):
+    assert metrics.calibration_error(confidence, right) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("scores", "positive", "expected"),
+    [
+        ([1, 2, 3], [True, False, True], 0.5),
+        ([1, 2, 3, 4], [False, False, True, True], 1.0),
+        ([1, 1, 1], [True, False, True], 0.5),
+        ([3, 1], [False, True], 0.0),
+    ],
+)
+def test_auroc(scores, positive, expected):
+    assert metrics.auroc(scores, positive) == pytest.approx(expected)
+
+
+def test_measures_of_nothing_are_refused():
+    with pytest.raises(ValueError, match="a row of one or more"):
+        metrics.calibration_error([], [])
+    with pytest.raises(ValueError, match="cannot be those of"):
+        metrics.calibration_error([0.5], [True, False])
+    with pytest.raises(ValueError, match="positives and of negatives"):
+        metrics.auroc([1, 2], [True, True])

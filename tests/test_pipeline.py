@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,7 +29,7 @@ from uniaudio_cli.audio import write_wav
 from uniaudio_cli.demos import Demonstration
 from uniaudio_cli.errors import UniAudioError, UsageError
 from uniaudio_cli.lm import LanguageModel
-from uniaudio_cli.pipeline import Kit, Reply, rehearse
+from uniaudio_cli.pipeline import Kit, Reply, in_batches, rehearse
 from uniaudio_cli.task import Clip, Generation, Task, load_task
 from uniaudio_cli.vocabulary import Vocabulary, vocabulary_for
 
@@ -66,11 +67,12 @@ def test_shifted_clips_are_heard_once_a_shift_by_the_likelihood_readout(clips):
     assert len(session.examples) == 2 * len(session.demonstrations)
     first, second = session.kit.hear_shifted(clips / "5.wav", session.task)
     assert second.samples == first.samples + 60 * RATE // 1000
-    # Log-probabilities add up: the reply is the normalised product of what each shift says.
-    alone = [session.label([heard]).scores for heard in (first, second)]
-    product = {label: alone[0][label] * alone[1][label] for label in session.labels}
+    # Log-probabilities are averaged: the reply is the normalised geometric mean of what each shift says.
+    alone = [reply.scores for reply in session.label([[first], [second]])]
+    product = {label: (alone[0][label] * alone[1][label]) ** 0.5 for label in session.labels}
     total = sum(product.values())
-    assert session(clips / "5.wav").scores == pytest.approx({label: p / total for label, p in product.items()})
+    expected = {label: p / total for label, p in product.items()}
+    assert session(clips / "5.wav").scores == pytest.approx(expected, abs=1e-5)
     by_label = make_kit().session(replace(label_task(readout="label"), clip=shifted), labelled(clips))
     assert len(by_label.examples) == len(by_label.demonstrations)
 
@@ -89,6 +91,43 @@ def test_queries_may_come_in_any_order(clips, readout):
     forwards = [one(query) for query in queries]
     backwards = [other(query) for query in reversed(queries)]
     assert forwards == backwards[::-1] == [one(query) for query in queries]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("readout", ["likelihood", "label"])
+def test_clips_asked_together_are_labelled_as_one_by_one(clips, kind, readout):
+    """Batched after demonstrations that were read once, against everything read anew for each clip (float32)."""
+    task = replace(label_task(readout=readout, levels=(0, 1)), clip=Clip(4 * SECONDS, pad=False, shifts=(0, 60)))
+    files = [clips / f"{name}.wav" for name in (5, "long", 7, "short", 9, 4)]
+    together = make_kit(kind).session(task, labelled(clips)).label_files(files)
+    for file, reply in zip(files, together, strict=True):
+        (alone,) = make_kit(kind).session(task, labelled(clips)).label_files([file])
+        assert reply.label == alone.label
+        for label, p in alone.scores.items():
+            assert math.log(reply.scores[label]) == pytest.approx(math.log(p), abs=1e-3)
+
+
+def test_a_clip_that_cannot_be_read_costs_the_others_nothing(clips, tmp_path):
+    session = make_kit().session(label_task(), labelled(clips))
+    (tmp_path / "bad.wav").write_text("no audio")
+    first, bad, last = session.label_files([clips / "5.wav", tmp_path / "bad.wav", clips / "7.wav"])
+    assert isinstance(bad, UniAudioError)
+    assert (first.label, last.label) == tuple(session(clips / f"{n}.wav").label for n in (5, 7))
+
+
+def test_a_label_that_is_not_sure_is_left_out(clips):
+    (sure, unsure) = (
+        make_kit().session(label_task(abstain_below=p), labelled(clips))(clips / "5.wav") for p in (0.0, 1.0)
+    )
+    assert (sure.label is None, unsure.label) == (False, None)
+    assert sure.scores == unsure.scores
+
+
+@pytest.mark.parametrize(("count", "sizes"), [(0, []), (1, [1]), (12, [1, 2, 4, 4, 1])])
+def test_batches_grow(count, sizes):
+    found = list(in_batches(range(count), 4))
+    assert [len(some) for some in found] == sizes
+    assert [item for some in found for item in some] == list(range(count))
 
 
 def test_clips_of_all_lengths_where_nothing_is_padded(clips):

@@ -9,7 +9,14 @@ import torch
 from tests.small_lms import RuleLM, bigram_rule, tiny_llama
 from tests.small_tokenizers import byte_bpe
 from uniaudio_cli.lm import LanguageModel
-from uniaudio_cli.score import LabelReadout, LikelihoodReadout, normalised
+from uniaudio_cli.score import ODDS, WORDS, LabelReadout, LikelihoodReadout, mixed, normalised, temperature
+
+
+def ask(readout, query: list[int]) -> dict[str, float]:
+    """One query, heard once, of one level."""
+    (found,) = readout([[[query]]])
+    return found
+
 
 LABELS = ["up", "upper", "upper left", "down", "dog barking", "dog"]
 VOCAB = 12
@@ -26,7 +33,7 @@ def answers(labels=LABELS) -> dict[str, list[int]]:
 
 def test_labels_have_the_probabilities_of_their_whole_ids(lm):
     context, query = [1, 2, 3, 4], [9, 8, 7]
-    found = LabelReadout(lm, lm.prefill([context]), answers())(query)
+    found = ask(LabelReadout(lm, lm.prefill([context]), answers()), query)
     assert list(found) == LABELS
     scores = {}
     for label, ids in answers().items():
@@ -40,7 +47,7 @@ def test_labels_have_the_probabilities_of_their_whole_ids(lm):
 @pytest.mark.parametrize("labels", [LABELS, LABELS[::-1], LABELS[1:], LABELS[:1]])
 def test_labels_compete_with_each_other_alone(lm, labels):
     prefix = lm.prefill([[1, 2, 3]])
-    every, some = (LabelReadout(lm, prefix, answers(kept))([5, 6]) for kept in (LABELS, labels))
+    every, some = (ask(LabelReadout(lm, prefix, answers(kept)), [5, 6]) for kept in (LABELS, labels))
     assert sum(map(math.exp, some.values())) == pytest.approx(1)
     assert some == pytest.approx(normalised({label: every[label] for label in labels}), abs=1e-4)
 
@@ -54,20 +61,62 @@ def test_the_end_marker_decides_between_a_label_and_one_it_begins():
 
     for likely, expected in ((end, "up"), (per, "upper")):
         stub = RuleLM(rule(likely))
-        found = LabelReadout(stub, stub.prefill([[0]]), {"up": [up, end], "upper": [up, per, end]})([9])
+        found = ask(LabelReadout(stub, stub.prefill([[0]]), {"up": [up, end], "upper": [up, per, end]}), [9])
         assert max(found, key=found.get) == expected
 
 
-def test_queries_do_not_touch_each_other(lm):
-    readout = LabelReadout(lm, lm.prefill([[1, 2, 3]]), answers())
-    first = readout([5, 6])
-    readout([8, 9, 10, 11])
-    assert readout([5, 6]) == first
-    listener = LikelihoodReadout(lm, lm.prefill([[1, 2], [3, 4, 5]]), ["a", "b"], range(4, 20))
-    heard = listener([5, 6])
-    listener([8, 9, 10, 11])
-    assert listener([5, 6]) == heard
-    assert sum(map(math.exp, heard.values())) == pytest.approx(1)
+READOUTS = {
+    "label": lambda lm: LabelReadout(lm, lm.prefill([[1, 2, 3]]), answers()),
+    "likelihood": lambda lm: listener(lm, [[1, 2], [3, 4, 5]], range(4, 20)),
+}
+
+
+def listener(lm, contexts, among, labels=None) -> LikelihoodReadout:
+    return LikelihoodReadout(lm, [lm.prefill(contexts)], labels or list("abcde"[: len(contexts)]), [among], [1])
+
+
+@pytest.mark.parametrize("kind", READOUTS)
+def test_queries_do_not_touch_each_other(lm, kind):
+    readout = READOUTS[kind](lm)
+    queries = [[[[5, 6], [6, 7, 8]]], [[[8, 9, 10, 11]]], [[[7]]]]
+    together = readout(queries)
+    for query, found in zip(queries, together, strict=True):
+        (alone,) = readout([query])
+        assert found == pytest.approx(alone, abs=1e-5)
+        assert sum(map(math.exp, found.values())) == pytest.approx(1)
+    assert readout(queries) == together
+    assert readout([]) == []
+
+
+@pytest.mark.parametrize("kind", READOUTS)
+def test_what_was_heard_twice_counts_once(lm, kind):
+    readout = READOUTS[kind](lm)
+    assert ask(readout, [5, 6]) == pytest.approx(readout([[[[5, 6], [5, 6]]]])[0], abs=1e-5)
+
+
+def test_levels_are_asked_apart_and_added_up(lm):
+    contexts, among = [[[1, 2], [3, 4, 5]], [[6], [7, 8]]], [range(4, 20), range(2, 30)]
+    alone = [ask(listener(lm, mine, ids), [5, 6]) for mine, ids in zip(contexts, among, strict=True)]
+    readout = LikelihoodReadout(lm, [*map(lm.prefill, contexts)], ["a", "b"], among, [1, 0.5])
+    (both,) = readout([[[[5, 6]], [[5, 6]]]])
+    assert both == pytest.approx(normalised({label: alone[0][label] + alone[1][label] / 2 for label in "ab"}), abs=1e-5)
+
+
+def test_a_long_clip_is_as_sure_as_a_few_words(lm):
+    assert temperature(torch.tensor([1.0, WORDS, 4 * WORDS])).tolist() == [1, 1, 4]
+    readout = READOUTS["likelihood"](lm)
+    short, long = (ask(readout, [5, 6, 7] * count) for count in (2, 8))
+    assert abs(long["a"] - long["b"]) < WORDS * math.log(ODDS) > abs(short["a"] - short["b"])
+
+
+def test_no_single_word_rules_a_label_out():
+    few = torch.tensor([[-1.0, -1.0, -200.0], [-3.0, -3.0, -3.0]])
+    one, other = mixed(few).tolist()
+    assert other - one < math.log(ODDS)
+    assert mixed(torch.tensor([[math.log(0.9)], [-1e4]])).exp().tolist() == pytest.approx([9 / 11, 0.9 / 11])
+    assert mixed(few[:, :2])[0] > mixed(few[:, :2])[1]
+    # Where the labels agree, the score is the log-probability itself.
+    assert mixed(torch.full((4, 3), -2.0)).tolist() == pytest.approx([-6.0] * 4)
 
 
 def test_the_class_whose_demonstrations_repeat_the_query_is_heard():
@@ -75,10 +124,10 @@ def test_the_class_whose_demonstrations_repeat_the_query_is_heard():
     patterns = {"dog": [1, 2, 3, 4], "cat": [4, 3, 2, 1], "rain": [1, 3, 1, 4]}
     contexts = [[0, *pattern * draw.randint(2, 5)] for pattern in patterns.values()]
     stub = RuleLM(bigram_rule(VOCAB))
-    readout = LikelihoodReadout(stub, stub.prefill(contexts), list(patterns), audio_ids=[1, 2, 3, 4])
+    readout = listener(stub, contexts, [1, 2, 3, 4], list(patterns))
     for label, pattern in patterns.items():
         start = draw.randrange(4)
-        found = readout((pattern * 3)[start : start + 7])
+        found = ask(readout, (pattern * 3)[start : start + 7])
         assert max(found, key=found.get) == label
         assert sum(map(math.exp, found.values())) == pytest.approx(1)
 
@@ -92,22 +141,21 @@ def test_only_the_ids_of_audio_count():
         return logits
 
     stub = RuleLM(rule)
-    contexts = stub.prefill([[1], [2]])
-    among = LikelihoodReadout(stub, contexts, ["noisy", "clear"], [2, 3, 4])([3])
-    assert max(among, key=among.get) == "noisy"
-    overall = LikelihoodReadout(stub, contexts, ["noisy", "clear"], range(VOCAB))([3])
-    assert max(overall, key=overall.get) == "clear"
+    for among, expected in (([2, 3, 4], "noisy"), (range(VOCAB), "clear")):
+        found = ask(listener(stub, [[1], [2]], among, ["noisy", "clear"]), [3])
+        assert max(found, key=found.get) == expected
 
 
-def test_the_two_ways_agree_with_the_llm_that_is_asked(lm):
+def test_likelihoods_are_those_of_the_llm_that_is_asked(lm):
     """One label each: the likelihood of the query after every context, by one forward pass a row."""
-    contexts, query, among = [[1, 2, 3], [4, 5]], [20, 30, 20, 25], range(20, 40)
-    found = LikelihoodReadout(lm, lm.prefill(contexts), ["a", "b"], among)(query)
+    contexts, query = [[1, 2, 3], [4, 5]], [20, 30, 20, 25]
+    found = ask(listener(lm, contexts, range(20, 40)), query)
     scores = []
     for context in contexts:
         logits = lm.model(torch.tensor([context + query])).logits[0, len(context) - 1 : -1, 20:40]
-        scores.append(float(logits.log_softmax(-1).gather(1, torch.tensor(query)[:, None] - 20).sum()))
-    assert found["a"] - found["b"] == pytest.approx(scores[0] - scores[1], abs=1e-4)
+        scores.append(logits.log_softmax(-1).gather(1, torch.tensor(query)[:, None] - 20)[:, 0])
+    one, other = mixed(torch.stack(scores)).tolist()
+    assert found["a"] - found["b"] == pytest.approx(one - other, abs=1e-4)
 
 
 @pytest.mark.parametrize("scores", [{"a": -1.0}, {"a": -1e4, "b": -1e4 - 1}, {"a": 0.0, "b": -1e6, "c": -3.0}])

@@ -9,8 +9,10 @@ from uniaudio_cli import models
 from uniaudio_cli.codec.checkpoint import load_codec
 from uniaudio_cli.codec.model import Codec, CodecConfig
 from uniaudio_cli.device import choose_device, choose_dtype
+from uniaudio_cli.files import cache_dir
 from uniaudio_cli.lm import await_lm
 from uniaudio_cli.pipeline import Kit
+from uniaudio_cli.remembered import Remembered
 from uniaudio_cli.tokenizer import load_tokenizer
 from uniaudio_cli.vocabulary import Vocabulary, vocabulary_for
 
@@ -30,8 +32,8 @@ def load(
 
     Args:
         model: a preset ("small", "llama2-7b", ...); `lm` and `codec` replace its parts by a preset, folder or file.
-        device: "auto" takes a GPU where there is one. dtype: "auto" is bfloat16 on a GPU and float32 on a CPU, where
-            audio is written with 8-bit weights; "float32" writes with the LLM's own.
+        device: "auto" takes a GPU where there is one. dtype: "auto" is bfloat16, and float32
+            on a CPU that does not compute in it; on a CPU, audio is then written with 8-bit weights.
         bits: 4 or 8 loads the LLM quantised.
 
     Raises:
@@ -45,7 +47,7 @@ def load(
     # Writing on a CPU waits for memory: a quarter of the bytes make it more than twice as quick (benchmarks/lm.py).
     quick = 8 if dtype == "auto" and bits is None and place == "cpu" else None
     asked = await_lm(str(files.folder), files.name, quick, device=place, dtype=choose_dtype(dtype, place), bits=bits)
-    return Kit(hearing, asked, vocabulary)
+    return Kit(hearing, asked, vocabulary, Remembered(cache_dir() / "codes", hearing))
 
 
 def load_hearing(

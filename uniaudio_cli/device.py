@@ -26,13 +26,19 @@ def choose_device(name: str) -> str:
 
 
 def choose_dtype(name: str, device: str) -> torch.dtype:
-    """A torch dtype by name.
+    """A torch dtype by name; "auto" is bfloat16 but on a CPU that does not compute in it.
 
     Raises:
         UsageError: unknown name.
     """
     if name == "auto":
-        return torch.float32 if torch.device(device).type == "cpu" else torch.bfloat16
+        return torch.bfloat16 if torch.device(device).type != "cpu" or _has_bfloat16() else torch.float32
     if name not in DTYPES:
         raise UsageError(f"dtype {name!r}: choose auto, {', '.join(DTYPES)}")
     return DTYPES[name]
+
+
+def _has_bfloat16() -> bool:
+    """Whether this CPU multiplies in bfloat16; others make do with float32 and are slower for it."""
+    tests = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(getattr(torch.cpu, test)() for test in tests if hasattr(torch.cpu, test))

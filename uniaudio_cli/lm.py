@@ -18,11 +18,15 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from uniaudio_cli.errors import MissingWeightsError, UniAudioError, UsageError
+from uniaudio_cli.packing import Pair, fitting, pack
 
 if TYPE_CHECKING:
     from uniaudio_cli.quick import QuickLM
 
-ROWS_AT_ONCE = 32
+# Ids read at a time when many continuations are scored, over all rows and in each, by kind of device. Those of a row
+# pay for attention to each other, which is nothing to a GPU; the whole is halved where memory does not suffice.
+AT_ONCE = {"cpu": (512, 128)}
+AT_ONCE_ELSEWHERE = (8192, 1024)
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,7 @@ class LanguageModel:
         self.model = model.eval().requires_grad_(False)
         self.name = name
         self.write_bits = write_bits
+        self.ids_at_once: int | None = None
 
     @property
     def device(self) -> torch.device:
@@ -99,18 +104,15 @@ class LanguageModel:
             attention_mask=_needed(mask),
             position_ids=position,
             use_cache=True,
-            logits_to_keep=1,
+            logits_to_keep=_last(ids),
             return_dict=True,
         )
         return Prefix(out.past_key_values, mask, out.logits[:, -1].float())
 
     def _extend(self, prefix: Prefix, ids: Tensor, mask: Tensor, every: bool) -> tuple[Any, Tensor, Tensor]:
         """Feed ids [B, T] after the prefix: (cache, mask, logits [B, T or 1, V])."""
+        self._check_room(prefix, ids.shape[1])
         full = torch.cat([prefix.mask, mask], dim=1)
-        if full.shape[1] > self.context_length:
-            raise UsageError(
-                f"the prompt and the answer need more than the {self.context_length} ids {self.name} reads"
-            )
         position = (full.cumsum(dim=1) - 1)[:, -ids.shape[1] :].clamp(min=0)
         out = self.model(
             input_ids=ids,
@@ -118,12 +120,11 @@ class LanguageModel:
             position_ids=position,
             past_key_values=_shared(prefix.cache),
             use_cache=True,
-            logits_to_keep=0 if every else 1,
+            logits_to_keep=0 if every else _last(ids),
             return_dict=True,
         )
         return out.past_key_values, full, out.logits.float()
 
-    @torch.inference_mode()
     def score(
         self, prefix: Prefix, continuations: Sequence[Sequence[int]], among: Sequence[int] | None = None
     ) -> list[list[Tensor]]:
@@ -136,34 +137,128 @@ class LanguageModel:
         Raises:
             UsageError: the LLM's context is full.
         """
-        found: list[list[Tensor]] = [[] for _ in range(prefix.rows)]
-        step = max(1, ROWS_AT_ONCE // prefix.rows)
-        for start in range(0, len(continuations), step):
-            chunk = continuations[start : start + step]
-            for row, scores in zip(found, self._score_chunk(prefix, chunk, among), strict=True):
-                row.extend(scores)
-        return found
+        return [row[0] for row in self.score_after(prefix, [()], continuations, among)]
 
-    def _score_chunk(
-        self, prefix: Prefix, continuations: Sequence[Sequence[int]], among: Sequence[int] | None
-    ) -> list[list[Tensor]]:
-        count = len(continuations)
-        wide = prefix if count == 1 else self.repeat(prefix, count)
-        ids, mask = self._padded([*continuations] * prefix.rows, left=False)
+    @torch.inference_mode()
+    def score_after(
+        self,
+        prefix: Prefix,
+        stems: Sequence[Sequence[int]],
+        continuations: Sequence[Sequence[int]],
+        among: Sequence[int] | None = None,
+    ) -> list[list[list[Tensor]]]:
+        """`score` with each of the stems between the context and the continuations: queries before their answers.
+
+        A stem is read once for all continuations. What follows a context is read side by side in one row, many pieces
+        at a time, and the context's cache is not copied for each.
+
+        Returns:
+            result[b][s][c]: float32 [len(continuations[c])] on the CPU.
+
+        Raises:
+            UsageError: the LLM's context is full.
+        """
+        longest = max(map(len, stems), default=0) + max(map(len, continuations), default=1) - 1
+        self._check_room(prefix, longest)
+        pairs = [(stem, continuation) for stem in stems for continuation in continuations]
+        found: list[list[Tensor]] = [[] for _ in range(prefix.rows)]
+        read = self._score_packed if _attends_to_all(prefix.cache) else self._score_rows
+        start = 0
+        while start < len(pairs):
+            most, width = AT_ONCE.get(self.device.type, AT_ONCE_ELSEWHERE)
+            most = self.ids_at_once or most
+            stop = fitting(pairs, start, max(1, min(width, most // prefix.rows)))
+            try:
+                scores = read(prefix, pairs[start:stop], among)
+            except RuntimeError as problem:
+                if not _out_of_memory(problem) or stop == start + 1:
+                    raise
+                self.ids_at_once = most // 2
+                continue
+            for row, more in zip(found, scores, strict=True):
+                row += more
+            start = stop
+        width = len(continuations)
+        return [[row[width * s : width * (s + 1)] for s in range(len(stems))] for row in found]
+
+    def _check_room(self, prefix: Prefix, count: int) -> None:
+        if prefix.mask.shape[1] + count > self.context_length:
+            raise UsageError(
+                f"the prompt and the answer need more than the {self.context_length} ids {self.name} reads"
+            )
+
+    def _score_packed(self, prefix: Prefix, pairs: Sequence[Pair], among: Sequence[int] | None) -> list[list[Tensor]]:
+        """The scores of the pairs, [b][pair], with all of them in one row beside the cache."""
+        packed = pack(pairs)
+        logits = [_of(prefix.logits, among)[:, None]]
+        foretold = [place for places in packed.places for place in places]
+        wanted = sorted({place for place in foretold if place})
+        if wanted:
+            ids, rows = packed.ids.to(self.device), prefix.rows
+            seen = prefix.mask.bool()[:, None].expand(-1, len(ids), -1)
+            with self._head(among):
+                out = self.model(
+                    input_ids=ids.expand(rows, -1),
+                    attention_mask=self._hidden(torch.cat([seen, packed.sees.to(self.device).expand(rows, -1, -1)], 2)),
+                    position_ids=prefix.mask.sum(dim=1, keepdim=True) + packed.depth.to(self.device),
+                    past_key_values=_shared(prefix.cache),
+                    use_cache=True,
+                    logits_to_keep=torch.tensor(wanted, device=self.device) - 1,
+                    return_dict=True,
+                )
+            logits.append(self._those(out.logits, among))
+        where = dict(zip([0, *wanted], range(len(wanted) + 1), strict=True))
+        index = [where[place] for place in foretold]
+        target = _places([id for _, scored in pairs for id in scored], among)
+        said = torch.cat(logits, dim=1)
+        logp = (said[:, index, target] - said.logsumexp(dim=-1)[:, index]).cpu()
+        return [list(row.split([len(scored) for _, scored in pairs])) for row in logp]
+
+    def _hidden(self, sees: Tensor) -> Tensor:
+        """Who sees whom, bool [B, T, S] -> [B, 1, T, S], what is added to the attention's logits: every way of
+        transformers' to attend takes that."""
+        hidden = torch.zeros(sees.shape, dtype=self.model.dtype, device=sees.device)
+        return hidden.masked_fill_(~sees, torch.finfo(hidden.dtype).min)[:, None]
+
+    @staticmethod
+    def _those(logits: Tensor, among: Sequence[int] | None) -> Tensor:
+        """The model's logits of the ids that count, whether or not `_head` has left the others out."""
+        return _of(logits.float(), None if among is None or logits.shape[-1] == len(among) else among)
+
+    def _score_rows(self, prefix: Prefix, pairs: Sequence[Pair], among: Sequence[int] | None) -> list[list[Tensor]]:
+        """The same with a row and a copy of the cache for every pair, for LLMs whose layers do not see everything."""
+        count = len(pairs)
+        wide = self.repeat(prefix, count)
+        ids, mask = self._padded([[*read, *scored] for read, scored in pairs] * prefix.rows, left=False)
         logits = wide.logits[:, None]
         if ids.shape[1] > 1:
             _, _, more = self._extend(wide, ids[:, :-1], mask[:, :-1], every=True)
             logits = torch.cat([logits, more], dim=1)
-        target = ids
-        if among is not None:
-            allowed = torch.tensor(among, device=ids.device)
-            logits = logits[..., allowed]
-            place = torch.full((int(max(int(allowed.max()), int(ids.max()))) + 1,), -1, device=ids.device)
-            place[allowed] = torch.arange(len(among), device=ids.device)
-            target = place[ids].clamp(min=0)
-        logp = logits.log_softmax(dim=-1).gather(2, target[..., None])[..., 0].cpu()
-        rows = [logp[number, : len(continuations[number % count])].clone() for number in range(len(logp))]
-        return [rows[start : start + count] for start in range(0, len(rows), count)]
+        logp = _of(logits, among).log_softmax(dim=-1).cpu()
+        found = []
+        for number, row in enumerate(logp):
+            read, scored = pairs[number % count]
+            span = torch.arange(len(read), len(read) + len(scored))
+            found.append(row[span, _places(scored, among)])
+        return [found[start : start + count] for start in range(0, len(found), count)]
+
+    @contextmanager
+    def _head(self, among: Sequence[int] | None) -> Iterator[None]:
+        """The LLM with a head for those ids alone, where its head is a plain matrix; else as it is."""
+        head = self.model.get_output_embeddings()
+        if among is None or type(head) is not torch.nn.Linear or hasattr(head, "_hf_hook"):
+            yield
+            return
+        small = torch.nn.Linear(head.in_features, len(among), head.bias is not None, device="meta")
+        chosen = torch.tensor(among, device=head.weight.device)
+        small.weight = torch.nn.Parameter(head.weight[chosen], requires_grad=False)
+        if head.bias is not None:
+            small.bias = torch.nn.Parameter(head.bias[chosen], requires_grad=False)
+        self.model.set_output_embeddings(small)
+        try:
+            yield
+        finally:
+            self.model.set_output_embeddings(head)
 
     def repeat(self, prefix: Prefix, count: int) -> Prefix:
         """Every row `count` times, next to itself."""
@@ -264,6 +359,7 @@ class AwaitedLM(LanguageModel):
     ) -> None:
         self.name = name
         self.write_bits = write_bits
+        self.ids_at_once: int | None = None
         self._load = load
         self._context_length = context_length
 
@@ -344,6 +440,36 @@ def load_lm(
     if device != "auto" and bits is None:
         model = model.to(device)
     return LanguageModel(model, name)
+
+
+def _last(ids: Tensor) -> Tensor:
+    """Of which place the logits are wanted, as a tensor: a slice's rows lie apart, and a batch of them is slow."""
+    return torch.tensor([ids.shape[1] - 1], device=ids.device)
+
+
+def _of(logits: Tensor, among: Sequence[int] | None) -> Tensor:
+    """The logits [..., V] of some ids alone."""
+    return logits if among is None else logits[..., torch.tensor(among, device=logits.device)]
+
+
+def _places(ids: Sequence[int], among: Sequence[int] | None) -> list[int]:
+    """Where the ids stand `among` those that count."""
+    if among is None:
+        return list(ids)
+    place = {id: number for number, id in enumerate(among)}
+    return [place[id] for id in ids]
+
+
+def _attends_to_all(cache: Any) -> bool:
+    """Whether every layer keeps all it has read: then a mask can say who sees whom."""
+    from transformers.cache_utils import DynamicLayer
+
+    return all(type(layer) is DynamicLayer for layer in cache.layers)
+
+
+def _out_of_memory(problem: RuntimeError) -> bool:
+    said = str(problem).lower()
+    return isinstance(problem, torch.OutOfMemoryError) or "out of memory" in said or "allocate memory" in said
 
 
 def _needed(mask: Tensor) -> Tensor | None:

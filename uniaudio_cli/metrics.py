@@ -71,6 +71,41 @@ def difference(first: ArrayLike, second: ArrayLike) -> Interval:
     return Interval((only_first - only_second) / n, max(-1.0, p - q - reach), min(1.0, p - q + reach), n)
 
 
+def calibration_error(confidence: ArrayLike, correct: ArrayLike, bins: int = 10) -> float:
+    """How far confidence is from accuracy on average: expected calibration error with equal bins (Guo et al. 2017).
+
+    `confidence`: [n] probabilities of the answers given; `correct`: [n]. Ten answers at 0.9 of which seven are right
+    are 0.2 off.
+
+    Raises:
+        ValueError: no answers, or not as many of one as of the other.
+    """
+    p, right = np.asarray(confidence, dtype=float), np.asarray(correct, dtype=bool)
+    if p.shape != right.shape:
+        raise ValueError(f"{p.shape} confidences cannot be those of {right.shape} answers")
+    n, _ = _counted(right)
+    place = np.minimum((p * bins).astype(int), bins - 1)
+    return sum(abs(float(p[place == k].sum() - right[place == k].sum())) for k in range(bins)) / n
+
+
+def auroc(scores: ArrayLike, positive: ArrayLike) -> float:
+    """How often a positive scores higher than a negative, equals counting half (the area under the ROC curve).
+
+    `scores`, `positive`: [n]. Scores 1, 2, 3 with the first and last positive are 0.5.
+
+    Raises:
+        ValueError: there are not both kinds.
+    """
+    values, kind = np.asarray(scores, dtype=float), np.asarray(positive, dtype=bool)
+    if values.shape != kind.shape or not kind.any() or kind.all():
+        raise ValueError("an area under the curve takes scores of positives and of negatives")
+    _, place, count = np.unique(values, return_inverse=True, return_counts=True)
+    rank = count.cumsum() - (count - 1) / 2
+    positives = int(kind.sum())
+    above = rank[place][kind].sum() - positives * (positives + 1) / 2
+    return float(above / (positives * (len(values) - positives)))
+
+
 def chance(ways: int) -> float:
     """How often a guess among `ways` labels is right."""
     return 1 / ways

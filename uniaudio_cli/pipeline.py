@@ -14,8 +14,9 @@ import statistics
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -31,10 +32,16 @@ from uniaudio_cli.grammar import GRAMMARS, AudioGrammar
 from uniaudio_cli.lm import LanguageModel, Prefix
 from uniaudio_cli.prompt import Audio, Example, Piece, Prompt, Text, build_prompt, check_fits, load_template
 from uniaudio_cli.prompt import show as show_prompt
-from uniaudio_cli.score import LabelReadout, LikelihoodReadout, Readout, normalised
+from uniaudio_cli.remembered import Remembered
+from uniaudio_cli.score import LabelReadout, LikelihoodReadout, Query, Readout
 from uniaudio_cli.task import Task, changed, load_task
+from uniaudio_cli.template import Template
 from uniaudio_cli.vocabulary import Order, Vocabulary
 
+T = TypeVar("T")
+
+# Clips that are asked about together.
+AT_ONCE = 16
 # Windows of a long input overlap by this share, cross-faded.
 OVERLAP = 0.25
 # Queries that are answered together: the LLM moves its weights once for all of them.
@@ -57,8 +64,9 @@ class Heard:
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer. For labels: `label` and `scores` (probabilities over the labels); for audio: `wav` [1, T] float32 and
-    `codes` per level written (of the last window where there are several), and the `answer` text that was spoken."""
+    """An answer. For labels: `scores` (probabilities over the labels) and the likeliest `label`, None where the task
+    abstains; for audio: `wav` [1, T] float32 and `codes` per level written (of the last window where there are
+    several), and the `answer` text that was spoken."""
 
     label: str | None = None
     scores: dict[str, float] | None = None
@@ -69,11 +77,15 @@ class Reply:
 
 @dataclass(frozen=True)
 class Kit:
-    """A codec, a frozen LLM and the vocabulary between them: everything that is loaded once."""
+    """A codec, a frozen LLM and the vocabulary between them: everything that is loaded once.
+
+    `remembered`: codes of demonstrations heard before, which are not encoded again.
+    """
 
     codec: Codec
     lm: LanguageModel
     vocabulary: Vocabulary
+    remembered: Remembered | None = None
 
     def hear(self, wav: Tensor) -> Heard:
         """wav float32 [1, T] at the codec's rate -> codes, brought to the codec's level first where it asks for one."""
@@ -89,12 +101,24 @@ class Kit:
         wav = audio.read_wav(path, self.codec.sample_rate, max_seconds=most)
         return audio.fit(wav, self.codec.sample_rate, clip.seconds, clip.crop, clip.pad)
 
-    def hear_shifted(self, path: Path, task: Task) -> list[Heard]:
+    def hear_again(self, wav: Tensor) -> Heard:
+        """`hear`, of a clip that will be heard again by another run: its codes are remembered."""
+        if self.remembered is None:
+            return self.hear(wav)
+        codes = self.remembered.codes(wav)
+        if codes is not None:
+            return Heard(codes, wav.shape[-1])
+        heard = self.hear(wav)
+        self.remembered.keep(wav, heard.codes)
+        return heard
+
+    def hear_shifted(self, path: Path, task: Task, again: bool = False) -> list[Heard]:
         """A file heard once for each of the task's shifts, where its readout makes something of them; else once."""
         wav = self.read(path, task)
         shifts = task.clip.shifts if task.output == "label" and task.readout == "likelihood" else task.clip.shifts[:1]
         samples = [ms * self.codec.sample_rate // 1000 for ms in shifts]
-        return [self.hear(torch.nn.functional.pad(wav, (count, 0))) for count in samples]
+        hear = self.hear_again if again else self.hear
+        return [hear(torch.nn.functional.pad(wav, (count, 0))) for count in samples]
 
     def session(self, task: Task, demonstrations: Sequence[Demonstration], seed: int = 0) -> Session:
         """Hear the demonstrations, in the order given.
@@ -109,6 +133,10 @@ class Kit:
             raise UsageError(f"level {max(task.levels)}: this codec has levels 0 to {len(self.codec.strides) - 1}")
         if task.output == "audio" and task.levels != tuple(range(len(task.levels))):
             raise UsageError(f"levels {list(task.levels)}: audio is made from level 0 up, with none left out")
+        if task.output == "label" and task.readout == "likelihood":
+            # Levels are asked apart, so one that this LLM has no words for can be left out.
+            written = tuple(level for level in task.levels if level in self.vocabulary.levels)
+            task = changed(task, levels=written or task.levels)
         session = Session(self, task, tuple(demonstrations), seed)
         _ = session.examples  # heard now: one that cannot be read is told of once, not with every query
         return session
@@ -118,7 +146,11 @@ class Kit:
     ) -> Iterator[Reply]:
         """Label files from a folder of labelled clips; see `prepare` for the options."""
         session = self.prepare(demos, task, **options)
-        return (session(Path(file)) for file in files)
+        for some in in_batches(map(Path, files)):
+            for reply in session.label_files(some):
+                if isinstance(reply, UniAudioError):
+                    raise reply
+                yield reply
 
     def speak(
         self, text: str, demos: str | Path, task: str = "spoken-answer", think: bool = True, **options: Any
@@ -170,7 +202,7 @@ class Session:
         for demonstration in self.demonstrations:
             if self.task.output == "label":
                 label = Text(demonstration.label or "")
-                for heard in self.kit.hear_shifted(demonstration.audio, self.task):
+                for heard in self.kit.hear_shifted(demonstration.audio, self.task, again=True):
                     found.append((Example(heard.shown(self.task.levels), label), heard))
                 continue
             wav = self.kit.read(demonstration.audio, self.task)
@@ -206,37 +238,80 @@ class Session:
         )
 
     @cached_property
+    def _template(self) -> Template:
+        return load_template(self.task.template)
+
+    @cached_property
     def readout(self) -> Readout:
         """The task's readout with the demonstrations read."""
         kit, vocabulary = self.kit, self.kit.vocabulary
-        query = self.examples[0][1].shown(self.task.levels)
         if self.task.readout == "label":
-            prompt = self.prompt(query)
-            end = prompt.end_ids(vocabulary)
-            answers = {label: [*prompt.continuation(label, vocabulary), *end] for label in self.labels}
+            prompt = self.prompt(self.examples[0][1].shown(self.task.levels))
+            answers = {label: prompt.continuation(label, vocabulary) for label in self.labels}
+            if any(a != b and a[: len(b)] == b for a in answers.values() for b in answers.values()):
+                end = prompt.end_ids(vocabulary)
+                answers = {label: [*ids, *end] for label, ids in answers.items()}
             check_fits(prompt, vocabulary, max(map(len, answers.values())), kit.lm.context_length)
             return LabelReadout(kit.lm, kit.lm.prefill([prompt.prefix_ids(vocabulary)]), answers)
-        contexts = []
-        for label in self.labels:
-            prompt = self.prompt(query, "listen", label)
-            check_fits(prompt, vocabulary, len(prompt.continuation(query, vocabulary)), kit.lm.context_length)
-            contexts.append(prompt.ids(vocabulary))
-        among = vocabulary.audio_ids(self.task.levels)
-        return LikelihoodReadout(kit.lm, kit.lm.prefill(contexts), self.labels, among)
+        contexts = [[self._listening(label, level) for label in self.labels] for level in self.task.levels]
+        for level, prompts in zip(self.task.levels, contexts, strict=True):
+            longest = max(len(heard.codes[level]) for _, heard in self.examples)
+            width = max(map(len, vocabulary.code_ids(level)))
+            for prompt in prompts:
+                check_fits(prompt, vocabulary, width * longest, kit.lm.context_length)
+        read = [kit.lm.prefill([prompt.ids(vocabulary) for prompt in prompts]) for prompts in contexts]
+        among = [vocabulary.audio_ids((level,)) for level in self.task.levels]
+        strides = [kit.codec.strides[level] for level in self.task.levels]
+        weights = [stride / kit.codec.strides[0] for stride in strides]
+        return LikelihoodReadout(kit.lm, read, self.labels, among, weights)
 
-    def label(self, shifted: Sequence[Heard]) -> Reply:
-        """Which label the clip has, heard once for each shift."""
-        logp = dict.fromkeys(self.labels, 0.0)
-        for heard in shifted:
-            query = heard.shown(self.task.levels)
-            if self.task.readout == "label":
-                ids = self.prompt(query).query_ids(self.kit.vocabulary)
-            else:
-                ids = self.kit.vocabulary.ids(query.codes, query.levels)
-            for label, value in self.readout(ids).items():
-                logp[label] += value
-        scores = {label: math.exp(value) for label, value in normalised(logp).items()}
-        return Reply(max(scores, key=lambda label: scores[label]), scores)
+    def _listening(self, label: str, level: int) -> Prompt:
+        """The context of a label: one level of its demonstrations and nothing else."""
+        examples = [Example(heard.shown((level,)), example.output) for example, heard in self.about(label)]
+        query = examples[0].input
+        return build_prompt(self.task, load_template("listen"), examples, query, self.kit.vocabulary)
+
+    def asked(self, hearings: Sequence[Heard]) -> Query:
+        """What the readout is asked about a clip."""
+        vocabulary, levels = self.kit.vocabulary, self.task.levels
+        if self.task.readout == "label":
+            one = [self.examples[0][0]]  # what is asked depends on no demonstration
+            shown = [heard.shown(levels) for heard in hearings]
+            prompts = [build_prompt(self.task, self._template, one, query, vocabulary) for query in shown]
+            return [[prompt.query_ids(vocabulary) for prompt in prompts]]
+        return [[vocabulary.ids([heard.codes[level]], [level]) for heard in hearings] for level in levels]
+
+    def label(self, clips: Sequence[Sequence[Heard]]) -> list[Reply]:
+        """Which label each clip has; a clip is heard once for each shift."""
+        replies = []
+        for logp in self.readout([self.asked(hearings) for hearings in clips]):
+            scores = {label: math.exp(value) for label, value in logp.items()}
+            likeliest = max(scores, key=lambda label: scores[label])
+            sure = scores[likeliest] >= self.task.abstain_below
+            replies.append(Reply(likeliest if sure else None, scores))
+        return replies
+
+    def label_files(self, files: Sequence[Path]) -> list[Reply | UniAudioError]:
+        """A label for every file, or why it has none; all are held and asked about together (see `in_batches`)."""
+        heard: list[list[Heard] | UniAudioError] = []
+        for file in files:
+            try:
+                heard.append(self.kit.hear_shifted(file, self.task))
+            except ValueError as problem:
+                heard.append(UniAudioError(f"{show(file)}: {problem}"))
+            except UniAudioError as problem:
+                heard.append(problem)
+        replies = iter(self._label_or_tell([clip for clip in heard if not isinstance(clip, UniAudioError)]))
+        return [clip if isinstance(clip, UniAudioError) else next(replies) for clip in heard]
+
+    def _label_or_tell(self, clips: Sequence[Sequence[Heard]]) -> list[Reply | UniAudioError]:
+        """`label`, with what is wrong in place of the labels of clips that cannot be asked about."""
+        try:
+            return [*self.label(clips)] if clips else []
+        except UniAudioError as problem:
+            if len(clips) == 1:
+                return [problem]
+        return [reply for clip in clips for reply in self._label_or_tell([clip])]
 
     def _bounds(self, samples: int | None, about: str | None) -> tuple[int, int]:
         """Least and most codes of the first shown level in an answer."""
@@ -265,7 +340,7 @@ class Session:
         """
         found = []
         for start in range(0, len(queries), ROWS_WRITTEN):
-            prefix, grammar = self.asked(queries[start : start + ROWS_WRITTEN], samples, about)
+            prefix, grammar = self.opened(queries[start : start + ROWS_WRITTEN], samples, about)
             rows = generate(self.kit.lm, prefix, grammar, *self._drawing)
             found += [self._codes(row, grammar) for row in rows]
         return found
@@ -275,7 +350,7 @@ class Session:
         """How ids are drawn, as `generate` takes it."""
         return self.task.generation.temperature, self.seed, self.task.generation.top_p
 
-    def asked(
+    def opened(
         self, queries: Sequence[Piece], samples: int | None = None, about: str | None = None
     ) -> tuple[Prefix, AudioGrammar]:
         """The prompts of all queries, read, and what may be written after any of them."""
@@ -337,7 +412,7 @@ class Session:
             yield from self._streamed(Text(part or text), part)
 
     def _streamed(self, query: Piece, about: str | None) -> Iterator[Tensor]:
-        prefix, grammar = self.asked([query], None, about)
+        prefix, grammar = self.opened([query], None, about)
         decoder = StreamDecoder(self.kit.codec)
         levels, order = self.task.levels, self.task.order
         state, ids, given = grammar.start(), [], 0
@@ -445,11 +520,12 @@ class Session:
             return show_prompt(self.prompt(Text(str(query))), vocabulary)
         heard = self.kit.hear(self.kit.read(Path(query), self.task)).shown(self.task.levels, self.task.order)
         if self.task.output == "label" and self.task.readout == "likelihood":
-            parts = [
-                f"=== {label}\n{show_prompt(self.prompt(heard, 'listen', label), vocabulary)}" for label in self.labels
-            ]
-            words = " ".join(word for row in vocabulary.words(heard.codes, heard.levels) for word in row)
-            return "\n".join([*parts, f"=== scored after each: {words}"])
+            parts = []
+            for level, row in zip(heard.levels, vocabulary.words(heard.codes, heard.levels), strict=True):
+                for label in self.labels:
+                    parts.append(f"=== {label}\n{show_prompt(self._listening(label, level), vocabulary)}")
+                parts.append(f"=== scored after each: {' '.join(row)}")
+            return "\n".join(parts)
         return show_prompt(self.prompt(heard), vocabulary)
 
     def __call__(self, query: Path | str, think: bool = False, mix: float = 0.0) -> Reply:
@@ -461,12 +537,23 @@ class Session:
         if self.task.input == "text":
             return self.speak(str(query), think)
         path = Path(query)
+        if self.task.output == "label":
+            (reply,) = self.label_files([path])
+            if isinstance(reply, UniAudioError):
+                raise reply
+            return reply
         try:
-            if self.task.output == "label":
-                return self.label(self.kit.hear_shifted(path, self.task))
             return self.transform(audio.read_wav(path, self.kit.codec.sample_rate), mix)
         except ValueError as problem:
             raise UniAudioError(f"{show(path)}: {problem}") from problem
+
+
+def in_batches(items: Iterable[T], most: int = AT_ONCE) -> Iterator[list[T]]:
+    """The items in lists of 1, 2, 4 and so on, up to `most`: the first answer comes soon and the last ones cheaply."""
+    size, waiting = 1, iter(items)
+    while some := list(islice(waiting, size)):
+        yield some
+        size = min(2 * size, most)
 
 
 def rehearse(task: Task, codec: Codec, vocabulary: Vocabulary) -> Prompt:

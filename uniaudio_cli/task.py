@@ -60,11 +60,13 @@ class Task:
     """What is asked of the LLM, and how.
 
     `instruction` may hold {labels} where the output is a label; "" leaves the instruction out. `levels` are the
-    codec levels that enter the prompt, 0 the coarsest: by default (0,) for labels, (0, 1, 2) for audio. `order`: where
-    the output is audio, whether audio is written level after level or frame by frame, which can stream. `texts`: where
-    the input is text, whether any will do or only those of the demonstrations. `ways` is the most labels an episode
-    takes, None for all. `readout` says how a label is scored and means nothing for audio. `worked` are questions with
-    the answers that would do, for tasks whose answer is thought out as text first.
+    codec levels that enter the prompt, 0 the coarsest: by default (0,) for labels, (0, 1, 2) for audio; the likelihood
+    readout asks of each apart and leaves out those the LLM has no words for. `order`: where the output is audio,
+    whether audio is written level after level or frame by frame, which can stream. `texts`: where the input is text,
+    whether any will do or only those of the demonstrations. `ways` is the most labels an episode takes, None for all.
+    `readout` says how a label is scored, and `abstain_below` how probable the likeliest must be to be given; both mean
+    nothing for audio. `worked` are questions with the answers that would do, for tasks whose answer is thought out as
+    text first.
 
     Raises:
         UsageError: a value that is out of range or does not go with another; the message names the key.
@@ -84,6 +86,7 @@ class Task:
     repeats: int = 1
     clip: Clip = field(default_factory=Clip)
     readout: Literal["likelihood", "label"] = "likelihood"
+    abstain_below: float = 0.0
     generation: Generation = field(default_factory=Generation)
     worked: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
@@ -100,6 +103,7 @@ class Task:
         check(rising, "levels", "rising whole numbers from 0 up", list(self.levels))
         check(self.shots >= 1, "shots", "1 or more", self.shots)
         check(self.ways is None or self.ways >= 2, "ways", "2 or more", self.ways)
+        check(0 <= self.abstain_below <= 1, "abstain_below", "a probability, 0 to 1", self.abstain_below)
         check(self.repeats >= 1, "repeats", "1 or more", self.repeats)
         check(self.input == "audio" or self.output == "audio", "output", "audio where the input is text", self.output)
         if self.wants == "pair":  # the two sides of a pair are cut apart, so only the start keeps them aligned

@@ -18,7 +18,7 @@ def test_classify_prints_one_json_object_a_clip(world, classify):
     assert (done.code, done.err) == (0, "")
     assert [row["file"] for row in done.rows] == list(map(str, files))
     for row in done.rows:
-        assert list(row) == ["file", "label", "scores", "seconds"]
+        assert list(row) == ["file", "label", "scores", "margin", "seconds"]
         assert set(row["scores"]) == {"up", "upper", "down"}
         assert row["label"] == next(iter(row["scores"]))
         assert list(row["scores"].values()) == sorted(row["scores"].values(), reverse=True)
@@ -43,6 +43,17 @@ def test_labels_that_begin_alike_are_told_apart(world, classify, readout):
     assert len(set(row["scores"].values())) == 3
     done = classify("--readout", readout, "--labels", "up, upper", world.labels / "up" / "0.wav")
     assert set(json.loads(done.out)["scores"]) == {"up", "upper"}
+
+
+def test_a_label_that_is_not_sure_is_not_given(world, classify):
+    query = world.labels / "up" / "0.wav"
+    (row,) = classify(query).rows
+    p, second, _ = row["scores"].values()
+    assert row["margin"] == pytest.approx(p - second, abs=1e-5)
+    (sure,) = classify("--abstain-below", p - 1e-4, query).rows
+    (unsure,) = classify("--abstain-below", p + 1e-4, query).rows
+    assert (sure["label"], unsure["label"]) == (row["label"], None)
+    assert sure["scores"] == unsure["scores"] == row["scores"]
 
 
 def test_seed_and_shots_choose_the_demonstrations(world, classify):

@@ -100,8 +100,12 @@ def test_classify_goes_on_after_bad_clips(classify, tmp_path):
     files = batch(tmp_path / "clips", *makers)
     done = classify(*files, "--jsonl", "-")
     assert done.code == 3
-    assert "note: " in done.err
-    assert [row["file"] for row in done.rows] == list(map(str, files[1::2]))
+    assert "note: 7 of 14 clips failed\n" in done.err
+    assert [row["file"] for row in done.rows] == list(map(str, files))
+    assert [row["file"] for row in done.rows if "label" in row] == list(map(str, files[1::2]))
+    for row, why in zip(done.rows[::2], BAD.values(), strict=True):
+        assert list(row) == ["file", "error"]
+        assert why in row["error"]
     for line, file, why in zip(done.complaints, files[::2], BAD.values(), strict=True):
         assert line.startswith(f"error: {file}: ")
         assert why in line
@@ -129,7 +133,7 @@ def test_all_clips_bad_is_a_failure(classify, enhance, tmp_path):
 def test_conversion_is_said_once(classify, enhance, tmp_path):
     files = batch(tmp_path / "clips", corrupt, eight_bits, surround, telephone)
     for run in (classify, lambda *files: enhance(*files, "-o", tmp_path / "out")):
-        notes = [line for line in run(*files).err.splitlines() if line.startswith("note: ")]
+        notes = [line for line in run(*files).err.splitlines() if line.startswith("note: clips are")]
         (said,) = notes
         assert said == (
             f"note: clips are resampled to {RATE} Hz and mixed down to mono ({files[2]} has {RATE} Hz, 6 channels)"

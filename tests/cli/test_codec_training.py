@@ -157,3 +157,19 @@ def test_a_run_killed_at_any_moment_resumes_to_the_same_losses(uniaudio, world):
 
     assert by_step("parts") == by_step("whole")
     assert Path("parts/mine.safetensors").read_bytes() == Path("whole/mine.safetensors").read_bytes()
+
+
+@pytest.mark.slow
+def test_two_processes_train_one_codec(uniaudio, world):
+    recipe = write_recipe(world, steps=4)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "1"}
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "-m", "uniaudio_cli"]
+    train = ["codec", "train", str(recipe), "--device", "cpu", "-o"]
+    subprocess.run([*launch, *train, "both"], check=True, capture_output=True, env=environment)
+    subprocess.run([sys.executable, "-m", "uniaudio_cli", *train, "one"], check=True, capture_output=True)
+    both, one = ([row for row in logged(Path(run)) if row["split"] == "train"] for run in ("both", "one"))
+    assert [row["step"] for row in both] == [1, 2, 3, 4]  # the main process alone writes
+    # The first process sees what one alone would see; the gradient is of both processes' batches.
+    assert both[0]["mel"] == pytest.approx(one[0]["mel"], abs=1e-3)
+    assert both[0]["gradient"] != pytest.approx(one[0]["gradient"], rel=1e-3)
+    assert uniaudio("codec", "info", "both/mine.safetensors").code == 0

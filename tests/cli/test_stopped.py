@@ -4,6 +4,7 @@ import json
 import signal
 from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner
 
 from tests.cli.world import write
@@ -12,9 +13,9 @@ from uniaudio_cli.codec.model import Codec
 from uniaudio_cli.pipeline import Session
 
 
-def stopped(number: int, monkeypatch) -> None:
-    """A Ctrl-C while query `number` is answered."""
-    answer, asked = Session.__call__, []
+def stopped(number: int, monkeypatch, method: str = "__call__") -> None:
+    """A Ctrl-C while query (or batch) `number` is answered."""
+    answer, asked = getattr(Session, method), []
 
     def interrupted(self, *query, **options):
         asked.append(query)
@@ -22,18 +23,60 @@ def stopped(number: int, monkeypatch) -> None:
             signal.raise_signal(signal.SIGINT)
         return answer(self, *query, **options)
 
-    monkeypatch.setattr(Session, "__call__", interrupted)
+    monkeypatch.setattr(Session, method, interrupted)
 
 
 def test_ctrl_c_keeps_the_lines_so_far(world, classify, monkeypatch):
-    stopped(3, monkeypatch)
+    stopped(2, monkeypatch, "label_files")  # batches are of 1, 2, 4, ... clips
     done = classify(world.labels)
     assert (done.code, done.err) == (130, "interrupted\n")
-    assert len(done.rows) == 2
-    stopped(4, monkeypatch)
+    assert len(done.rows) == 1
+    stopped(3, monkeypatch, "label_files")
     done = classify(world.labels, "--jsonl", "x.jsonl")
     assert (done.code, done.out, done.err) == (130, "", "interrupted\n")
     assert len([json.loads(line) for line in Path("x.jsonl").read_text().splitlines()]) == 3
+
+
+def test_what_was_stopped_is_gone_on_with(world, classify, monkeypatch, tmp_path):
+    clips = sorted(world.labels.rglob("*.wav"))
+    bad = tmp_path / "bad.wav"
+    bad.write_text("no audio")
+    whole = classify(*clips, "--jsonl", "whole.jsonl")
+    assert whole.code == 0
+    with monkeypatch.context() as patch:
+        stopped(3, patch, "label_files")
+        assert classify(bad, *clips, "--jsonl", "x.jsonl").code == 130
+    with Path("x.jsonl").open("ab") as file:
+        file.write(b'{"file": "half a li')
+    write(bad)  # mended meanwhile
+    done = classify(bad, *clips, "--jsonl", "x.jsonl", "--resume")
+    assert (done.code, done.err) == (0, f"2 of {len(clips) + 1} clips are done\n")
+    lines = [[json.loads(line) for line in Path(name).read_text().splitlines()] for name in ("x.jsonl", "whole.jsonl")]
+    first, second = ({row["file"]: row | {"seconds": 0} for row in rows} for rows in lines)
+    assert len(lines[0]) == len(clips) + 1
+    assert first.pop(str(bad))["label"]
+    for file, row in second.items():
+        assert first[file]["label"] == row["label"]
+        assert first[file]["scores"] == pytest.approx(row["scores"], abs=1e-4)
+    before = Path("x.jsonl").read_bytes()
+    done = classify(bad, *clips, "--jsonl", "x.jsonl", "--resume", "--quiet")
+    assert (done.code, done.err, Path("x.jsonl").read_bytes()) == (0, "", before)
+
+
+@pytest.mark.parametrize(
+    ("content", "flags", "message"),
+    [
+        ("", [], "--resume: goes on with the file of --jsonl; name one"),
+        ("", ["--jsonl", "-"], "--resume: goes on with the file of --jsonl; name one"),
+        ("hello\n{}\n", ["--jsonl", "x.jsonl"], "x.jsonl:1: is no row of this command"),
+        ('{"file": "a", "scores": {"cat": 1.0}}\n', ["--jsonl", "x.jsonl"], "its rows choose among cat"),
+    ],
+)
+def test_what_cannot_be_gone_on_with(world, classify, content, flags, message):
+    Path("x.jsonl").write_text(content)
+    done = classify(world.labels, *flags, "--resume", "--quiet")
+    done.is_error(2, message)
+    assert Path("x.jsonl").read_text() == content
 
 
 def test_ctrl_c_keeps_the_files_so_far(world, enhance, tts, monkeypatch):

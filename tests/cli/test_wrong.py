@@ -128,16 +128,16 @@ def test_a_prompt_that_does_not_fit_is_said_once(world, classify, enhance, tts, 
 
 
 def test_a_later_clip_that_does_not_fit_costs_the_others_nothing(world, classify, monkeypatch):
-    def label(self, heard):
-        if heard[0].samples == CLIP:
+    def label(self, clips):
+        if any(heard.samples == CLIP for hearings in clips for heard in hearings):
             raise UsageError("the context is full")
-        return answer(self, heard)
+        return answer(self, clips)
 
     answer = Session.label
     monkeypatch.setattr(Session, "label", label)
     files = [write(Path("a.wav")), write(Path("b.wav"), samples=CLIP), write(Path("c.wav"))]
     done = classify(*files)
-    assert (done.code, done.err) == (3, "error: b.wav: the context is full\n")
+    assert (done.code, done.err) == (3, "error: b.wav: the context is full\nnote: 1 of 3 clips failed\n")
     assert [row["file"] for row in done.rows] == ["a.wav", "c.wav"]
 
 

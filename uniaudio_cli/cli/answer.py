@@ -26,9 +26,16 @@ def classify(
     repeats: options.Repeats = None,
     levels: options.Levels = None,
     no_instruction: options.NoInstruction = False,
+    abstain_below: Annotated[
+        float | None,
+        typer.Option("--abstain-below", help="No label (null) where the likeliest is less probable than this, 0 to 1."),
+    ] = None,
     jsonl: Annotated[
         str | None, typer.Option("--jsonl", help="One JSON object a clip to this file, - for stdout.")
     ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the file of --jsonl: leave out the clips it has labels for.")
+    ] = False,
     show_prompt: options.ShowPrompt = False,
     model: options.Model = "small",
     lm: options.LM = None,
@@ -42,13 +49,13 @@ def classify(
     force: options.Force = False,
 ) -> None:
     """Label audio clips from a few labelled ones."""
-    chosen = adapted(task, readout, repeats, levels, no_instruction)
+    chosen = adapted(task, readout, repeats, levels, no_instruction, abstain_below)
     require(chosen, "classify", input="audio", output="label")
     which = Which(model, lm, codec, device, dtype, bits, offline)
     job = Job(
         chosen, which, demos, shots, labels, seed, as_json=False, show_prompt=show_prompt, quiet=quiet, force=force
     )
-    label_all(job, files, jsonl)
+    label_all(job, files, jsonl, resume)
 
 
 def tts(

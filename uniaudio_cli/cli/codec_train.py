@@ -36,7 +36,7 @@ def train(
 ) -> None:
     """Train a codec; a run killed at any moment goes on with --resume.
 
-    Several GPUs: `accelerate launch -m uniaudio_cli codec train ...`.
+    Several GPUs: `torchrun --nproc_per_node N -m uniaudio_cli codec train ...`, or `accelerate launch` alike.
     """
     from uniaudio_cli.codec.training.recipe import load_recipe
     from uniaudio_cli.codec.training.run import train as run

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
@@ -15,10 +16,10 @@ from rich.table import Table
 from rich.text import Text
 
 from uniaudio_cli.cli.options import Which, load_kit
-from uniaudio_cli.cli.output import each, finish, is_terminal, json_line, note, records
+from uniaudio_cli.cli.output import complain, each, finish, is_terminal, json_line, note, progressing, records
 from uniaudio_cli.cli.targets import check_audio, check_targets, mirrored
 from uniaudio_cli.errors import UniAudioError, UsageError
-from uniaudio_cli.files import show
+from uniaudio_cli.files import atomic, show
 
 if TYPE_CHECKING:
     from uniaudio_cli.pipeline import Reply, Session
@@ -72,6 +73,7 @@ def adapted(
     repeats: int | None = None,
     levels: str | None = None,
     no_instruction: bool = False,
+    abstain_below: float | None = None,
     order: str | None = None,
 ) -> Task:
     """The task with the command's flags in place of its own values."""
@@ -83,9 +85,16 @@ def adapted(
             numbers = tuple(int(part) for part in levels.split(","))
         except ValueError:
             raise UsageError(f"--levels {levels}: give numbers separated by commas, such as 0 or 0,1") from None
-    instruction = "" if no_instruction else None
+    elif readout == "label":
+        numbers = (0,)  # the paper's prompt; the tasks' finer levels are for likelihood
     return changed(
-        load_task(name), readout=readout, repeats=repeats, levels=numbers, instruction=instruction, order=order
+        load_task(name),
+        readout=readout,
+        repeats=repeats,
+        levels=numbers,
+        instruction="" if no_instruction else None,
+        abstain_below=abstain_below,
+        order=order,
     )
 
 
@@ -98,34 +107,105 @@ def require(task: Task, command: str, output: str, input: str) -> None:
         )
 
 
-def label_all(job: Job, files: list[Path], jsonl: str | None) -> None:
-    """A label for every file: JSON to `jsonl` as `records` takes it, or a table on a terminal."""
+def label_all(job: Job, files: list[Path], jsonl: str | None, resume: bool = False) -> None:
+    """A label for every file: JSON to `jsonl` as `records` takes it, or a table on a terminal.
+
+    In `jsonl` a file that failed has a row with its `error`. With `resume`, files that have a label there are left out.
+    """
     from uniaudio_cli.audio import find_audio
+    from uniaudio_cli.pipeline import in_batches
 
     found = find_audio(files)
     if job.show_prompt:
         print(job.session().written(found[0]))
         return
+    if resume and jsonl in (None, "-"):
+        raise UsageError("--resume: goes on with the file of --jsonl; name one")
     if jsonl is not None and jsonl != "-":
-        check_targets([Path(jsonl)], job.force)
+        check_targets([Path(jsonl)], job.force or resume)
+    done = finished(Path(jsonl)) if resume and jsonl else {}
+    waiting = [file for file in found if str(file) not in done]
+    if resume:
+        note(f"{len(found) - len(waiting)} of {len(found)} clips are done", job.quiet)
+    if not waiting:
+        return
     session = job.open()
-    tell_conversion(found, session.kit.codec.sample_rate, job.quiet)
-    rows = []
-    with records(jsonl) as write:
-        for file, (reply, seconds) in each(found, timed(session), "classify", job.quiet):
-            scores = sorted((reply.scores or {}).items(), key=lambda item: -item[1])
-            rows.append(
-                {
-                    "file": str(file),
-                    "label": reply.label,
-                    "scores": {label: round(p, 6) for label, p in scores},
-                    "seconds": seconds,
-                }
-            )
-            write(rows[-1])
-    if jsonl is None and is_terminal() and rows:
+    check_labels(session.labels, done.values(), jsonl)
+    tell_conversion(waiting, session.kit.codec.sample_rate, job.quiet)
+    to_terminal = jsonl is None and is_terminal()
+    rows: list[dict[str, Any]] = []
+    labelled = 0
+    with records(jsonl, more=resume) as write:
+        for some in progressing(in_batches(waiting), len(waiting), "classify", job.quiet):
+            started = time.perf_counter()
+            replies = session.label_files(some)
+            seconds = round((time.perf_counter() - started) / len(some), 3)
+            for file, reply in zip(some, replies, strict=True):
+                if isinstance(reply, UniAudioError):
+                    if isinstance(reply, UsageError) and not labelled:
+                        raise reply  # so what is wrong is the command and not one of its clips
+                    complain(reply, show(file))
+                    if jsonl is not None:
+                        write({"file": str(file), "error": str(reply)})
+                    continue
+                labelled += 1
+                row = label_row(file, reply, seconds)
+                write(row)
+                if to_terminal:
+                    rows.append(row)
+    if rows:
         print_labels(rows)
-    finish(len(rows), len(found))
+    if 0 < labelled < len(waiting):
+        note(f"note: {len(waiting) - labelled} of {len(waiting)} clips failed", job.quiet)
+    finish(labelled, len(waiting))
+
+
+def label_row(file: Path, reply: Reply, seconds: float) -> dict[str, Any]:
+    """What is written of a clip that was asked about."""
+    scores = sorted((reply.scores or {}).items(), key=lambda item: -item[1])
+    margin = scores[0][1] - scores[1][1] if len(scores) > 1 else 1.0
+    return {
+        "file": str(file),
+        "label": reply.label,
+        "scores": {label: round(p, 6) for label, p in scores},
+        "margin": round(margin, 6),
+        "seconds": seconds,
+    }
+
+
+def finished(jsonl: Path) -> dict[str, tuple[str, ...]]:
+    """File -> its labels, sorted, for every clip with a row in `jsonl`, which is left with those rows alone.
+
+    Rows of clips that failed are dropped, to be tried again, and so is a last line that was not written to its end.
+    """
+    if not jsonl.exists():
+        return {}
+    kept, done = [], {}
+    lines = jsonl.read_bytes().split(b"\n")
+    for number, line in enumerate(lines, 1):
+        try:
+            row = json.loads(line)
+            file, scores = row["file"], row.get("scores")
+        except (ValueError, KeyError, TypeError):
+            if not line or number == len(lines):
+                continue
+            raise UsageError(f"{show(jsonl)}:{number}: is no row of this command; give another file") from None
+        if scores and file not in done:
+            kept.append(line)
+            done[file] = tuple(sorted(scores))
+    with atomic(jsonl, force=True) as temporary:
+        temporary.write_bytes(b"".join(line + b"\n" for line in kept))
+    return done
+
+
+def check_labels(labels: Sequence[str], done: Iterable[tuple[str, ...]], jsonl: str | None) -> None:
+    """Refuse to go on with a file whose rows chose among other labels."""
+    for theirs in done:
+        if theirs != tuple(sorted(labels)):
+            raise UsageError(
+                f"{show(jsonl or '')}: its rows choose among {', '.join(theirs)}, and the demonstrations are of "
+                f"{', '.join(labels)}; give another file or --force without --resume"
+            )
 
 
 def speak_all(job: Job, given: list[str], output: Path | None, think: bool | None) -> None:
@@ -247,9 +327,11 @@ def print_labels(rows: Iterable[Mapping[str, Any]]) -> None:
     """A table for people."""
     table = Table("clip", "label", "p", "next")
     for row in rows:
-        (label, p), *others = row["scores"].items()
+        (likeliest, p), *others = row["scores"].items()
+        if row["label"] is None:
+            likeliest = f"({likeliest}?)"
         following = ", ".join(f"{other} {q:.2f}" for other, q in others[:2])
-        table.add_row(Text(show(row["file"])), Text(label), f"{p:.2f}", Text(following))
+        table.add_row(Text(show(row["file"])), Text(likeliest), f"{p:.2f}", Text(following))
     Console().print(table)
 
 

@@ -50,11 +50,11 @@ def json_line(row: Mapping[str, Any]) -> str:
 
 
 @contextmanager
-def records(jsonl: str | None) -> Iterator[Callable[[Mapping[str, Any]], None]]:
+def records(jsonl: str | None, more: bool = False) -> Iterator[Callable[[Mapping[str, Any]], None]]:
     """What to call with one row at a time: a line of JSON each, to the file `jsonl` or ("-") to stdout.
 
     With None, lines go to stdout unless that is a terminal. Each line is written at once and whole, so that a run that
-    is stopped keeps what it had.
+    is stopped keeps what it had. `more`: after the lines that the file has, not in place of them.
     """
     if jsonl is None or jsonl == "-":
         silent = jsonl is None and is_terminal()
@@ -62,7 +62,7 @@ def records(jsonl: str | None) -> Iterator[Callable[[Mapping[str, Any]], None]]:
         return
     try:
         Path(jsonl).parent.mkdir(parents=True, exist_ok=True)
-        file = Path(jsonl).open("wb", buffering=0)  # noqa: SIM115 (closed below)
+        file = Path(jsonl).open("ab" if more else "wb", buffering=0)  # noqa: SIM115 (closed below)
     except OSError as problem:
         raise UniAudioError(f"{show(jsonl)}: cannot be written ({problem.strerror})") from problem
 
@@ -78,14 +78,26 @@ def records(jsonl: str | None) -> Iterator[Callable[[Mapping[str, Any]], None]]:
 
 def counted(items: Iterable[Item], total: int, what: str, quiet: bool) -> Iterator[Item]:
     """The items, with a progress bar on a terminal."""
+    for (item,) in progressing(([item] for item in items), total, what, quiet):
+        yield item
+
+
+def progressing(batches: Iterable[list[Item]], total: int, what: str, quiet: bool) -> Iterator[list[Item]]:
+    """Lists of items, with a bar on a terminal that shows how many of `total` are done, how fast, and the time left."""
     console = stderr(quiet)
     if quiet or not console.is_terminal or total < 2:
-        yield from items
+        yield from batches
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    rate = TextColumn("{task.fields[rate]}")
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), rate, TimeRemainingColumn())
     # Or what is printed meanwhile would go where the bar goes, and not into the user's file.
     with Progress(*columns, console=console, transient=True, redirect_stdout=is_terminal()) as progress:
-        yield from progress.track(items, total=total, description=what)
+        task = progress.add_task(what, total=total, rate="")
+        for some in batches:
+            yield some
+            progress.advance(task, len(some))
+            speed = progress.tasks[0].speed
+            progress.update(task, rate=f"{speed:.1f}/s" if speed else "")
 
 
 def each(

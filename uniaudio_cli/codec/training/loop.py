@@ -194,7 +194,8 @@ class Trainer:
                 seconds = (time.perf_counter() - started) / (self.step - since)
                 progress = Progress(self.step, recipe.steps, seconds, means.taken())
                 self._log("train", progress.losses)
-                report(progress)
+                if self.accelerator.is_main_process:
+                    report(progress)
                 started, since = time.perf_counter(), self.step
             if self.step % recipe.validation.every == 0 or last:
                 self._validate()

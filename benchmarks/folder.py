@@ -1,0 +1,286 @@
+"""What it costs to label a folder: against the reference procedure, with more demonstrations, on a GPU, for very long.
+
+    python benchmarks/folder.py speed [--queries 200] [--plot FILE.svg]
+    python benchmarks/folder.py gpu
+    python benchmarks/folder.py long [--queries 10000]
+
+`speed`: FSDD, 5-way 5-shot, `label` readout, heard once, one order. The reference procedure encodes the demonstrations
+again and reads the whole prompt again for each query, one query at a time; ours is `Session.label_files`. Same weights,
+same clips, same process. Beside it the default readout, and both against 1 to 20 shots. `gpu`: LLaMA-2-7B's shape with
+random weights against the GPU's own measured limits. `long`: `uniaudio classify` over many clips in a process of its
+own, killed (-9) in the middle and resumed; its peak memory against that of 100 clips.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+WAYS, SHOTS, AT_MOST = 5, 5, (1, 2, 5, 10, 20)
+
+
+def fsdd(data: Path | None) -> list[Path]:
+    """Takes of the digits 0 to 4 by one speaker, take by take."""
+    folder = data or Path(os.environ.get("UNIAUDIO_TEST_DATA", "")) / "data" / "fsdd"
+    clips = [folder / f"{digit}_george_{take}.wav" for take in range(50) for digit in range(WAYS)]
+    if not clips[0].is_file():
+        raise SystemExit("benchmarks/folder.py: give FSDD with --data, or set UNIAUDIO_TEST_DATA")
+    return clips
+
+
+def seconds_each(work: Any, items: Sequence[Path]) -> float:
+    started = time.perf_counter()
+    work(items)
+    return (time.perf_counter() - started) / len(items)
+
+
+def speed(arguments: argparse.Namespace) -> None:
+    import torch
+
+    import uniaudio_cli
+    from uniaudio_cli.demos import Demonstration
+    from uniaudio_cli.pipeline import Kit, Session, in_batches
+    from uniaudio_cli.task import Task, changed, load_task
+
+    clips = fsdd(arguments.data)
+    # Without the cache of codes on disk, which would encode the reference procedure's demonstrations for it.
+    kit: Kit = replace(uniaudio_cli.load(arguments.model, lm=arguments.lm, codec=arguments.codec), remembered=None)
+    default = load_task("spoken-digit")
+    label = replace(changed(default, readout="label", levels=(0,)), clip=replace(default.clip, shifts=(0,)))
+
+    def session(task: Task, shots: int) -> Session:
+        shown = [Demonstration(clip, clip.name[0]) for clip in clips[: shots * WAYS]]
+        return kit.session(task, shown)
+
+    def ours(task: Task, shots: int, queries: Sequence[Path]) -> tuple[float, list[str]]:
+        ready, found = session(task, shots), []
+        _ = ready.readout
+
+        def work(items: Sequence[Path]) -> None:
+            for some in in_batches(items):
+                found.extend(reply.label for reply in ready.label_files(some))
+
+        return seconds_each(work, queries), found
+
+    def theirs(shots: int, queries: Sequence[Path]) -> tuple[float, list[str], int]:
+        found, ids = [], 0
+
+        def work(items: Sequence[Path]) -> None:
+            nonlocal ids
+            for query in items:
+                fresh = session(label, shots)
+                (reply,) = fresh.label_files([query])
+                ids += int(fresh.readout.prefix.mask.shape[1])
+                found.append(reply.label)
+
+        return seconds_each(work, queries), found, ids // len(queries)
+
+    # Queries follow the demonstrations of the largest number of shots, so that none is ever shown.
+    pool = clips[max(AT_MOST) * WAYS :]
+    queries = [pool[n % len(pool)] for n in range(arguments.queries)]
+    some = queries[: min(len(queries), arguments.reference)]
+    ours(label, 1, queries[:16]), theirs(1, queries[:2])  # warm
+    slow, expected, prefix = theirs(SHOTS, some)
+    fast, found = ours(label, SHOTS, queries)
+    usual, _ = ours(default, SHOTS, queries[: max(16, len(queries) // 4)])
+    same = sum(a == b for a, b in zip(expected, found, strict=False))
+    dtype = str(next(kit.lm.model.parameters()).dtype).removeprefix("torch.")
+    print(f"{kit.lm.name}, {kit.lm.device}, {dtype}, {torch.get_num_threads()} threads; {WAYS}-way {SHOTS}-shot\n")
+    print("| procedure | queries | s / query | queries / s |\n|---|---|---|---|")
+    for name, count, each in (
+        ("reference: everything again for every query, `label`", len(some), slow),
+        ("ours, `label`", len(queries), fast),
+        ("ours, default readout", max(16, len(queries) // 4), usual),
+    ):
+        print(f"| {name} | {count} | {each:.3f} | {1 / each:.1f} |")
+    print(f"\n`label`: {slow / fast:.1f} times as fast; the same answer to {same} of {len(some)} queries;")
+    print(f"ids not read again: {prefix} a query, {prefix * (len(queries) - 1)} in all.\n")
+    print("| shots | reference, s / query | ours `label` | ours default |\n|---|---|---|---|")
+    rows = []
+    for shots in AT_MOST:
+        row = (
+            theirs(shots, queries[:4])[0],
+            ours(label, shots, queries[:64])[0],
+            ours(default, shots, queries[:32])[0],
+        )
+        rows.append(row)
+        print(f"| {shots} | {row[0]:.3f} | {row[1]:.3f} | {row[2]:.3f} |", flush=True)
+    if arguments.plot:
+        plot(arguments.plot, rows)
+
+
+def plot(file: Path, rows: Sequence[Sequence[float]]) -> None:
+    import matplotlib
+
+    matplotlib.use("svg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(6, 4))
+    for name, column in zip(("reference, label", "ours, label", "ours, default"), zip(*rows, strict=True), strict=True):
+        axes.plot(AT_MOST, column, marker="o", label=name)
+    axes.set(xlabel="demonstrations per label", ylabel="seconds per query", yscale="log", xticks=AT_MOST)
+    axes.legend()
+    figure.savefig(file, bbox_inches="tight")
+
+
+def gpu(arguments: argparse.Namespace) -> None:
+    import torch
+
+    if not torch.cuda.is_available():
+        print("gpu: did not run, as this machine has no CUDA device")
+        return
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    from uniaudio_cli.lm import LanguageModel
+
+    config = LlamaConfig(
+        vocab_size=32_000, hidden_size=4_096, intermediate_size=11_008, num_hidden_layers=32, num_attention_heads=32
+    )
+    with torch.device("cuda"):
+        torch.set_default_dtype(torch.bfloat16)
+        model = LlamaForCausalLM(config)
+        torch.set_default_dtype(torch.float32)
+    lm = LanguageModel(model, "LLaMA-2-7B's shape")
+    lm.ids_at_once = 4_096
+    size = sum(parameter.numel() for parameter in model.parameters())
+    bandwidth, flops = limits(torch)
+    draw = torch.Generator().manual_seed(0)
+
+    def ids(count: int) -> list[int]:
+        return torch.randint(100, 32_000, (count,), generator=draw).tolist()
+
+    def timed(work: Any) -> float:
+        work()
+        torch.cuda.synchronize()
+        started = time.perf_counter()
+        work()
+        torch.cuda.synchronize()
+        return time.perf_counter() - started
+
+    prompt, answers = ids(1_500), [ids(2) for _ in range(WAYS)]
+    prefix = lm.prefill([prompt])
+    print(f"{torch.cuda.get_device_name()}: {bandwidth / 1e12:.2f} TB/s and {flops / 1e12:.0f} TFLOP/s measured\n")
+    print("| what | s | limit, s | by |\n|---|---|---|---|")
+    rows = [
+        ("read 1,500 ids of demonstrations", lambda: lm.prefill([prompt]), 2 * size * 1_500 / flops, "FLOP"),
+        ("one query of 20 ids", lambda: lm.score_after(prefix, [ids(20)], answers), 2 * size / bandwidth, "memory"),
+    ]
+    many = [ids(20) for _ in range(160)]
+    rows.append(("160 queries", lambda: lm.score_after(prefix, many, answers), 2 * size * 160 * 25 / flops, "FLOP"))
+    for name, work, limit, by in rows:
+        print(f"| {name} | {timed(work):.4f} | {limit:.4f} | {by} |", flush=True)
+    print(f"\npeak memory {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB, of it weights {2 * size / 2**30:.1f}")
+
+
+def limits(torch: Any) -> tuple[float, float]:
+    """Bytes and floating-point operations a second that this GPU reaches in a large copy and a large product."""
+    a = torch.randn(8_192, 8_192, device="cuda", dtype=torch.bfloat16)
+    long = torch.empty(2**30, dtype=torch.uint8, device="cuda")
+
+    def rate(work: Any, amount: float) -> float:
+        for _ in range(3):
+            work()
+        torch.cuda.synchronize()
+        started = time.perf_counter()
+        for _ in range(10):
+            work()
+        torch.cuda.synchronize()
+        return 10 * amount / (time.perf_counter() - started)
+
+    return rate(lambda: long.clone(), 2 * 2**30), rate(lambda: a @ a, 2 * 8_192**3)
+
+
+def long(arguments: argparse.Namespace) -> None:
+    import psutil
+
+    clips = fsdd(arguments.data)
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name)
+        for digit in range(WAYS):
+            (root / "demos" / str(digit)).mkdir(parents=True)
+            for take in range(SHOTS):
+                (root / "demos" / str(digit) / f"{take}.wav").symlink_to(clips[take * WAYS + digit].resolve())
+        (root / "queries").mkdir()
+        pool = clips[SHOTS * WAYS :]
+        for number in range(arguments.queries):
+            (root / "queries" / f"{number:05}.wav").symlink_to(pool[number % len(pool)].resolve())
+
+        def start(output: Path, *flags: str) -> tuple[subprocess.Popen, Any]:
+            command = [sys.executable, "-c", "from uniaudio_cli.cli.main import main; main()", "classify"]
+            command += [*flags, "--demos", str(root / "demos"), "--task", "spoken-digit", "--shots", str(SHOTS)]
+            command += [
+                "--readout",
+                arguments.readout,
+                "--levels",
+                arguments.levels,
+                "--jsonl",
+                str(output),
+                "--resume",
+            ]
+            started = subprocess.Popen([*command, "--model", arguments.model])
+            return started, psutil.Process(started.pid)
+
+        def peak(process: subprocess.Popen, watched: Any, stop: Any = lambda: False) -> float:
+            """MB of the process at its largest; it is killed where `stop` says so."""
+            most = 0
+            while process.poll() is None:
+                try:
+                    most = max(most, watched.memory_info().rss)
+                except psutil.NoSuchProcess:
+                    break
+                if stop():
+                    process.send_signal(signal.SIGKILL)
+                time.sleep(0.2)
+            process.wait()
+            return most / 2**20
+
+        few = root / "few.txt"
+        few.write_text("".join(f"queries/{number:05}.wav\n" for number in range(100)))
+        small = peak(*start(root / "few.jsonl", str(few)))
+        out = root / "out.jsonl"
+        half = arguments.queries // 2
+        started = time.perf_counter()
+        first = peak(*start(out, str(root / "queries")), lambda: out.exists() and out.read_bytes().count(b"\n") >= half)
+        killed = out.read_bytes().count(b"\n")
+        second = peak(*start(out, str(root / "queries")))
+        took = time.perf_counter() - started
+        files = [json.loads(line)["file"] for line in out.read_text().splitlines()]
+        once = len(files) == len(set(files)) == arguments.queries
+        print(
+            f"{arguments.queries} queries, {arguments.readout}, killed after {killed} and resumed: {took:.0f} s in all"
+        )
+        print(f"every file exactly once: {once}")
+        print(f"peak memory, MB: 100 queries {small:.0f}, until the kill {first:.0f}, after it {second:.0f}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", nargs="*", choices=("speed", "gpu", "long", []), help="all by default")
+    parser.add_argument("--data", type=Path, help="FSDD; by default $UNIAUDIO_TEST_DATA/data/fsdd")
+    parser.add_argument("--queries", type=int, help="default: 200 for speed, 10,000 for long")
+    parser.add_argument("--reference", type=int, default=20, help="queries for the reference procedure, which is slow")
+    parser.add_argument("--readout", default="label", help="of `long`: label is the quicker one")
+    parser.add_argument("--levels", default="0", help="of `long`")
+    parser.add_argument("--model", default="small")
+    parser.add_argument("--lm")
+    parser.add_argument("--codec")
+    parser.add_argument("--plot", type=Path, help="where `speed` draws cost against shots (needs matplotlib)")
+    arguments = parser.parse_args()
+    asked = arguments.queries
+    for what in arguments.what or ("speed", "gpu", "long"):
+        arguments.queries = asked or (10_000 if what == "long" else 200)
+        {"speed": speed, "gpu": gpu, "long": long}[what](arguments)
+
+
+if __name__ == "__main__":
+    main()

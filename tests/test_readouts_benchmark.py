@@ -1,0 +1,90 @@
+"""benchmarks/readouts.py on a small world: every method answers, and a run that was stopped ends as if it were not."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import uniaudio_cli
+from tests.factories import chirps
+from tests.kits import make_kit
+from uniaudio_cli.audio import write_wav
+
+
+@pytest.fixture(scope="module")
+def benchmark() -> Iterator[ModuleType]:
+    """The script, which is in no package."""
+    file = Path(__file__).parent.parent / "benchmarks" / "readouts.py"
+    spec = importlib.util.spec_from_file_location("readouts_benchmark", file)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, spec.name, module)
+        spec.loader.exec_module(module)
+        yield module
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    """Five digits of one speaker, six takes each."""
+    folder = tmp_path_factory.mktemp("data")
+    for digit in range(5):
+        for take in range(6):
+            write_wav(folder / "fsdd" / f"{digit}_ann_{take}.wav", chirps(4_000, 10 * digit + take)[0], 16_000)
+    return folder
+
+
+@pytest.fixture
+def run(benchmark, data, monkeypatch, capsys):
+    monkeypatch.setattr(uniaudio_cli, "load", lambda *names, **options: make_kit(), raising=False)
+    monkeypatch.setattr(benchmark, "half", lambda items, which: items)
+
+    def main(*flags: object) -> tuple[int, str, str]:
+        code = benchmark.main(["digits-same", "--data", str(data), *map(str, flags)])
+        return code, *capsys.readouterr()
+
+    return main
+
+
+def test_every_method_answers_every_cell(run, tmp_path):
+    code, printed, _ = run("--out", tmp_path, "--episodes", 3, "--orders", 2)
+    assert code == 0
+    about, *rows = [json.loads(line) for line in (tmp_path / "digits-same.jsonl").read_text().splitlines()]
+    assert about["seed"] == "0"
+    assert [row["n"] for row in rows] == [0, 1, 2]
+    for row in rows:
+        assert list(row["cells"]) == ["5-way 1-shot", "5-way 5-shot", "2-way 1-shot", "2-way 5-shot"]
+        for name, cell in row["cells"].items():
+            assert len(cell["labels"]) == int(name[0]) == len(set(cell["labels"]))
+            assert cell["labels"][cell["truth"]] == row["query"][0]
+            assert {len(scores) for scores in cell["scores"].values()} == {int(name[0])}
+            assert sum(cell["scores"]["generate"]) == 1
+            assert {"label, 2 orders", "calibrated", "channel", "likelihood, level 0"} <= set(cell["scores"])
+    tables = printed.split("\n\n")
+    assert "likelihood (default)" in printed
+    assert printed.count("(n=3)") >= 4 * 15
+    assert len(tables) == 6
+
+
+def test_a_run_that_was_stopped_is_gone_on_with(run, tmp_path):
+    flags = ("--episodes", 3, "--cells", "5x1,2x1", "--methods", "likelihood")
+    _, expected, _ = run("--out", tmp_path / "whole", *flags)
+    run("--out", tmp_path / "part", *flags[2:], "--episodes", 1)
+    file = tmp_path / "part" / "digits-same.jsonl"
+    with file.open("a") as out:
+        out.write('{"n": 1, "que')
+    code, _, said = run("--out", tmp_path / "part", *flags)
+    assert (code, "pass --resume" in said) == (2, True)
+    code, printed, _ = run("--out", tmp_path / "part", *flags, "--resume")
+    assert (code, printed) == (0, expected)
+    assert file.read_text() == (tmp_path / "whole" / "digits-same.jsonl").read_text()
+    assert run("--out", tmp_path / "part", "--report")[1] == expected
+    code, _, said = run("--out", tmp_path / "part", *flags, "--resume", "--seed", 1)
+    assert (code, "is about" in said) == (2, True)
