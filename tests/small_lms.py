@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -60,6 +60,12 @@ class RuleLM:
     def extend(self, prefix: Prefix, ids: Sequence[int]) -> Prefix:
         return self.prefill([(*row, *ids) for row in prefix.cache])
 
+    def continue_with(self, prefix: Prefix, rows: Sequence[Sequence[int]]) -> Prefix:
+        return self.prefill([(*prefix.cache[0], *row) for row in rows])
+
+    def writer(self, prefix: Prefix) -> RuleWriter:
+        return RuleWriter(self, prefix)
+
     def score(
         self, prefix: Prefix, continuations: Sequence[Sequence[int]], among: Sequence[int] | None = None
     ) -> list[list[Tensor]]:
@@ -84,6 +90,18 @@ class RuleLM:
             found.append(logits[id] - kept.logsumexp(0))
             ids.append(id)
         return torch.stack(found)
+
+
+class RuleWriter:
+    """What `Writer` does, for a `RuleLM`."""
+
+    def __init__(self, lm: RuleLM, prefix: Prefix) -> None:
+        self.lm, self.prefix = lm, prefix
+
+    def logits(self, unread: Sequence[Sequence[int]], asked: Mapping[int, tuple[int, ...]]) -> dict[int, Tensor]:
+        if unread[0]:
+            self.prefix = self.lm.prefill([(*row, *ids) for row, ids in zip(self.prefix.cache, unread, strict=True)])
+        return {row: self.prefix.logits[row, list(ids)] for row, ids in asked.items()}
 
 
 def noise_rule(vocab: int, seed: int = 0) -> Callable[[Sequence[int]], Tensor]:

@@ -9,7 +9,7 @@ from tests.factories import codec_in_words, published_codec, small_codec
 from tests.small_tokenizers import STEMS, WORDS, byte_bpe, sentencepiece
 from uniaudio_cli.codec.model import Codec
 from uniaudio_cli.errors import UsageError
-from uniaudio_cli.grammar import AudioGrammar, AudioState, Grammar, Trie
+from uniaudio_cli.grammar import GRAMMARS, AudioGrammar, AudioState, FrameGrammar, Grammar, Trie
 from uniaudio_cli.vocabulary import Vocabulary, vocabulary_for
 
 END = (7, 8)
@@ -45,9 +45,11 @@ def parts(request) -> tuple[Codec, Vocabulary]:
     return codec, vocabulary_for(codec.config, byte_bpe())
 
 
-def audio_grammar(vocabulary: Vocabulary, least: int, most: int, levels=(0, 1, 2), end=END) -> AudioGrammar:
+def audio_grammar(
+    vocabulary: Vocabulary, least: int, most: int, levels=(0, 1, 2), end=END, order="levels"
+) -> AudioGrammar:
     codes = [vocabulary.code_ids(level) for level in levels]
-    return AudioGrammar(codes, [vocabulary.strides[level] for level in levels], least, most, end)
+    return GRAMMARS[order](codes, [vocabulary.strides[level] for level in levels], least, most, end)
 
 
 def walk(grammar: Grammar, draw: random.Random) -> list[int]:
@@ -127,6 +129,55 @@ def test_every_audio_can_be_written(parts, levels):
         if vocabulary.disjoint:
             assert accepts(audio_grammar(vocabulary, 1, 9, levels), ids)
             assert not accepts(audio_grammar(vocabulary, count + 1, 9, levels), ids)
+
+
+FRAMES = {kind: make for kind, make in CODECS.items() if kind in ("one id", "some ids")}
+
+
+@pytest.mark.parametrize("kind", FRAMES)
+@pytest.mark.parametrize("levels", [(0, 1, 2), (0, 2), (1, 2), (0,), (2,)])
+def test_frame_order_lets_through_audio_and_all_of_it(kind, levels):
+    codec = FRAMES[kind]()
+    vocabulary = vocabulary_for(codec.config, byte_bpe())
+    draw, found = random.Random(4), set()
+    for _ in range(100):
+        ids = walk(audio_grammar(vocabulary, 2, 4, levels, order="frames"), draw)
+        assert tuple(ids[-2:]) == END
+        codes = vocabulary.codes(ids[:-2], levels=levels, order="frames")
+        assert [len(row) for row in codes] == vocabulary.counts(len(codes[0]) * vocabulary.strides[levels[0]], levels)
+        assert vocabulary.ids(codes, levels, order="frames") == ids[:-2]
+        found.add(len(codes[0]))
+        written = [*vocabulary.ids(random_rows(draw, vocabulary, 3, levels), levels, "frames"), *END]
+        for least, most, fine in ((3, 3, True), (1, 9, True), (2, 2, False), (4, 4, False)):
+            assert accepts(audio_grammar(vocabulary, least, most, levels, order="frames"), written) is fine
+    assert found == {2, 3, 4}
+
+
+def test_frame_order_is_a_code_and_those_of_its_frames():
+    levels = [[(RIVER,), (STONE,)], [(CLOUD,)], [(BED,)]]
+    grammar = FrameGrammar(levels, [4, 2, 1], 2, 2, [9])
+    group = [CLOUD, CLOUD, BED, BED, BED, BED]
+    assert accepts(grammar, [RIVER, *group, STONE, *group, 9])
+    assert not accepts(grammar, [RIVER, STONE, *group, *group, 9])
+    state, ends = grammar.start(), []
+    for place, id in enumerate([RIVER, *group, STONE, *group], 1):
+        state = grammar.advance(state, id)
+        ends += [place] if state.between_groups else []
+    assert ends == [7]
+
+
+@pytest.mark.parametrize(
+    ("levels", "end", "message"),
+    [
+        ([[(1,)], [(2,)]], [], "needs an end marker"),
+        ([[(1,)], [(2,)]], [1], "begin as the end marker does"),
+        ([[(1,)], [(2,), (2, 9)]], [9], "begin as the end marker does"),
+    ],
+)
+def test_frame_order_that_does_not_say_where_it_ends(levels, end, message):
+    with pytest.raises(UsageError, match=message):
+        FrameGrammar(levels, [2, 1], 1, 2, end)
+    FrameGrammar(levels, [2, 1], 2, 2, end)
 
 
 RIVER, STONE, CLOUD, BED = 1, 2, 3, 4

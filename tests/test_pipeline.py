@@ -227,9 +227,13 @@ def test_thinking_shows_the_worked_examples_that_the_demonstrations_can_answer(c
     session = Kit(codec, stub, vocabulary_for(codec.config, tokenizer)).session(worked_task(), spoken(clips))
     texts = ["one", "two", "thirty two"]
     assert session.think("5 - 3") in texts
-    assert stub.asked == [tuple(tokenizer.encode(f"{WORKED}Question: 5 - 3\nAnswer:"))]
+    whole = tuple(tokenizer.encode(f"{WORKED}Question: 5 - 3\nAnswer:"))
+    assert stub.asked[-1] == whole
+    assert whole[: len(stub.asked[0])] == stub.asked[0]
+    session.think("5 - 2")
+    assert len(stub.asked) == 3  # the worked examples are read once
     # Every answer in the ids that it has in the worked examples.
-    assert stub.scored == [tokenizer.encode(f"{WORKED}Question: 5 - 3\nAnswer: {text}\n") for text in texts]
+    assert stub.scored[:3] == [tokenizer.encode(f"{WORKED}Question: 5 - 3\nAnswer: {text}\n") for text in texts]
 
 
 def test_thinking_picks_the_text_that_reads_best(clips):
@@ -396,3 +400,31 @@ def test_level_0_can_be_heard_by_an_llm_of_another_size(clips):
     vocabulary = Vocabulary(codec.config.words, codec.config.sizes, codec.strides, sentencepiece(), shown=[0])
     lm = LanguageModel(tiny_llama(sentencepiece().size), "tiny")
     assert Kit(codec, lm, vocabulary).session(label_task(), labelled(clips))(clips / "5.wav").label
+
+
+def test_a_sound_that_is_not_demonstrated_is_refused(clips):
+    session = make_kit().session(speech_task(texts="demonstrated"), spoken(clips))
+    assert session("two").answer == "two"
+    for text in ("twoo", "one two", "one and two"):
+        with pytest.raises(UsageError, match="nothing new or mixed: one, two, thirty two"):
+            session(text)
+    with pytest.raises(UsageError, match="did you mean 'two'"):
+        session("twoo")
+
+
+@pytest.mark.parametrize("length", ["demonstrations", "free"])
+@pytest.mark.parametrize("kind", ["words", "published"])
+def test_what_is_streamed_is_what_is_said(clips, kind, length):
+    task = speech_task(order="frames", generation=Generation(length, max_seconds=1.0))
+    if kind == "published":
+        with pytest.raises(UsageError, match="cannot be written frame by frame"):
+            make_kit(kind).session(task, spoken(clips))("one")
+        return
+    kit = make_kit(kind)
+    session = kit.session(task, spoken(clips))
+    for text, think in (("one", True), ("two one", True), ("what", False)):
+        whole = session(text, think=think)
+        pieces = list(session.stream(text, think=think))
+        torch.testing.assert_close(torch.cat(pieces, dim=1), whole.wav, atol=1e-3, rtol=0)
+    with pytest.raises(UsageError, match="level after level is not heard before its end"):
+        next(kit.session(speech_task(), spoken(clips)).stream("one"))

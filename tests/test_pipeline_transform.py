@@ -18,9 +18,9 @@ from uniaudio_cli.task import Clip
 class Echo(Session):
     """A session whose model gives back what it hears."""
 
-    def _transform_window(self, piece):
-        self.__dict__.setdefault("pieces", []).append(piece)
-        return piece.clone(), []
+    def _transform_windows(self, pieces):
+        self.__dict__["pieces"] = pieces
+        return [piece.clone() for piece in pieces], []
 
 
 @pytest.mark.parametrize("window", [1, 2, 3, 4, 5, 7, 100, 1920])
@@ -34,8 +34,7 @@ def test_windows_add_up_to_the_whole(window, share):
         made = echo.transform(wav).wav
         torch.testing.assert_close(made, wav, atol=1e-5, rtol=0)
         heard = [piece.shape[-1] for piece in echo.__dict__["pieces"]]
-        assert heard[:-1] == [window] * (len(heard) - 1)
-        assert 1 <= heard[-1] <= window
+        assert heard == [min(window, length)] * len(heard)
         assert len(heard) == (1 if length <= window else len(heard))
 
 
@@ -53,6 +52,15 @@ def test_audio_comes_out_as_long_as_it_goes_in(clips, kind, samples):
     assert torch.equal(wav, before)
     coarse = len(reply.codes[0])
     assert [len(row) for row in reply.codes] == [coarse, 2 * coarse, 4 * coarse]
+
+
+def test_what_is_mixed_in(clips):
+    session = make_kit().session(clean_task(), pairs(clips))
+    wav = chirps(2 * CLIP, 30)[0]
+    made = session.transform(wav).wav
+    for mix in (0.0, 0.25, 1.0):
+        expected = (1 - mix) * made + mix * wav
+        torch.testing.assert_close(session.transform(wav, mix).wav, expected, atol=1e-6, rtol=0)
 
 
 @pytest.mark.parametrize("samples", [1, 100, CLIP, 3 * CLIP])

@@ -46,14 +46,20 @@ class Trie:
 
 @dataclass(frozen=True)
 class AudioState:
-    """`level`: index among the levels written; `count`: codes of it written; `coarse`: codes of the first level, once
-    known; `inside`: ids of a code begun and not ended; `ending`: ids of the end marker written."""
+    """`level`: index among the levels written; `count`: codes of it written (in frame order, of this group of frames);
+    `coarse`: codes of the first level, once known (in frame order, those written so far); `inside`: ids of a code begun
+    and not ended; `ending`: ids of the end marker written."""
 
     level: int = 0
     count: int = 0
     coarse: int | None = None
     inside: tuple[int, ...] = ()
     ending: int = 0
+
+    @property
+    def between_groups(self) -> bool:
+        """In frame order: a group of frames has just ended, and another or the end marker may follow."""
+        return self.coarse is not None and self.level == self.count == self.ending == len(self.inside) == 0
 
 
 class AudioGrammar:
@@ -82,15 +88,28 @@ class AudioGrammar:
         self.codes = [frozenset(map(tuple, codes)) for codes in levels]
         self.ratios = [strides[0] // stride for stride in strides]
         self.least, self.most, self.end = least, most, tuple(end)
-        after_first = set(self.tries[1].allowed(())) if len(levels) > 1 else set(self.end[:1])
-        begin = set(self.tries[0].allowed(()))
-        go_on = {code[n] for code in self.codes[0] for n in range(1, len(code)) if code[:n] in self.codes[0]}
-        if least != most and after_first & (begin | go_on):
+        self._after_first = self._stops()
+        if least != most:
+            self._check_free()
+        self._either = tuple(sorted({*self._after_first, *self.tries[0].allowed(())}))
+        # One tuple for one set of ids, however often it is asked for.
+        self._unions: dict[tuple[int, tuple[int, ...], tuple[int, ...]], tuple[int, ...]] = {}
+
+    def _stops(self) -> tuple[int, ...]:
+        """What may stand where another code of the first level could, and says that there is none."""
+        return self.tries[1].allowed(()) if len(self.tries) > 1 else self.end[:1]
+
+    def _check_free(self) -> None:
+        after_first = set(self._after_first)
+        if after_first & {*self.tries[0].allowed(()), *self._go_on(0)}:
             raise UsageError("this codec's levels share ids: the answer's length must be fixed")
-        if least != most and not after_first:
+        if not after_first:
             raise UsageError("an answer of free length needs an end marker")
-        self._either = tuple(sorted(after_first | begin))
-        self._after_first = tuple(sorted(after_first))
+
+    def _go_on(self, level: int) -> set[int]:
+        """Ids that make a longer code of a whole one."""
+        whole = self.codes[level]
+        return {code[n] for code in whole for n in range(1, len(code)) if code[:n] in whole}
 
     def start(self) -> AudioState:
         return AudioState()
@@ -102,12 +121,12 @@ class AudioGrammar:
             longer = self.tries[state.level].allowed(state.inside)
             if state.inside not in self.codes[state.level]:
                 return longer
-            return tuple(sorted({*longer, *self.allowed(self._ended(state))}))
-        if state.level == 0 and self.least <= state.count < self.most:
-            return self._either
-        if state.level == 0 and state.count == self.most:
-            return self._after_first
-        return self.tries[state.level].allowed(())
+            following = self.allowed(self._ended(state))
+            key = (state.level, state.inside, following)
+            if key not in self._unions:
+                self._unions[key] = tuple(sorted({*longer, *following}))
+            return self._unions[key]
+        return self._begin(state)
 
     def advance(self, state: AudioState, chosen: int) -> AudioState:
         if state.level == len(self.tries):
@@ -117,9 +136,21 @@ class AudioGrammar:
             # The code was whole as it stood ("river"), and this id does not make it a longer one ("riverbed").
             return self.advance(self._ended(state), chosen)
         if state.level == 0 and not state.inside and chosen not in trie.allowed(()):
-            return self.advance(AudioState(1, 0, state.count), chosen)
+            return self.advance(self._stopped(state), chosen)
         begun = replace(state, inside=(*state.inside, chosen))
         return begun if trie.allowed(begun.inside) else self._ended(begun)
+
+    def _begin(self, state: AudioState) -> tuple[int, ...]:
+        """The ids that may follow a whole code."""
+        if state.level == 0 and self.least <= state.count < self.most:
+            return self._either
+        if state.level == 0 and state.count == self.most:
+            return self._after_first
+        return self.tries[state.level].allowed(())
+
+    def _stopped(self, state: AudioState) -> AudioState:
+        """The state once the first level has no more codes."""
+        return AudioState(1, 0, state.count)
 
     def _ended(self, state: AudioState) -> AudioState:
         """The state after the code it is inside of."""
@@ -128,3 +159,41 @@ class AudioGrammar:
         if coarse is not None and count == coarse * self.ratios[state.level]:
             return AudioState(state.level + 1, 0, coarse)
         return AudioState(state.level, count, coarse)
+
+
+class FrameGrammar(AudioGrammar):
+    """The same in frame order: each code of the first level is followed by the codes of the others for its frames, so
+    that sound can be made while the rest is being written; then the end marker.
+
+    A free length needs an end marker whose first id neither begins a code of the first level nor goes on one of the
+    last. No code of one level may go on with an id that begins a code of another (`Vocabulary` refuses such levels).
+    """
+
+    def _stops(self) -> tuple[int, ...]:
+        return self.end[:1]
+
+    def _check_free(self) -> None:
+        if not self.end:
+            raise UsageError("an answer of free length needs an end marker")
+        if {*self.end[:1]} & {*self.tries[0].allowed(()), *self._go_on(len(self.tries) - 1)}:
+            raise UsageError("this codec's words begin as the end marker does: the answer's length must be fixed")
+
+    def _begin(self, state: AudioState) -> tuple[int, ...]:
+        if state.level == 0 and (state.coarse or 0) >= self.least:
+            return self._either
+        return self.tries[state.level].allowed(())
+
+    def _stopped(self, state: AudioState) -> AudioState:
+        return AudioState(len(self.tries))
+
+    def _ended(self, state: AudioState) -> AudioState:
+        count = state.count + 1
+        if count < self.ratios[state.level]:
+            return AudioState(state.level, count, state.coarse)
+        if state.level + 1 < len(self.tries):
+            return AudioState(state.level + 1, 0, state.coarse)
+        written = (state.coarse or 0) + 1
+        return AudioState(len(self.tries)) if written == self.most else AudioState(0, 0, written)
+
+
+GRAMMARS = {"levels": AudioGrammar, "frames": FrameGrammar}

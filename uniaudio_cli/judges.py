@@ -1,10 +1,12 @@
-"""Judges of what was generated: a wav in, the label it sounds like out. Never knows how it was made.
+"""Judges of what was generated: a wav in, the label it sounds like or a number out. Never knows how it was made.
 
-`NearestClip` needs no model; `WhisperJudge` is a speech recogniser made to choose among the labels (`uniaudio[judge]`).
+`NearestClip` needs no model; `WhisperJudge` is a speech recogniser, made to choose among the labels or left free;
+`dnsmos` rates speech by itself, `compared` by its target (`uniaudio[judge]`, `uniaudio[quality]`).
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,13 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from uniaudio_cli.codec import quality
 from uniaudio_cli.errors import UsageError
+
+_NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+SOUNDS_LIKE = {str(digit): name for digit, name in enumerate(_NAMES)} | {
+    **{"oh": "zero", "won": "one", "to": "two", "too": "two", "for": "four", "fore": "four", "ate": "eight"},
+}
 
 
 class NearestClip:
@@ -48,9 +56,8 @@ class NearestClip:
 
 
 class WhisperJudge:
-    """Whisper asked for one of `labels` and nothing else: all tokens but the labels' first ones are suppressed.
-
-    It cannot say "none of these", so report free-text results beside it where garbage is possible.
+    """Whisper asked for one of `labels`: called, it chooses among them and nothing else, as all tokens but the labels'
+    first ones are suppressed. It cannot say "none of these" then; `free` can.
 
     Raises:
         UsageError: faster-whisper is not installed, or two labels begin with the same token.
@@ -62,22 +69,66 @@ class WhisperJudge:
         except ImportError as problem:
             raise UsageError("the ASR judge needs faster-whisper: pip install 'uniaudio[judge]'") from problem
         self.model: Any = WhisperModel(str(folder), device="cpu", compute_type="int8", local_files_only=True)
-        tokenizer = self.model.hf_tokenizer
-        self.tokens = {tokenizer.encode(f" {label}", add_special_tokens=False).ids[0]: label for label in labels}
+        self.tokenizer: Any = self.model.hf_tokenizer
+        self.labels = tuple(labels)
+        firsts = [self.tokenizer.encode(f" {label}", add_special_tokens=False).ids[0] for label in labels]
+        self.tokens = dict(zip(firsts, labels, strict=True))
         if len(self.tokens) < len(labels):
             raise UsageError(f"the ASR judge cannot tell labels apart that begin alike: {', '.join(labels)}")
-        self.others = [i for i in range(tokenizer.get_vocab_size()) if i not in self.tokens]
+        self.others = [i for i in range(self.tokenizer.get_vocab_size()) if i not in self.tokens]
         start = ["<|startoftranscript|>", *(["<|en|>", "<|transcribe|>"] if self.model.model.is_multilingual else [])]
-        before = tokenizer.encode(" " + ", ".join(labels), add_special_tokens=False).ids
-        named = [tokenizer.token_to_id(token) for token in ("<|startofprev|>", *start, "<|notimestamps|>")]
-        self.prompt = [named[0], *before, *named[1:]]
+        self.start = [self.tokenizer.token_to_id(token) for token in (*start, "<|notimestamps|>")]
+        before = self.tokenizer.encode(" " + ", ".join(labels), add_special_tokens=False).ids
+        self.prompt = [self.tokenizer.token_to_id("<|startofprev|>"), *before, *self.start]
 
     def __call__(self, wav: Tensor) -> str:
         """wav float32 [1, T] at 16 kHz, at most 3 s -> one of the labels."""
+        chosen = self._tokens(wav, self.prompt, 1, suppress_blank=False, suppress_tokens=self.others)
+        return self.tokens[chosen[0]]
+
+    def free(self, wav: Tensor) -> str | None:
+        """wav float32 [1, T] at 16 kHz, at most 3 s -> the label that a free transcript begins with, or None."""
+        return label_said(self.tokenizer.decode(self._tokens(wav, self.start, 8, suppress_blank=True)), self.labels)
+
+    def _tokens(self, wav: Tensor, prompt: list[int], count: int, **options: Any) -> list[int]:
         padded = np.zeros(3 * 16_000, dtype=np.float32)
         padded[: wav.shape[-1]] = wav[0, : len(padded)].numpy()
         encoded = self.model.encode(self.model.feature_extractor(padded, padding=0)[:, :300])
-        found = self.model.model.generate(
-            encoded, [self.prompt], max_length=len(self.prompt) + 1, suppress_blank=False, suppress_tokens=self.others
-        )
-        return self.tokens[found[0].sequences_ids[0][-1]]
+        found = self.model.model.generate(encoded, [prompt], max_length=len(prompt) + count, **options)
+        return found[0].sequences_ids[0][-count:] if count == 1 else found[0].sequences_ids[0]
+
+
+def label_said(transcript: str, labels: Sequence[str]) -> str | None:
+    """The label that is the first word of a transcript, or None.
+
+    Only the first counts, as Whisper says a short clip twice and more. A word that sounds as the name of a digit does,
+    or the digit itself, counts as the name.
+    """
+    words = re.findall(r"[a-z]+|[0-9]", transcript.lower())
+    first = SOUNDS_LIKE.get(words[0], words[0]) if words else ""
+    return first if first in labels else None
+
+
+def dnsmos(wav: Tensor, sample_rate: int) -> float:
+    """DNSMOS P.835 overall quality, 1 to 5, of wav float32 [1, T]; what is shorter than 9 s is said again and again.
+
+    Raises:
+        UsageError: speechmos is not installed, or the rate is not its 16 kHz.
+    """
+    overall = quality.dnsmos()
+    if overall is None:
+        raise UsageError("DNSMOS needs speechmos: pip install 'uniaudio[quality]'")
+    if sample_rate != quality.DNSMOS_RATE:
+        raise UsageError(f"DNSMOS hears {quality.DNSMOS_RATE:,} Hz, not {sample_rate:,}")
+    return overall(wav[0].numpy())
+
+
+def compared(target: Tensor, made: Tensor, sample_rate: int) -> dict[str, float]:
+    """SI-SDR in dB; and STOI, PESQ (wide and narrow band) and DNSMOS where `uniaudio[quality]` is installed; of wavs
+    [1, T]."""
+    found = {"si_sdr": quality.si_sdr(target, made)}
+    for name, of in quality._measures(sample_rate).items():
+        value = None if name == "dnsmos_original" else of(target[0].numpy(), made[0].numpy())
+        if value is not None:
+            found[name] = value
+    return found

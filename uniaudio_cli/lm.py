@@ -7,11 +7,11 @@ are these continuations), so that a context shared by a whole folder of queries 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError
@@ -19,6 +19,9 @@ from torch import Tensor
 
 from uniaudio_cli.errors import MissingWeightsError, UniAudioError, UsageError
 from uniaudio_cli.packing import Pair, fitting, pack
+
+if TYPE_CHECKING:
+    from uniaudio_cli.quick import QuickLM
 
 # Ids read at a time when many continuations are scored, over all rows and in each, by kind of device. Those of a row
 # pay for attention to each other, which is nothing to a GPU; the whole is halved where memory does not suffice.
@@ -51,11 +54,15 @@ def _shared(cache: Any) -> Any:
 
 
 class LanguageModel:
-    """A causal LM, frozen. Build it with `load_lm`, or from a model of one's own for a test."""
+    """A causal LM, frozen. Build it with `load_lm`, or from a model of one's own for a test.
 
-    def __init__(self, model: Any, name: str) -> None:
+    `write_bits`: 8 to write (not to read or to score) with weights of 8 bits on a CPU, None with the model's own.
+    """
+
+    def __init__(self, model: Any, name: str, write_bits: int | None = None) -> None:
         self.model = model.eval().requires_grad_(False)
         self.name = name
+        self.write_bits = write_bits
         self.ids_at_once: int | None = None
 
     @property
@@ -272,6 +279,74 @@ class LanguageModel:
         cache, mask, logits = self._extend(prefix, row, torch.ones_like(row), every=False)
         return Prefix(cache, mask, logits[:, -1])
 
+    def continue_with(self, prefix: Prefix, rows: Sequence[Sequence[int]]) -> Prefix:
+        """A prefix of one row read on with each of `rows`: one row each.
+
+        Raises:
+            UsageError: the LLM's context is full.
+        """
+        with torch.inference_mode():
+            ids, mask = self._padded(rows, left=True)
+            wide = prefix if len(rows) == 1 else self.repeat(prefix, len(rows))
+            cache, full, logits = self._extend(wide, ids, mask, every=False)
+            return Prefix(cache, full, logits[:, -1])
+
+    def writer(self, prefix: Prefix) -> Writer:
+        """What is written after every row of a prefix; the prefix stays as it is."""
+        return Writer(self, prefix)
+
+    @cached_property
+    def quick(self) -> QuickLM | None:
+        """The model's copy for writing; None where it would gain nothing or cannot be copied."""
+        from uniaudio_cli.quick import quick_lm
+
+        return quick_lm(self.model, self.write_bits)
+
+
+class Writer:
+    """Rows that grow. Changed in place, with a cache of its own."""
+
+    def __init__(self, lm: LanguageModel, prefix: Prefix) -> None:
+        from uniaudio_cli.quick import roomy
+
+        self.lm, self.mask, self.last = lm, prefix.mask, prefix.logits
+        self.cache = roomy(_shared(prefix.cache), lm.quick.dtype if lm.quick else lm.model.dtype)
+
+    @torch.inference_mode()
+    def logits(self, unread: Sequence[Sequence[int]], asked: Mapping[int, tuple[int, ...]]) -> dict[int, Tensor]:
+        """Read equally many ids in every row, then say what may follow.
+
+        `asked`: by row, the ids in question. Returns their logits, float32 [len(ids)] on the CPU, by row.
+
+        Raises:
+            UsageError: the LLM's context is full.
+        """
+        same = set(asked.values())
+        ids = next(iter(same)) if len(same) == 1 else tuple(sorted(set().union(*same)))
+        if unread[0]:
+            chosen = self._read(unread, ids)[list(asked)].float().cpu()
+        else:
+            chosen = self.last[list(asked)][:, list(ids)].float().cpu()
+        if len(same) == 1:
+            return dict(zip(asked, chosen, strict=True))
+        place = {id: n for n, id in enumerate(ids)}
+        return {row: chosen[n, [place[id] for id in of]] for n, (row, of) in enumerate(asked.items())}
+
+    def _read(self, unread: Sequence[Sequence[int]], ids: tuple[int, ...]) -> Tensor:
+        """Logits [B, len(ids)] after the unread ids."""
+        rows = torch.tensor(unread, dtype=torch.int64, device=self.lm.device)
+        self.mask = torch.cat([self.mask, torch.ones_like(rows)], dim=1)
+        if self.mask.shape[1] > self.lm.context_length:
+            most = self.lm.context_length
+            raise UsageError(f"the prompt and the answer need more than the {most} ids {self.lm.name} reads")
+        options: dict[str, Any] = {"past_key_values": self.cache, "use_cache": True, "logits_to_keep": 1}
+        options |= {"attention_mask": _needed(self.mask), "return_dict": True}
+        options["position_ids"] = (self.mask.cumsum(dim=1) - 1)[:, -rows.shape[1] :].clamp(min=0)
+        quick = self.lm.quick
+        if quick is None:
+            return self.lm.model(input_ids=rows, **options).logits[:, -1, list(ids)]
+        return quick.logits(rows, ids, **options)
+
 
 class AwaitedLM(LanguageModel):
     """An LLM whose weights are loaded when it is first asked something.
@@ -279,8 +354,11 @@ class AwaitedLM(LanguageModel):
     Its context length is known before, so that a prompt that does not fit is refused at once.
     """
 
-    def __init__(self, load: Callable[[], LanguageModel], name: str, context_length: int) -> None:
+    def __init__(
+        self, load: Callable[[], LanguageModel], name: str, context_length: int, write_bits: int | None = None
+    ) -> None:
         self.name = name
+        self.write_bits = write_bits
         self.ids_at_once: int | None = None
         self._load = load
         self._context_length = context_length
@@ -294,8 +372,10 @@ class AwaitedLM(LanguageModel):
         return self._context_length
 
 
-def await_lm(folder: str, name: str, **options: Any) -> AwaitedLM:
+def await_lm(folder: str, name: str, write_bits: int | None = None, **options: Any) -> AwaitedLM:
     """`load_lm`, with the same options, put off until the LLM is asked something.
+
+    `write_bits`: as `LanguageModel` takes it.
 
     Raises:
         MissingWeightsError, UniAudioError: its configuration is not here or not a causal LM's.
@@ -308,7 +388,7 @@ def await_lm(folder: str, name: str, **options: Any) -> AwaitedLM:
         raise MissingWeightsError(f"{name}: {_first_line(problem)}") from problem
     except (ValueError, KeyError) as problem:
         raise UniAudioError(f"{name}: not a causal LM that can be loaded: {_first_line(problem)}") from problem
-    return AwaitedLM(lambda: load_lm(folder, name, **options), name, _context_length(config))
+    return AwaitedLM(lambda: load_lm(folder, name, **options), name, _context_length(config), write_bits)
 
 
 def load_lm(

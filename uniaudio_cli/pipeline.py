@@ -23,11 +23,12 @@ from torch import Tensor
 
 from uniaudio_cli import audio
 from uniaudio_cli.codec.model import Codec
+from uniaudio_cli.codec.stream import StreamDecoder
 from uniaudio_cli.demos import Demonstration, choose, load_demonstrations
 from uniaudio_cli.errors import UniAudioError, UsageError
-from uniaudio_cli.files import show
-from uniaudio_cli.generate import generate
-from uniaudio_cli.grammar import AudioGrammar
+from uniaudio_cli.files import show, suggest
+from uniaudio_cli.generate import generate, write
+from uniaudio_cli.grammar import GRAMMARS, AudioGrammar
 from uniaudio_cli.lm import LanguageModel, Prefix
 from uniaudio_cli.prompt import Audio, Example, Piece, Prompt, Text, build_prompt, check_fits, load_template
 from uniaudio_cli.prompt import show as show_prompt
@@ -35,7 +36,7 @@ from uniaudio_cli.remembered import Remembered
 from uniaudio_cli.score import LabelReadout, LikelihoodReadout, Query, Readout
 from uniaudio_cli.task import Task, changed, load_task
 from uniaudio_cli.template import Template
-from uniaudio_cli.vocabulary import Vocabulary
+from uniaudio_cli.vocabulary import Order, Vocabulary
 
 T = TypeVar("T")
 
@@ -43,6 +44,10 @@ T = TypeVar("T")
 AT_ONCE = 16
 # Windows of a long input overlap by this share, cross-faded.
 OVERLAP = 0.25
+# Queries that are answered together: the LLM moves its weights once for all of them.
+ROWS_WRITTEN = 8
+# Seconds of silence between words that are spoken one by one.
+PAUSE = 0.08
 
 
 @dataclass(frozen=True)
@@ -52,9 +57,9 @@ class Heard:
     codes: list[list[int]]
     samples: int
 
-    def shown(self, levels: Sequence[int]) -> Audio:
-        """The levels a prompt shows."""
-        return Audio.of(self.codes, levels)
+    def shown(self, levels: Sequence[int], order: Order = "levels") -> Audio:
+        """The levels a prompt shows, in the order it writes them in."""
+        return Audio.of(self.codes, levels, order)
 
 
 @dataclass(frozen=True)
@@ -202,10 +207,10 @@ class Session:
                 continue
             wav = self.kit.read(demonstration.audio, self.task)
             heard = self.kit.hear(wav)
-            shown = heard.shown(self.task.levels)
+            shown = heard.shown(self.task.levels, self.task.order)
             if demonstration.target is not None:
                 clean = self.kit.hear(self._paired(demonstration, wav))
-                found.append((Example(shown, clean.shown(self.task.levels)), clean))
+                found.append((Example(shown, clean.shown(self.task.levels, self.task.order)), clean))
             else:
                 found.append((Example(Text(demonstration.text or ""), shown), heard))
         return tuple(found)
@@ -320,37 +325,55 @@ class Session:
         seconds_per_group = self.kit.codec.frame_multiple * self.kit.codec.hop_length / self.kit.codec.sample_rate
         most = max(1, int(self.task.generation.max_seconds / seconds_per_group)) * group
         # The grammar cannot say that a free length comes in groups.
-        if not self.kit.vocabulary.disjoint or group > 1:
+        if group > 1 or not (self.kit.vocabulary.disjoint or self.task.order == "frames"):
             middle = min(statistics.median_low(counts), most)
             return middle, middle
         least, longest = (min(counts), max(counts)) if self.task.generation.length == "demonstrations" else (1, most)
         return min(least, most), min(longest, most)
 
     def answer_audio(
-        self, query: Piece, samples: int | None = None, about: str | None = None
-    ) -> tuple[Tensor, list[list[int]]]:
-        """Let the LLM write audio after the query: (wav [1, T], codes per shown level).
+        self, queries: Sequence[Piece], samples: int | None = None, about: str | None = None
+    ) -> list[list[list[int]]]:
+        """Let the LLM write audio after every query: codes per shown level, by query.
 
         `samples` fixes the length. `about` leaves only the demonstrations of one text in the prompt.
         """
+        found = []
+        for start in range(0, len(queries), ROWS_WRITTEN):
+            prefix, grammar = self.opened(queries[start : start + ROWS_WRITTEN], samples, about)
+            rows = generate(self.kit.lm, prefix, grammar, *self._drawing)
+            found += [self._codes(row, grammar) for row in rows]
+        return found
+
+    @property
+    def _drawing(self) -> tuple[float, int, float]:
+        """How ids are drawn, as `generate` takes it."""
+        return self.task.generation.temperature, self.seed, self.task.generation.top_p
+
+    def opened(
+        self, queries: Sequence[Piece], samples: int | None = None, about: str | None = None
+    ) -> tuple[Prefix, AudioGrammar]:
+        """The prompts of all queries, read, and what may be written after any of them."""
         kit, levels = self.kit, self.task.levels
-        prompt = self.prompt(query, about=about)
+        prompts = [self.prompt(query, about=about) for query in queries]
         least, most = self._bounds(samples, about)
         strides = [kit.codec.strides[level] for level in levels]
         codes = [kit.vocabulary.code_ids(level) for level in levels]
-        end = prompt.end_ids(kit.vocabulary)[:1]
-        grammar = AudioGrammar(codes, strides, least, most, end)
+        grammar = GRAMMARS[self.task.order](codes, strides, least, most, prompts[0].end_ids(kit.vocabulary)[:1])
         width = max(len(ids) for level in codes for ids in level)
         reserve = 1 + width * sum(most * strides[0] // stride for stride in strides)
-        check_fits(prompt, kit.vocabulary, reserve, kit.lm.context_length)
+        for prompt in prompts:
+            check_fits(prompt, kit.vocabulary, reserve, kit.lm.context_length)
         if about not in self._read:
-            self._read[about] = kit.lm.prefill([prompt.prefix_ids(kit.vocabulary)])
-        prefix = kit.lm.extend(self._read[about], prompt.query_ids(kit.vocabulary))
-        ids = generate(kit.lm, prefix, grammar, self.task.generation.temperature, self.seed)
-        ids = ids[: len(ids) - len(end)]
-        frames = most * strides[0] if least == most else None
-        written = kit.vocabulary.codes(ids, frames=frames, levels=levels)
-        return kit.decode(written, self.seed), written
+            self._read[about] = kit.lm.prefill([prompts[0].prefix_ids(kit.vocabulary)])
+        rows = [prompt.query_ids(kit.vocabulary) for prompt in prompts]
+        return kit.lm.continue_with(self._read[about], rows), grammar
+
+    def _codes(self, ids: Sequence[int], grammar: AudioGrammar) -> list[list[int]]:
+        """What was written, end marker and all -> codes per shown level."""
+        frames = grammar.most * self.kit.codec.strides[self.task.levels[0]] if grammar.least == grammar.most else None
+        written = ids[: len(ids) - len(grammar.end)]
+        return self.kit.vocabulary.codes(written, frames, self.task.levels, self.task.order)
 
     @cached_property
     def _read(self) -> dict[str | None, Prefix]:
@@ -361,72 +384,141 @@ class Session:
         """The spoken answer to a text.
 
         With `think` the LLM first answers in text, by one of the demonstrations' texts, and then speaks that with only
-        the demonstrations of it in its prompt.
+        the demonstrations of it in its prompt; a text that is made of theirs is spoken as it stands, one after another.
+        Without, it sees all demonstrations and the text, as in the paper.
+
+        Raises:
+            UsageError: the text is empty, or is none of the demonstrations' where the task asks for one of them.
         """
+        parts = self._parts(text, think)
+        made = [self.answer_audio([Text(part or text)], about=part)[0] for part in parts]
+        pause = torch.zeros(1, int(PAUSE * self.kit.codec.sample_rate))
+        wavs = [each for codes in made for each in (pause, self.kit.decode(codes, self.seed))][1:]
+        answer = None if None in parts else " ".join(map(str, parts))
+        return Reply(wav=torch.cat(wavs, dim=1), codes=made[-1], answer=answer)
+
+    def stream(self, text: str, think: bool = False) -> Iterator[Tensor]:
+        """`speak`, in pieces [1, T] that can be played while the rest is being written; without the decoder's noise.
+
+        Raises:
+            UsageError: as `speak`, or the task writes audio level after level.
+        """
+        if self.task.order != "frames":
+            raise UsageError(f"task {self.task.name}: audio written level after level is not heard before its end")
+        parts = self._parts(text, think)
+        for number, part in enumerate(parts):
+            if number:
+                yield torch.zeros(1, int(PAUSE * self.kit.codec.sample_rate))
+            yield from self._streamed(Text(part or text), part)
+
+    def _streamed(self, query: Piece, about: str | None) -> Iterator[Tensor]:
+        prefix, grammar = self.opened([query], None, about)
+        decoder = StreamDecoder(self.kit.codec)
+        levels, order = self.task.levels, self.task.order
+        state, ids, given = grammar.start(), [], 0
+        for (chosen,) in write(self.kit.lm, prefix, grammar, *self._drawing):
+            assert chosen is not None
+            ids.append(chosen)
+            state = grammar.advance(state, chosen)
+            if state.between_groups:
+                yield decoder.push(self.kit.vocabulary.codes(ids[given:], None, levels, order))
+                given = len(ids)
+        rest = ids[given : len(ids) - len(grammar.end)]
+        yield decoder.push(
+            self.kit.vocabulary.codes(rest, None, levels, order) if rest else [[]] * len(levels), last=True
+        )
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """What the demonstrations say, each once."""
+        return tuple(dict.fromkeys(d.text for d in self.demonstrations if d.text is not None))
+
+    def _parts(self, text: str, think: bool) -> Sequence[str | None]:
+        """The demonstrations' texts that are spoken in answer to `text`; None for whatever the LLM makes of it."""
         if not text.strip():
             raise UsageError("there is nothing to answer: the text is empty")
-        answer = self.think(text) if think else None
-        wav, codes = self.answer_audio(Text(answer or text), about=answer)
-        return Reply(wav=wav, codes=codes, answer=answer)
+        if text in self.texts and (think or self.task.texts == "demonstrated"):
+            return [text]
+        if self.task.texts == "demonstrated":
+            raise UsageError(
+                f"task {self.task.name}: no demonstration of {show(text)!r}{suggest(text, self.texts)}; it makes "
+                f"what is demonstrated, and nothing new or mixed: {', '.join(self.texts)}"
+            )
+        if not think:
+            return [None]
+        words = text.split()
+        return words if set(words) <= set(self.texts) else [self.think(text)]
 
     def think(self, text: str) -> str:
         """The demonstration's text the LLM finds the likeliest answer to `text`, after the task's worked examples.
 
         A text that a demonstration has is its own answer.
         """
-        kit = self.kit
-        texts = list(dict.fromkeys(d.text for d in self.demonstrations if d.text is not None))
+        kit, texts = self.kit, self.texts
         if text in texts:
             return text
-        worked = [(t, t) for t in texts]
-        worked += [(ask, a) for ask, answers in self.task.worked for a in answers if a in texts]
-        written = "".join(f"Question: {ask}\nAnswer: {answer}\n" for ask, answer in worked)
+        written, read = self._worked
         asked = f"{written}Question: {text}\nAnswer:"
         encode = kit.vocabulary.tokenizer.encode
-        ids = encode(asked)
+        head, ids = encode(written), encode(asked)
         # As they stand after "Answer:": SentencePiece gives a text by itself one space more.
         answers = [encode(f"{asked} {candidate}\n")[len(ids) :] for candidate in texts]
-        scores = kit.lm.score(kit.lm.prefill([ids]), answers)[0]
+        same = ids[: len(head)] == head
+        scores = kit.lm.score(kit.lm.extend(read, ids[len(head) :]) if same else kit.lm.prefill([ids]), answers)[0]
         return texts[max(range(len(texts)), key=lambda index: float(scores[index].sum()))]
 
-    def transform(self, wav: Tensor) -> Reply:
-        """Audio in, audio of the same length and level out, window by window."""
-        rate = self.kit.codec.sample_rate
-        window = min(wav.shape[-1], max(1, int(self.task.clip.seconds * rate)))
+    @cached_property
+    def _worked(self) -> tuple[str, Prefix]:
+        """What a question to think about follows: the demonstrations' texts and the task's worked examples; read."""
+        worked = [(text, text) for text in self.texts]
+        worked += [(ask, a) for ask, answers in self.task.worked for a in answers if a in self.texts]
+        written = "".join(f"Question: {ask}\nAnswer: {answer}\n" for ask, answer in worked)
+        return written, self.kit.lm.prefill([self.kit.vocabulary.tokenizer.encode(written)])
+
+    def transform(self, wav: Tensor, mix: float = 0.0) -> Reply:
+        """Audio in, audio of the same length and level out, in windows that are cross-faded; `mix`: 0 to 1, the share
+        of the input in it."""
+        length = wav.shape[-1]
+        window = min(length, max(1, int(self.task.clip.seconds * self.kit.codec.sample_rate)))
         hop = max(1, int(window * (1 - OVERLAP)))
-        out = torch.zeros_like(wav)
-        weight = torch.zeros_like(wav)
+        # The last one ends with the input, so that it has as much to go by as any other.
+        starts = [*range(0, length - window, hop), length - window]
+        pieces = [wav[:, start : start + window] for start in starts]
         fade = torch.ones(window)
         ramp = torch.linspace(0, 1, window - hop + 2)[1:-1]
         fade[: len(ramp)] = ramp
         fade[window - len(ramp) :] = fade[window - len(ramp) :].minimum(ramp.flip(0))
-        codes: list[list[int]] = []
-        for start in range(0, max(1, wav.shape[-1] - (window - hop)), hop):
-            piece = wav[:, start : start + window]
-            made, codes = self._transform_window(piece)
-            part = fade[: piece.shape[-1]]
-            out[:, start : start + piece.shape[-1]] += made * part
-            weight[:, start : start + piece.shape[-1]] += part
+        out, weight = torch.zeros_like(wav), torch.zeros_like(wav)
+        made, codes = self._transform_windows(pieces)
+        for start, part in zip(starts, made, strict=True):
+            out[:, start : start + window] += part * fade
+            weight[:, start : start + window] += fade
         # Nowhere zero: a ramp begins and ends above it, and the windows leave no sample out.
-        return Reply(wav=out / weight, codes=codes)
+        return Reply(wav=torch.lerp(out / weight, wav, mix), codes=codes)
 
-    def _transform_window(self, piece: Tensor) -> tuple[Tensor, list[list[int]]]:
+    def _transform_windows(self, pieces: Sequence[Tensor]) -> tuple[list[Tensor], list[list[int]]]:
+        """Pieces of one length made anew, and the codes of the last; what is silent stays so."""
         rate, level = self.kit.codec.sample_rate, self.kit.codec.config.level_db
-        heard = self.kit.hear(piece)
-        if audio.level_db(piece, rate) == -math.inf:
-            return torch.zeros_like(piece), [heard.codes[k] for k in self.task.levels]
-        made, codes = self.answer_audio(heard.shown(self.task.levels), piece.shape[-1])
-        if level is not None:
-            # By the peaks, as the gain that the piece was heard with may have been cut short by its peak.
-            made = made * (piece.abs().max() / audio.normalise_level(piece, level, rate).abs().max())
-        return made[:, : piece.shape[-1]], codes
+        heard = [self.kit.hear(piece) for piece in pieces]
+        sounding = [n for n, piece in enumerate(pieces) if audio.level_db(piece, rate) > -math.inf]
+        queries = [heard[n].shown(self.task.levels, self.task.order) for n in sounding]
+        written = dict(zip(sounding, self.answer_audio(queries, pieces[0].shape[-1]), strict=True))
+        made = [torch.zeros_like(piece) for piece in pieces]
+        for n, codes in written.items():
+            wav = self.kit.decode(codes, self.seed)[:, : pieces[n].shape[-1]]
+            if level is not None:
+                # By the peaks, as the gain that the piece was heard with may have been cut short by its peak.
+                wav = wav * (pieces[n].abs().max() / audio.normalise_level(pieces[n], level, rate).abs().max())
+            made[n] = wav
+        last = len(pieces) - 1
+        return made, written.get(last) or [heard[last].codes[k] for k in self.task.levels]
 
     def written(self, query: Path | str) -> str:
         """The prompt of a query for people, with token counts; for `likelihood`, the context of every label."""
         vocabulary = self.kit.vocabulary
         if self.task.input == "text":
             return show_prompt(self.prompt(Text(str(query))), vocabulary)
-        heard = self.kit.hear(self.kit.read(Path(query), self.task)).shown(self.task.levels)
+        heard = self.kit.hear(self.kit.read(Path(query), self.task)).shown(self.task.levels, self.task.order)
         if self.task.output == "label" and self.task.readout == "likelihood":
             parts = []
             for level, row in zip(heard.levels, vocabulary.words(heard.codes, heard.levels), strict=True):
@@ -436,8 +528,8 @@ class Session:
             return "\n".join(parts)
         return show_prompt(self.prompt(heard), vocabulary)
 
-    def __call__(self, query: Path | str, think: bool = False) -> Reply:
-        """Answer a file (audio input) or a text.
+    def __call__(self, query: Path | str, think: bool = False, mix: float = 0.0) -> Reply:
+        """Answer a file (audio input) or a text. `mix`: for audio to audio, the share of the input in the answer.
 
         Raises:
             UniAudioError: the query cannot be read or does not fit.
@@ -451,7 +543,7 @@ class Session:
                 raise reply
             return reply
         try:
-            return self.transform(audio.read_wav(path, self.kit.codec.sample_rate))
+            return self.transform(audio.read_wav(path, self.kit.codec.sample_rate), mix)
         except ValueError as problem:
             raise UniAudioError(f"{show(path)}: {problem}") from problem
 
@@ -473,7 +565,7 @@ def rehearse(task: Task, codec: Codec, vocabulary: Vocabulary) -> Prompt:
     noise = 0.1 * torch.randn(
         1, 1, int(task.clip.seconds * codec.sample_rate), generator=torch.Generator().manual_seed(0)
     )
-    clip = Audio.of([level[0] for level in codec.encode(noise)], task.levels)
+    clip = Audio.of([level[0] for level in codec.encode(noise)], task.levels, task.order)
     given: Piece = clip if task.input == "audio" else Text("one")
     answers: list[Piece] = [clip, clip] if task.output == "audio" else [Text("one"), Text("two")]
     examples = [Example(given, answer) for answer in answers]

@@ -10,7 +10,7 @@ from uniaudio_cli.errors import UsageError
 from uniaudio_cli.template import Kind, Slot, Template, split
 from uniaudio_cli.template import load_template as load_template
 from uniaudio_cli.tokenizer import Tokenizer
-from uniaudio_cli.vocabulary import Vocabulary
+from uniaudio_cli.vocabulary import Order, Vocabulary
 
 if TYPE_CHECKING:
     from uniaudio_cli.task import Task
@@ -25,16 +25,17 @@ class Text:
 
 @dataclass(frozen=True)
 class Audio:
-    """A piece of audio: one row of codes per shown level."""
+    """A piece of audio: one row of codes per shown level, and the order they are written in."""
 
     codes: tuple[tuple[int, ...], ...]
     levels: tuple[int, ...]
+    order: Order = "levels"
 
     @classmethod
-    def of(cls, codes: Sequence[Any], levels: Sequence[int]) -> Audio:
+    def of(cls, codes: Sequence[Any], levels: Sequence[int], order: Order = "levels") -> Audio:
         """The `levels` to show of a clip; `codes[k]`: level k's row [T_k], a list, array or tensor."""
         rows = [codes[level] for level in levels]
-        return cls(tuple(tuple(r.tolist() if hasattr(r, "tolist") else r) for r in rows), tuple(levels))
+        return cls(tuple(tuple(r.tolist() if hasattr(r, "tolist") else r) for r in rows), tuple(levels), order)
 
 
 Piece = Text | Audio
@@ -83,7 +84,7 @@ class Prompt:
     def continuation(self, value: str | Audio, vocabulary: Vocabulary) -> list[int]:
         """The ids of an answer as it stands right after `query_ids`: a label or other text, or audio."""
         if isinstance(value, Audio):
-            return vocabulary.ids(value.codes, value.levels)
+            return vocabulary.ids(value.codes, value.levels, value.order)
         if self.template.tokenise == "pieces":
             return vocabulary.tokenizer.encode(value)
         last = list(_joined(self.query))[-1:]
@@ -100,7 +101,7 @@ class Prompt:
         ids: list[int] = []
         for piece in _joined(pieces) if self.template.tokenise == "joined" else pieces:
             if isinstance(piece, Audio):
-                ids += vocabulary.ids(piece.codes, piece.levels)
+                ids += vocabulary.ids(piece.codes, piece.levels, piece.order)
             else:
                 ids += vocabulary.tokenizer.encode(piece.text)
         return ids
@@ -255,5 +256,7 @@ def _readable(pieces: Iterable[Piece], vocabulary: Vocabulary) -> str:
         else:
             gap = "" if not written or written[-1].isspace() else " "
             rows = vocabulary.words(piece.codes, piece.levels)
-            written += gap + " ".join(word for row in rows for word in row)
+            groups = len(rows[0]) if piece.order == "frames" else 1
+            parts = [row[g * len(row) // groups : (g + 1) * len(row) // groups] for g in range(groups) for row in rows]
+            written += gap + " ".join(word for part in parts for word in part)
     return written

@@ -38,16 +38,21 @@ class Clip:
 
 @dataclass(frozen=True)
 class Generation:
-    """How audio is generated: as long as the input, as the demonstrations are, or until the LLM ends it."""
+    """How audio is generated: as long as the input, as the demonstrations are, or until the LLM ends it.
+
+    `temperature`: 0 takes the likeliest id, more draws one; `top_p`: from the likeliest ids that have this share.
+    """
 
     length: Literal["input", "demonstrations", "free"] = "demonstrations"
     max_seconds: float = 10.0
     temperature: float = 0.0
+    top_p: float = 1.0
 
     def __post_init__(self) -> None:
         check_choices(self, "generation.")
         check(0 < self.max_seconds < math.inf, "generation.max_seconds", "more than 0", self.max_seconds)
         check(0 <= self.temperature < math.inf, "generation.temperature", "0 or more", self.temperature)
+        check(0 < self.top_p <= 1, "generation.top_p", "more than 0, at most 1", self.top_p)
 
 
 @dataclass(frozen=True)
@@ -56,10 +61,12 @@ class Task:
 
     `instruction` may hold {labels} where the output is a label; "" leaves the instruction out. `levels` are the
     codec levels that enter the prompt, 0 the coarsest: by default (0,) for labels, (0, 1, 2) for audio; the likelihood
-    readout asks of each apart and leaves out those the LLM has no words for. `ways` is the
-    most labels an episode takes, None for all. `readout` says how a label is scored, and `abstain_below` how probable
-    the likeliest must be to be given; both mean nothing for audio.
-    `worked` are questions with the answers that would do, for tasks whose answer is thought out as text first.
+    readout asks of each apart and leaves out those the LLM has no words for. `order`: where the output is audio,
+    whether audio is written level after level or frame by frame, which can stream. `texts`: where the input is text,
+    whether any will do or only those of the demonstrations. `ways` is the most labels an episode takes, None for all.
+    `readout` says how a label is scored, and `abstain_below` how probable the likeliest must be to be given; both mean
+    nothing for audio. `worked` are questions with the answers that would do, for tasks whose answer is thought out as
+    text first.
 
     Raises:
         UsageError: a value that is out of range or does not go with another; the message names the key.
@@ -72,6 +79,8 @@ class Task:
     instruction: str
     template: str = "plain"
     levels: tuple[int, ...] = ()
+    order: Literal["levels", "frames"] = "levels"
+    texts: Literal["any", "demonstrated"] = "any"
     shots: int = 1
     ways: int | None = None
     repeats: int = 1
@@ -88,6 +97,9 @@ class Task:
         rising = all(a < b for a, b in zip((-1, *self.levels), self.levels, strict=False))
         for key in ("name", "description", "template"):
             check(bool(getattr(self, key).strip()), key, "more than blanks", getattr(self, key))
+        check(
+            self.order == "levels" or self.output == "audio", "order", "levels where the output is a label", self.order
+        )
         check(rising, "levels", "rising whole numbers from 0 up", list(self.levels))
         check(self.shots >= 1, "shots", "1 or more", self.shots)
         check(self.ways is None or self.ways >= 2, "ways", "2 or more", self.ways)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from uniaudio_cli.errors import UniAudioError, UsageError
 from uniaudio_cli.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from uniaudio_cli.codec.model import CodecConfig
+
+
+Order = Literal["levels", "frames"]
 
 
 class UnreadableError(UniAudioError, ValueError):
@@ -25,8 +28,9 @@ class Vocabulary:
     text to any LLM, so level 0 can be shown to one that the other levels' ids are not of. A word listed twice is read
     as the first of the two.
 
-    Audio is written level after level: all codes of the first shown level, then all of the next. With strides
-    (4, 2, 1), 8 frames of levels (0, 1) are 2 + 4 codes.
+    Audio is written in one of two orders. "levels", as published: all codes of the first shown level, then all of the
+    next; with strides (4, 2, 1), 8 frames of levels (0, 1) are 2 + 4 codes. "frames": each code of the first shown
+    level with the others' codes of its frames behind it, here 1 + 2 and 1 + 2, so that it can be heard as it goes on.
 
     Raises:
         UsageError: the map could not be read back: two words with the same ids, ids that do not spell their word, a
@@ -105,28 +109,57 @@ class Vocabulary:
                 raise UnreadableError(f"level {k} has codes 0 to {self.sizes[k] - 1}, not {min(row)} to {max(row)}")
         return rows
 
-    def ids(self, codes: Sequence[Iterable[int]], levels: Sequence[int] | None = None) -> list[int]:
-        """Codes per shown level (all levels where `levels` is None) -> ids, level after level.
+    def ids(
+        self, codes: Sequence[Iterable[int]], levels: Sequence[int] | None = None, order: Order = "levels"
+    ) -> list[int]:
+        """Codes per shown level (all levels where `levels` is None) -> ids, in one of the two orders.
 
         Raises:
             UnreadableError: as `checked` says.
+            UsageError: "frames", and these levels could not be read back from it.
         """
         shown = self._shown(levels)
         rows = self.checked(codes, shown)
-        return [id for k, row in zip(shown, rows, strict=True) for code in row for id in self._tables[k].ids[code]]
+        if order == "frames":
+            counts = self._per_group(shown)
+            groups = range(len(rows[0]))
+            chunks = [
+                (k, row[g * n : (g + 1) * n]) for g in groups for k, n, row in zip(shown, counts, rows, strict=True)
+            ]
+        else:
+            chunks = list(zip(shown, rows, strict=True))
+        return [id for k, row in chunks for code in row for id in self._tables[k].ids[code]]
+
+    def _per_group(self, shown: Sequence[int]) -> list[int]:
+        """Codes of each shown level that stand together in frame order. Raises UsageError as `ids` does."""
+        tables = [self._tables[k] for k in shown]
+        # After the last level of a group comes the first of the next, so any level can stand before any other.
+        shared = sorted({id for a in tables for b in tables if a is not b for id in a.goes_on & b.first})
+        if shared:
+            raise UsageError(
+                f"{_level_names(shown)} cannot be written frame by frame: {self.tokenizer.token(shared[0])!r} both "
+                f"ends a longer word of one level and begins a word of another; write them in the order of levels"
+            )
+        return [self.strides[shown[0]] // self.strides[k] for k in shown]
 
     def codes(
-        self, ids: Sequence[int], frames: int | None = None, levels: Sequence[int] | None = None
+        self,
+        ids: Sequence[int],
+        frames: int | None = None,
+        levels: Sequence[int] | None = None,
+        order: Order = "levels",
     ) -> list[list[int]]:
         """Ids -> codes per shown level, the inverse of `ids`.
 
-        `frames`: latent frames, which say how many codes each level has. Without it the ids must say their own level:
-        only one level is shown, or the shown levels share no ids (`disjoint`).
+        `frames`: latent frames, which say how many codes each level has. Without it, ids in the order of levels must
+        say their own level: only one level is shown, or the shown levels share no ids (`disjoint`).
 
         Raises:
             UnreadableError: the ids are not the whole of such an audio.
         """
         shown, ids = self._shown(levels), _ints(ids)
+        if order == "frames":
+            return self._read_frames(ids, frames, shown)
         if frames is None and len(shown) > 1 and not self._disjoint(shown):
             raise UnreadableError(f"levels {shown} share ids, so only with a number of frames can they be told apart")
         counts = [None] * len(shown) if frames is None else self.counts(frames, shown)
@@ -139,6 +172,19 @@ class Vocabulary:
         if start < len(ids):
             raise UnreadableError(f"{self._where(ids, start)} is not of {_level_names(shown)}, or one too many")
         return self.checked(rows, shown)
+
+    def _read_frames(self, ids: Sequence[int], frames: int | None, shown: Sequence[int]) -> list[list[int]]:
+        counts = self._per_group(shown)
+        rows: list[list[int]] = [[] for _ in shown]
+        start = 0
+        while start < len(ids):
+            for row, k, count in zip(rows, shown, counts, strict=True):
+                more, start = self._read_level(ids, start, len(ids), k, count)
+                row += more
+        found = self.checked(rows, shown)
+        if frames is not None and [*map(len, found)] != self.counts(frames, shown):
+            raise UnreadableError(f"{len(ids)} ids are {len(found[0])} groups of frames, not {frames} frames")
+        return found
 
     def _read_level(
         self, ids: Sequence[int], start: int, stop: int, level: int, count: int | None

@@ -5,9 +5,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests.cli.world import CLIP, RATE, write
 from uniaudio_cli.audio import read_wav
+from uniaudio_cli.pipeline import PAUSE
 
 
 def test_classify_prints_one_json_object_a_clip(world, classify):
@@ -72,6 +74,35 @@ def test_tts_writes_a_sound_and_says_what_it_answers(world, tts, tmp_path):
     done = tts("two", "--no-think", "-o", tmp_path / "two.wav")
     assert (done.code, done.out) == (0, "")
     assert done.err == f"{tmp_path}/two.wav: 0.24 s\n"
+
+
+def test_tts_speaks_known_words_one_by_one(world, tts, tmp_path):
+    done = tts("two one  two", "--json", "-o", tmp_path / "three.wav")
+    assert done.rows[0]["answer"] == "two one two"
+    whole = read_wav(tmp_path / "three.wav", RATE)[0].tolist()
+    pause = int(PAUSE * RATE)
+    assert len(whole) == 3 * 2 * CLIP + 2 * pause
+    assert set(whole[2 * CLIP : 2 * CLIP + pause]) == {0.0}
+    assert whole[: 2 * CLIP] == whole[-2 * CLIP :]
+
+
+def test_tts_streams_what_it_would_write(world, tts, tmp_path):
+    done = tts("two one", "--stream", "-o", tmp_path / "new" / "streamed.wav")
+    assert (done.code, done.out) == (0, "")
+    assert "0.56 s of audio in " in done.err
+    streamed = read_wav(tmp_path / "new" / "streamed.wav", RATE)
+    frames = tmp_path / "frames.yaml"
+    frames.write_text(world.speak.read_text() + "order: frames\n")
+    assert tts("two one", "--task", frames, "-o", tmp_path / "whole.wav").code == 0
+    torch.testing.assert_close(streamed, read_wav(tmp_path / "whole.wav", RATE), atol=1e-3, rtol=0)
+
+
+def test_enhance_mixes_the_input_in(world, enhance, tmp_path):
+    noisy = write(tmp_path / "noisy.wav")
+    assert enhance(noisy, "--mix", 1, "-o", tmp_path / "same").code == 0
+    assert (tmp_path / "same" / "noisy.wav").read_bytes()[44:] == noisy.read_bytes()[44:]
+    enhance(noisy, "-o", tmp_path / "made")
+    assert (tmp_path / "made" / "noisy.wav").read_bytes() != (tmp_path / "same" / "noisy.wav").read_bytes()
 
 
 def test_tts_reads_texts_from_stdin(world, tts, tmp_path, monkeypatch):

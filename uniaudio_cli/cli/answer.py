@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from uniaudio_cli.cli import options
-from uniaudio_cli.cli.job import Job, adapted, label_all, require, speak_all, transform_all
+from uniaudio_cli.cli.job import Job, adapted, label_all, require, speak_all, stream_one, transform_all
 from uniaudio_cli.cli.options import Which
 
 TaskName = Annotated[str, typer.Option("--task", "-t", help="Shipped task or a .yaml file (`uniaudio tasks list`).")]
@@ -74,6 +74,10 @@ def tts(
             help="Let the LLM choose its answer as text, then speak it (default: if the task has worked examples).",
         ),
     ] = None,
+    stream: Annotated[
+        bool,
+        typer.Option("--stream", help="Write frame by frame while the rest is being made: a .wav, or - for stdout."),
+    ] = False,
     shots: options.Shots = None,
     levels: options.Levels = None,
     no_instruction: options.NoInstruction = False,
@@ -90,14 +94,17 @@ def tts(
     quiet: options.Quiet = False,
     force: options.Force = False,
 ) -> None:
-    """Speak a simple answer in the demonstrations' voice."""
-    chosen = adapted(task, levels=levels, no_instruction=no_instruction)
+    """Speak a simple answer in the demonstrations' voice: of several speakers' folders, --demos chooses one."""
+    chosen = adapted(task, levels=levels, no_instruction=no_instruction, order="frames" if stream else None)
     require(chosen, "tts", input="text", output="audio")
     which = Which(model, lm, codec, device, dtype, bits, offline)
     job = Job(
         chosen, which, demos, shots, None, seed, as_json=as_json, show_prompt=show_prompt, quiet=quiet, force=force
     )
-    speak_all(job, [text], output, think)
+    if stream:
+        stream_one(job, text, output, think)
+    else:
+        speak_all(job, [text], output, think)
 
 
 def enhance(
@@ -105,6 +112,9 @@ def enhance(
     demos: options.Demos,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder for the enhanced files.")] = None,
     task: TaskName = "enhance",
+    mix: Annotated[
+        float, typer.Option("--mix", min=0.0, max=1.0, help="Share of the input blended into the result.")
+    ] = 0.0,
     shots: options.Shots = None,
     levels: options.Levels = None,
     repeats: options.Repeats = None,
@@ -129,7 +139,7 @@ def enhance(
     job = Job(
         chosen, which, demos, shots, None, seed, as_json=as_json, show_prompt=show_prompt, quiet=quiet, force=force
     )
-    transform_all(job, files, output)
+    transform_all(job, files, output, mix)
 
 
 def run(

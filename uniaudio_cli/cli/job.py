@@ -74,6 +74,7 @@ def adapted(
     levels: str | None = None,
     no_instruction: bool = False,
     abstain_below: float | None = None,
+    order: str | None = None,
 ) -> Task:
     """The task with the command's flags in place of its own values."""
     from uniaudio_cli.task import changed, load_task
@@ -93,6 +94,7 @@ def adapted(
         levels=numbers,
         instruction="" if no_instruction else None,
         abstain_below=abstain_below,
+        order=order,
     )
 
 
@@ -239,7 +241,35 @@ def speak_all(job: Job, given: list[str], output: Path | None, think: bool | Non
     finish(done, len(texts))
 
 
-def transform_all(job: Job, files: list[Path], output: Path | None) -> None:
+def stream_one(job: Job, text: str, output: Path | None, think: bool | None) -> None:
+    """The spoken answer to one text, written to the file `output` or ("-") to stdout while it is being made."""
+    from uniaudio_cli.audio import stream_wav
+
+    place, text = needed(output, job.task), one_line(text)
+    if text == "-":
+        raise UsageError("--stream speaks one text: give it as the argument")
+    if job.show_prompt:
+        print(job.session().written(text))
+        return
+    if str(place) != "-":
+        if place.suffix.lower() != ".wav":
+            raise UsageError(f"{show(place)}: a stream is written as .wav, or to stdout with -o -")
+        check_targets([place], job.force)
+    session = job.open()
+    started = time.perf_counter()
+    pieces = session.stream(text, think=bool(job.task.worked) if think is None else think)
+    rate = session.kit.codec.sample_rate
+    if str(place) == "-":
+        count = stream_wav(sys.stdout.buffer, pieces, rate)
+    else:
+        # In place, for others to read while it grows.
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with place.open("wb") as file:
+            count = stream_wav(file, pieces, rate)
+    note(f"{show(place)}: {count / rate:.2f} s of audio in {time.perf_counter() - started:.1f} s", job.quiet)
+
+
+def transform_all(job: Job, files: list[Path], output: Path | None, mix: float = 0.0) -> None:
     """Every file made anew below the folder `output`, the tree of an input folder kept."""
     from uniaudio_cli.audio import find_audio, write_wav
 
@@ -253,7 +283,7 @@ def transform_all(job: Job, files: list[Path], output: Path | None) -> None:
     session = job.open()
     rate = session.kit.codec.sample_rate
     tell_conversion(found, rate, job.quiet)
-    answer = timed(session)
+    answer = timed(session, mix=mix)
 
     def work(file: Path) -> float:
         reply, seconds = answer(file)
@@ -269,7 +299,7 @@ def transform_all(job: Job, files: list[Path], output: Path | None) -> None:
     finish(done, len(found))
 
 
-def timed(session: Session, **options: bool) -> Callable[[Path | str], tuple[Reply, float]]:
+def timed(session: Session, **options: Any) -> Callable[[Path | str], tuple[Reply, float]]:
     """The session, to be called with a query; its reply and the seconds that took."""
 
     def answer(query: Path | str) -> tuple[Reply, float]:

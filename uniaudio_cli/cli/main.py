@@ -88,6 +88,9 @@ def _refuse(problem: Exception) -> int:
     """A wrong command line: what is wrong with it, and where help is. Who asked for nothing has been shown help."""
     context = getattr(problem, "ctx", None)
     message = problem.format_message().rstrip(".\n")  # type: ignore[attr-defined]
+    needed = getattr(getattr(problem, "param", None), "help", None)
+    if type(problem).__name__ == "MissingParameter" and needed:
+        message = f"{message}: {needed.rstrip('.')}"
     if message and type(problem).__name__ != "NoArgsIsHelpError":
         complain(f"{message}; see `{context.command_path} --help`" if context else message)
     return getattr(problem, "exit_code", UsageError.exit_code)

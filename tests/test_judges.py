@@ -1,0 +1,59 @@
+"""Judges that need no weights, and what they make of transcripts."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from tests.factories import chirps
+from uniaudio_cli.errors import UsageError
+from uniaudio_cli.judges import NearestClip, compared, dnsmos, label_said
+
+RATE = 16_000
+
+
+def test_the_nearest_clip_is_the_one_it_comes_from():
+    clips = {str(seed): [chirps(RATE // 2, seed)[0]] for seed in range(4)}
+    judge = NearestClip(clips, RATE)
+    for label, (wav,) in clips.items():
+        faint = 0.3 * torch.nn.functional.pad(wav, (2_000, 500)) + 1e-4 * torch.randn(1, RATE // 2 + 2_500)
+        assert judge(faint) == label
+
+
+@pytest.mark.parametrize(
+    ("transcript", "label"),
+    [
+        (" Seven.", "seven"),
+        (" 7", "seven"),
+        (" 77", "seven"),
+        ("To, to, to", "two"),
+        (" FOR...", "four"),
+        (" Nein", None),
+        (" the seven", None),
+        (" ", None),
+        ("...", None),
+    ],
+)
+def test_what_a_transcript_says(transcript, label):
+    assert label_said(transcript, ("two", "four", "seven")) == label
+
+
+def test_a_digit_that_is_no_label_is_none():
+    assert label_said("three", ("two", "four")) is None
+
+
+def test_a_wav_is_most_like_itself():
+    wav = chirps(3 * RATE, 1)[0]
+    noisy = wav + 0.1 * torch.randn(wav.shape, generator=torch.Generator().manual_seed(0))
+    same, other = compared(wav, wav, RATE), compared(wav, noisy, RATE)
+    assert same["si_sdr"] > 60 > other["si_sdr"]
+    assert same["stoi"] == pytest.approx(1, abs=1e-3)
+    assert all(same[name] >= other[name] for name in other)
+
+
+def test_dnsmos_takes_any_length_and_level_at_its_rate():
+    pytest.importorskip("speechmos")
+    for wav in (chirps(RATE // 2, 1)[0], 3 * chirps(RATE // 2, 1)[0]):
+        assert 0.5 < dnsmos(wav, RATE) < 5
+    with pytest.raises(UsageError, match="16,000 Hz, not 8,000"):
+        dnsmos(wav, 8_000)
