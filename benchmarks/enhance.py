@@ -33,8 +33,8 @@ from torch import Tensor
 
 import uniaudio_cli
 from uniaudio_cli import audio
+from uniaudio_cli.codec.quality import compared
 from uniaudio_cli.demos import Demonstration
-from uniaudio_cli.judges import compared
 from uniaudio_cli.metrics import Z
 from uniaudio_cli.pipeline import Kit, Session
 from uniaudio_cli.task import changed, load_task

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from tests.factories import chirps
+from uniaudio_cli.codec.quality import compared
 from uniaudio_cli.errors import UsageError
-from uniaudio_cli.judges import NearestClip, compared, dnsmos, label_said
+from uniaudio_cli.judges import NearestClip, dnsmos, label_said
 
 RATE = 16_000
 

@@ -121,14 +121,3 @@ def dnsmos(wav: Tensor, sample_rate: int) -> float:
     if sample_rate != quality.DNSMOS_RATE:
         raise UsageError(f"DNSMOS hears {quality.DNSMOS_RATE:,} Hz, not {sample_rate:,}")
     return overall(wav[0].numpy())
-
-
-def compared(target: Tensor, made: Tensor, sample_rate: int) -> dict[str, float]:
-    """SI-SDR in dB; and STOI, PESQ (wide and narrow band) and DNSMOS where `uniaudio[quality]` is installed; of wavs
-    [1, T]."""
-    found = {"si_sdr": quality.si_sdr(target, made)}
-    for name, of in quality._measures(sample_rate).items():
-        value = None if name == "dnsmos_original" else of(target[0].numpy(), made[0].numpy())
-        if value is not None:
-            found[name] = value
-    return found

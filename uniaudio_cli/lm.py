@@ -19,6 +19,7 @@ from torch import Tensor
 
 from uniaudio_cli.errors import MissingWeightsError, UniAudioError, UsageError
 from uniaudio_cli.packing import Pair, fitting, pack
+from uniaudio_cli.quiet import quiet_transformers
 
 if TYPE_CHECKING:
     from uniaudio_cli.quick import QuickLM
@@ -111,7 +112,7 @@ class LanguageModel:
 
     def _extend(self, prefix: Prefix, ids: Tensor, mask: Tensor, every: bool) -> tuple[Any, Tensor, Tensor]:
         """Feed ids [B, T] after the prefix: (cache, mask, logits [B, T or 1, V])."""
-        self._check_room(prefix, ids.shape[1])
+        self.check_room(prefix.mask, ids.shape[1])
         full = torch.cat([prefix.mask, mask], dim=1)
         position = (full.cumsum(dim=1) - 1)[:, -ids.shape[1] :].clamp(min=0)
         out = self.model(
@@ -159,7 +160,7 @@ class LanguageModel:
             UsageError: the LLM's context is full.
         """
         longest = max(map(len, stems), default=0) + max(map(len, continuations), default=1) - 1
-        self._check_room(prefix, longest)
+        self.check_room(prefix.mask, longest)
         pairs = [(stem, continuation) for stem in stems for continuation in continuations]
         found: list[list[Tensor]] = [[] for _ in range(prefix.rows)]
         read = self._score_packed if _attends_to_all(prefix.cache) else self._score_rows
@@ -181,8 +182,9 @@ class LanguageModel:
         width = len(continuations)
         return [[row[width * s : width * (s + 1)] for s in range(len(stems))] for row in found]
 
-    def _check_room(self, prefix: Prefix, count: int) -> None:
-        if prefix.mask.shape[1] + count > self.context_length:
+    def check_room(self, mask: Tensor, count: int) -> None:
+        """Raise a UsageError where `count` more ids do not fit after those of a mask [B, P]."""
+        if mask.shape[1] + count > self.context_length:
             raise UsageError(
                 f"the prompt and the answer need more than the {self.context_length} ids {self.name} reads"
             )
@@ -335,10 +337,8 @@ class Writer:
     def _read(self, unread: Sequence[Sequence[int]], ids: tuple[int, ...]) -> Tensor:
         """Logits [B, len(ids)] after the unread ids."""
         rows = torch.tensor(unread, dtype=torch.int64, device=self.lm.device)
+        self.lm.check_room(self.mask, rows.shape[1])
         self.mask = torch.cat([self.mask, torch.ones_like(rows)], dim=1)
-        if self.mask.shape[1] > self.lm.context_length:
-            most = self.lm.context_length
-            raise UsageError(f"the prompt and the answer need more than the {most} ids {self.lm.name} reads")
         options: dict[str, Any] = {"past_key_values": self.cache, "use_cache": True, "logits_to_keep": 1}
         options |= {"attention_mask": _needed(self.mask), "return_dict": True}
         options["position_ids"] = (self.mask.cumsum(dim=1) - 1)[:, -rows.shape[1] :].clamp(min=0)
@@ -422,7 +422,7 @@ def load_lm(
             raise UsageError(f"an LLM can be quantised to 4 or 8 bits, not {bits}")
         options["quantization_config"] = BitsAndBytesConfig(load_in_4bit=bits == 4, load_in_8bit=bits == 8)
     try:
-        with _quiet():
+        with quiet_transformers():
             loaded: Any = AutoModelForCausalLM.from_pretrained(folder, **options)
     except ImportError as problem:
         raise UniAudioError(f"{name}: {_first_line(problem)} (pip install 'uniaudio[quantised]')") from problem
@@ -479,22 +479,6 @@ def _needed(mask: Tensor) -> Tensor | None:
 
 def _context_length(config: Any) -> int:
     return int(getattr(config, "max_position_embeddings", 2048))
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """No bars and no remarks of transformers within; afterwards as they were."""
-    from transformers.utils import logging
-
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if bars:
-            logging.enable_progress_bar()
 
 
 def _first_line(problem: Exception) -> str:

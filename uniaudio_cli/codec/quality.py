@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from itertools import groupby
@@ -62,12 +63,10 @@ def measure(codec: Codec, wav: Tensor, seed: int = 0) -> Quality:
         "times_real_time": wav.shape[-1] / codec.sample_rate / seconds,
         "mel_l1": mel_distance(wav, made, codec.sample_rate),
         "stft": stft_distance(wav, made),
-        "si_sdr": si_sdr(wav, made),
     }
-    for name, of in _measures(codec.sample_rate).items():
-        value = of(wav[0].numpy(), made[0].numpy())
-        if value is not None:
-            found[name] = value
+    found |= compared(wav, made, codec.sample_rate)
+    if (mos := dnsmos()) is not None and codec.sample_rate == DNSMOS_RATE:
+        found["dnsmos_original"] = mos(wav[0].numpy())
     return Quality(found, [level[0].cpu().numpy() for level in codes], wav, made)
 
 
@@ -103,30 +102,27 @@ def si_sdr(target: Tensor, made: Tensor) -> float:
     return float(10 * torch.log10(signal / (made - scale * target).square().sum().clamp(min=1e-12)))
 
 
-def _measures(rate: int) -> dict[str, Callable[[np.ndarray, np.ndarray], float | None]]:
-    found: dict[str, Callable[[np.ndarray, np.ndarray], float | None]] = {}
-    if rate == DNSMOS_RATE and (mos := dnsmos()) is not None:
-        found |= {"dnsmos": lambda _, made: mos(made), "dnsmos_original": lambda target, _: mos(target)}
-    try:
+def compared(target: Tensor, made: Tensor, sample_rate: int) -> dict[str, float]:
+    """SI-SDR in dB, and STOI, PESQ (wide and narrow band) and the DNSMOS of `made`, of wavs [1, T].
+
+    Only what is installed (`uniaudio[quality]`), is for this rate and is defined for these wavs.
+    """
+    wavs = target[0].numpy(), made[0].numpy()
+    found = {"si_sdr": si_sdr(target, made)}
+    with suppress(ImportError):
         from pystoi import stoi
 
-        found["stoi"] = lambda target, made: float(stoi(target, made, rate))
-    except ImportError:
-        pass
-    if rate == PESQ_RATE:
-        try:
+        found["stoi"] = float(stoi(*wavs, sample_rate))
+    if sample_rate == PESQ_RATE:
+        with suppress(ImportError):
             from pesq import PesqError, pesq
-        except ImportError:
-            return found
 
-        def score(mode: str) -> Callable[[np.ndarray, np.ndarray], float | None]:
-            def of(target: np.ndarray, made: np.ndarray) -> float | None:
-                value = pesq(rate, target, made, mode, on_error=PesqError.RETURN_VALUES)
-                return None if value < 0 else float(value)
-
-            return of
-
-        found |= {"pesq_wb": score("wb"), "pesq_nb": score("nb")}
+            for mode in ("wb", "nb"):
+                value = pesq(sample_rate, *wavs, mode, on_error=PesqError.RETURN_VALUES)
+                if value >= 0:  # below: nothing to be heard in one of them
+                    found[f"pesq_{mode}"] = float(value)
+    if sample_rate == DNSMOS_RATE and (mos := dnsmos()) is not None:
+        found["dnsmos"] = mos(wavs[1])
     return found
 
 
