@@ -130,7 +130,7 @@ def compared(target: Tensor, made: Tensor, sample_rate: int) -> dict[str, float]
 def dnsmos() -> Callable[[np.ndarray], float] | None:
     """DNSMOS overall quality of a wav [T] at 16 kHz, 1 to 5; None where `speechmos` is not installed."""
     try:
-        from speechmos import dnsmos as judge  # type: ignore[import-untyped]
+        from speechmos import dnsmos as judge
     except ImportError:
         return None
 
