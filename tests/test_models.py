@@ -241,7 +241,7 @@ def test_missing_files_are_one_line_that_says_what_to_do(resolve, name, offline)
         (models.resolve_model, "smal", "no model 'smal' (did you mean 'small'?)"),
         (models.resolve_lm, "smolm2", "no LLM 'smolm2' (did you mean 'smollm2-135m'?)"),
         (models.resolve_lm, "no/such/folder", "no LLM 'no/such/folder'; there are smollm2-135m, "),
-        (models.resolve_lm, "../mine", "no LLM '../mine'; there are "),
+        (models.resolve_lm, "../not-here/mine", "no LLM '../not-here/mine'; there are "),
         (models.resolve_lm, "mine/tiny.gguf", "no LLM 'mine/tiny.gguf'; there are "),
         (models.resolve_lm, "~nobody-here/x", "no LLM '~nobody-here/x'; there are "),
         (models.resolve_lm, "a" * 5_000, "; there are smollm2-135m, "),
