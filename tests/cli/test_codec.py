@@ -230,6 +230,8 @@ def test_a_converted_codec_sounds_the_same(uniaudio, published):
     assert (done.code, done.out, done.err) == (0, "new/mine.safetensors\n", "")
     assert sorted(path.name for path in Path("new").iterdir()) == ["mine.json", "mine.safetensors"]
     uniaudio("codec", "convert", published, "-o", "new/mine.safetensors").is_error(2, "already exists")
+    assert uniaudio("codec", "convert", published, "-o", "half.safetensors", "--half").code == 0
+    assert Path("half.safetensors").stat().st_size < 0.8 * Path("new/mine.safetensors").stat().st_size
     write(Path("a.wav"))
     for name, codec in (("old", published), ("new", "new")):
         assert uniaudio("codec", "reconstruct", "a.wav", "-o", f"out-{name}", "--codec", codec).code == 0

@@ -187,12 +187,16 @@ def convert(
     words: Annotated[
         Path | None, typer.Option("--words", help="The published level-0 words, .npy [default: beside].")
     ] = None,
+    half: Annotated[bool, typer.Option("--half", help="The networks' weights in float16.")] = False,
     force: options.Force = False,
 ) -> None:
     """Write a checkpoint as safetensors + JSON with the codebooks projected: small, and quick to load and run."""
+    import torch
+
     from uniaudio_cli.codec.checkpoint import convert as convert_checkpoint
 
-    print(show(convert_checkpoint(checkpoint, output, config, words, force=force)))
+    dtype = torch.float16 if half else torch.float32
+    print(show(convert_checkpoint(checkpoint, output, config, words, dtype=dtype, force=force)))
 
 
 def open_codec(name: str, device: str = "auto") -> Codec:
