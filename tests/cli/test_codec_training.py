@@ -98,7 +98,10 @@ def test_eval_is_a_table_json_and_pictures(uniaudio, world):
     assert found["measures"]["mel_l1"]["n"] == 2
     assert [level["codes"] for level in found["usage"]] == [4, 5, 5]
     assert sorted(path.name for path in Path("seen").iterdir()) == ["000.png", "001.png"]
+    Path("in/0_broken.wav").write_bytes(b"RIFF")
     done = uniaudio("codec", "eval", "in", *flags)
+    assert (done.code, len(done.complaints)) == (3, 1)
+    assert "0_broken.wav" in done.err
     assert "2 pieces, 8.0 s, 2 groups" in done.out
     assert "perplexity" in done.out
 

@@ -7,15 +7,19 @@ import statistics
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from uniaudio_cli.cli import options
-from uniaudio_cli.cli.output import counted, json_line
+from uniaudio_cli.cli.output import complain, counted, finish, json_line
 from uniaudio_cli.errors import UniAudioError, UsageError
+from uniaudio_cli.files import show
+
+if TYPE_CHECKING:
+    from uniaudio_cli.codec.listing import Row
 
 
 def evaluate(
@@ -55,15 +59,22 @@ def evaluate(
     # Evenly over all groups, so that a few pieces still have every speaker.
     rows = sorted(rows, key=lambda row: (row.group, row.path))
     rows = rows[:: max(1, len(rows) // (8 * limit))]
-    measured = []
-    for number, piece in enumerate(
-        counted(islice(quality.pieces(rows, loaded.sample_rate), limit), limit, "eval", quiet)
-    ):
+    measured: list[quality.Quality] = []
+    unread: list[Path] = []
+
+    def leave_out(row: Row, problem: UniAudioError) -> None:
+        unread.append(row.path)
+        complain(problem, show(row.path))
+
+    wanted = islice(quality.pieces(rows, loaded.sample_rate, leave_out), limit)
+    for number, piece in enumerate(counted(wanted, limit, "eval", quiet)):
         each = quality.measure(loaded, piece, seed)
         measured.append(each)
         if pictures is not None:
             wavs = {"original": each.original, "decoded": each.made}
             quality.spectrograms(pictures / f"{number:03d}.png", wavs, loaded.sample_rate)
+    if len(unread) == len(rows) > 0:
+        finish(0, len(rows))
     if len(measured) < 2:
         raise UniAudioError("fewer than two pieces of 3 s: there is nothing to take a mean of")
     usage = quality.usage([piece.codes for piece in measured], loaded.config.sizes)
@@ -85,6 +96,7 @@ def evaluate(
     }
     if as_json:
         print(json_line(result))
+        finish(len(rows) - len(unread), len(rows))
         return
     print(
         f"{result['pieces']} pieces, {result['seconds']} s, {result['groups']} groups; "
@@ -97,6 +109,7 @@ def evaluate(
     for level, row in enumerate(usage):
         table.add_row(f"level {level}", f"{row['used']} of {row['codes']}", f"perplexity {row['perplexity']}", "")
     Console().print(table)
+    finish(len(rows) - len(unread), len(rows))
 
 
 def _mean(values: list[float]) -> dict[str, float]:

@@ -21,7 +21,7 @@ from uniaudio_cli.audio import normalise_level, read_wav
 from uniaudio_cli.codec.listing import Row
 from uniaudio_cli.codec.model import Codec
 from uniaudio_cli.codec.small import mel_filters
-from uniaudio_cli.errors import UsageError
+from uniaudio_cli.errors import UniAudioError, UsageError
 from uniaudio_cli.files import atomic
 
 PIECE_SECONDS = 3.0
@@ -40,12 +40,22 @@ class Quality:
     made: Tensor
 
 
-def pieces(rows: Sequence[Row], sample_rate: int) -> Iterator[Tensor]:
-    """Clips joined to pieces [1, T] of at least PIECE_SECONDS, each of one group; what is left over is dropped."""
+def pieces(
+    rows: Sequence[Row], sample_rate: int, unread: Callable[[Row, UniAudioError], None] | None = None
+) -> Iterator[Tensor]:
+    """Clips joined to pieces [1, T] of at least PIECE_SECONDS, each of one group; what is left over is dropped.
+
+    A clip that cannot be read is told to `unread`, and left out; without it, the error is raised.
+    """
     for _, members in groupby(sorted(rows, key=lambda row: (row.group, row.path)), key=lambda row: row.group):
         held: list[Tensor] = []
         for row in members:
-            held.append(read_wav(row.path, sample_rate))
+            try:
+                held.append(read_wav(row.path, sample_rate))
+            except UniAudioError as problem:
+                if unread is None:
+                    raise
+                unread(row, problem)
             if sum(wav.shape[-1] for wav in held) >= PIECE_SECONDS * sample_rate:
                 yield torch.cat(held, dim=-1)
                 held = []
