@@ -1,7 +1,7 @@
 """Judges of what was generated: a wav in, the label it sounds like or a number out. Never knows how it was made.
 
 `NearestClip` needs no model; `WhisperJudge` is a speech recogniser, made to choose among the labels or left free;
-`dnsmos` rates speech by itself, `compared` by its target (`uniaudio[judge]`, `uniaudio[quality]`).
+`dnsmos` rates speech by itself (`uniaudio[judge]`, `uniaudio[quality]`). By its target: `codec.quality.compared`.
 """
 
 from __future__ import annotations

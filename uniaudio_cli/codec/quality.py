@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from uniaudio_cli.audio import normalise_level, read_wav
@@ -27,7 +28,7 @@ from uniaudio_cli.files import atomic
 PIECE_SECONDS = 3.0
 PESQ_RATE = DNSMOS_RATE = 16_000
 MEL_WINDOW, MEL_HOP, MEL_BINS = 1024, 256, 80
-FLOOR = 1e-3
+FLOOR = 1e-3  # of magnitudes under a logarithm
 
 
 @dataclass(frozen=True)
@@ -93,16 +94,21 @@ def mel_distance(target: Tensor, made: Tensor, sample_rate: int) -> float:
 
 
 def stft_distance(target: Tensor, made: Tensor) -> float:
-    """Spectral convergence plus mean absolute difference of log-magnitudes; the mean over windows of 512 to 2,048."""
+    """`spectral_distance` of wavs [1, T], the mean over windows of 512 to 2,048."""
     found = []
     for window in (512, 1024, 2048):
         hann = torch.hann_window(window)
         a, b = (
             torch.stft(wav[0], window, window // 4, window=hann, return_complex=True).abs() for wav in (made, target)
         )
-        gap = torch.linalg.vector_norm(a - b) / torch.linalg.vector_norm(b).clamp(min=FLOOR)
-        found.append(gap + ((a + FLOOR).log() - (b + FLOOR).log()).abs().mean())
+        found.append(spectral_distance(a, b))
     return float(torch.stack(found).mean())
+
+
+def spectral_distance(made: Tensor, target: Tensor) -> Tensor:
+    """Spectral convergence plus L1 between log-magnitudes, a scalar; both [..., bins, T]. A training loss too."""
+    convergence = torch.linalg.vector_norm(made - target) / torch.linalg.vector_norm(target).clamp(min=FLOOR)
+    return convergence + F.l1_loss((made + FLOOR).log(), (target + FLOOR).log())
 
 
 def si_sdr(target: Tensor, made: Tensor) -> float:

@@ -8,12 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from uniaudio_cli.codec.quality import FLOOR, spectral_distance
 from uniaudio_cli.codec.quantise import LevelOutput, Quantised
 from uniaudio_cli.codec.small import mel_filters
 
 SHARPNESS = 16.0  # cosine -> logit: with unit vectors and a few hundred codes, 16 lets a sure choice be sure
 SPREAD_SHARPNESS = 48.0  # sharper: the spread that counts is that of the hard choices
-FLOOR = 1e-3  # of magnitudes under a logarithm
 BANDS = 6
 BAND_WINDOW = 1024
 
@@ -53,12 +53,6 @@ class SpectralLoss(nn.Module):
                 bands = zip(a.tensor_split(BANDS, dim=1), b.tensor_split(BANDS, dim=1), strict=True)
                 subband = torch.stack([spectral_distance(low, high) for low, high in bands]).mean()
         return {"mel": mel / len(self.windows), "stft": stft / len(self.windows), "subband": subband}
-
-
-def spectral_distance(made: Tensor, target: Tensor) -> Tensor:
-    """Spectral convergence plus L1 between log-magnitudes; both [B, bins, T]."""
-    convergence = torch.linalg.vector_norm(made - target) / torch.linalg.vector_norm(target).clamp(min=FLOOR)
-    return convergence + F.l1_loss((made + FLOOR).log(), (target + FLOOR).log())
 
 
 def commitment(quantised: Quantised) -> Tensor:

@@ -22,13 +22,14 @@ def whitened(features: np.ndarray, dimensions: int, seed: int = 0) -> np.ndarray
     random = np.random.default_rng(seed)
     picked = np.sort(random.choice(known, min(SAMPLED, len(known)), replace=False))
     sample = np.asarray(features[picked], dtype=np.float64)
+    centre = sample.mean(axis=0)
     scale, basis = np.linalg.eigh(np.cov(sample, rowvar=False))
     order = np.argsort(scale)[::-1][:dimensions]
     projection = basis[:, order] / np.sqrt(np.maximum(scale[order], 1e-12))
     out = np.empty((len(features), len(order)), dtype=np.float16)
     for start in range(0, len(features), 65_536):
         rows = np.asarray(features[start : start + 65_536], dtype=np.float32)
-        out[start : start + len(rows)] = (rows - sample.mean(axis=0)) @ projection
+        out[start : start + len(rows)] = (rows - centre) @ projection
     return out
 
 

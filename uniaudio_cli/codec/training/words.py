@@ -89,7 +89,8 @@ def choose_words(
             raise UniAudioError(f"level {number}: {len(pool)} words are left for {size}; choose smaller levels")
         picked = spread(word_vectors(pool, tokenizer, space), size, random)
         levels.append(tuple(pool[row] for row in np.sort(picked)))
-        left = [word for word in left if word not in set(levels[-1] or ())]
+        taken = {pool[row] for row in picked}
+        left = [word for word in left if word not in taken]
     return tuple(levels)
 
 
