@@ -18,7 +18,6 @@ import ctypes
 import json
 import math
 import os
-import statistics
 import sys
 import tempfile
 import time
@@ -35,7 +34,7 @@ import uniaudio_cli
 from uniaudio_cli import audio
 from uniaudio_cli.codec.quality import compared
 from uniaudio_cli.demos import Demonstration
-from uniaudio_cli.metrics import Z
+from uniaudio_cli.metrics import mean
 from uniaudio_cli.pipeline import Kit, Session
 from uniaudio_cli.task import changed, load_task
 
@@ -228,7 +227,7 @@ def report(done: dict[str, dict[str, dict[str, float]]], options: argparse.Names
 def summary(values: list[float]) -> str:
     if len(values) < 2:
         return "-"
-    return f"{statistics.mean(values):.2f} +- {Z * statistics.stdev(values) / len(values) ** 0.5:.2f}"
+    return "{:.2f} +- {:.2f}".format(*mean(values))
 
 
 if __name__ == "__main__":

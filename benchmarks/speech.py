@@ -18,7 +18,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import statistics
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -32,7 +31,7 @@ from uniaudio_cli import audio
 from uniaudio_cli.demos import Demonstration, choose
 from uniaudio_cli.errors import UniAudioError
 from uniaudio_cli.judges import NearestClip, WhisperJudge, dnsmos
-from uniaudio_cli.metrics import Z, accuracy
+from uniaudio_cli.metrics import accuracy, mean
 from uniaudio_cli.models import resolve_judge
 from uniaudio_cli.pipeline import Kit, Reply
 from uniaudio_cli.task import load_task
@@ -94,13 +93,13 @@ class Table:
             cells = [str(accuracy(row[name])).split(" (")[0] if name in row else "" for name in names]
             if "text" in row:
                 cells[0] = f"as text: {str(accuracy(row['text'])).split(' (')[0]}"
-            print(f"| {what} | {n} | {' | '.join(cells)} | {mean(self.mos.get(what, []))} |")
+            print(f"| {what} | {n} | {' | '.join(cells)} | {summary(self.mos.get(what, []))} |")
 
 
-def mean(values: list[float]) -> str:
+def summary(values: list[float]) -> str:
     if len(values) < 2:
         return ""
-    return f"{statistics.mean(values):.2f} +- {Z * statistics.stdev(values) / len(values) ** 0.5:.2f}"
+    return "{:.2f} +- {:.2f}".format(*mean(values))
 
 
 def literal(kit: Kit, table: Table, voice: Voice, seeds: range) -> None:

@@ -10,7 +10,6 @@ development half). As the paper's Table 6, with these losses; about 10 minutes a
 from __future__ import annotations
 
 import argparse
-import statistics
 import sys
 from dataclasses import replace
 from itertools import islice
@@ -25,6 +24,7 @@ from uniaudio_cli.codec.training.recipe import Recipe, load_recipe
 from uniaudio_cli.codec.training.run import train
 from uniaudio_cli.episodes import Rule, episodes, half, load_items
 from uniaudio_cli.evaluate import NEAREST, RememberingKit, evaluate
+from uniaudio_cli.metrics import mean
 from uniaudio_cli.task import load_task
 
 RULES: tuple[Rule, ...] = ("same", "other")
@@ -56,7 +56,7 @@ def measured(checkpoint: Path, data: Path, count: int, seed: int) -> dict[str, A
     result: dict[str, Any] = {}
     for name in ("stoi", "mel_l1"):
         values = [each[name] for each in found]
-        result[name] = statistics.mean(values), 1.96 * statistics.stdev(values) / len(values) ** 0.5
+        result[name] = mean(values)
     for rule in RULES:
         asked = list(episodes(items, 5, 1, count, seed, rule))
         result[rule] = evaluate(kit, task, asked, readouts=()).accuracy(NEAREST)

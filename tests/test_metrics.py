@@ -207,3 +207,9 @@ def test_measures_of_nothing_are_refused():
         metrics.calibration_error([0.5], [True, False])
     with pytest.raises(ValueError, match="positives and of negatives"):
         metrics.auroc([1, 2], [True, True])
+
+
+def test_a_mean_has_the_interval_of_its_standard_error():
+    middle, reach = metrics.mean([1.0, 2.0, 3.0, 4.0])
+    assert (middle, reach) == (2.5, pytest.approx(1.96 * (5 / 3) ** 0.5 / 2, rel=1e-3))
+    assert math.isnan(metrics.mean([2.0])[1])

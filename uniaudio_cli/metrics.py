@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -104,6 +105,16 @@ def auroc(scores: ArrayLike, positive: ArrayLike) -> float:
     positives = int(kind.sum())
     above = rank[place][kind].sum() - positives * (positives + 1) / 2
     return float(above / (positives * (len(values) - positives)))
+
+
+def mean(values: Sequence[float]) -> tuple[float, float]:
+    """(mean, half the width of its 95 % interval): the normal approximation; the half is NaN for a single value.
+
+    Raises:
+        StatisticsError: there are no values.
+    """
+    spread = statistics.stdev(values) if len(values) > 1 else math.nan
+    return statistics.mean(values), Z * spread / math.sqrt(len(values))
 
 
 def chance(ways: int) -> float:

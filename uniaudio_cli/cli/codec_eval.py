@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import statistics
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -114,5 +113,7 @@ def evaluate(
 
 def _mean(values: list[float]) -> dict[str, float]:
     """`reach`: half the 95 % interval of the mean over pieces."""
-    reach = 1.96 * statistics.stdev(values) / len(values) ** 0.5 if len(values) > 1 else float("nan")
-    return {"mean": round(statistics.mean(values), 4), "reach": round(reach, 4), "n": len(values)}
+    from uniaudio_cli.metrics import mean
+
+    middle, reach = mean(values)
+    return {"mean": round(middle, 4), "reach": round(reach, 4), "n": len(values)}
