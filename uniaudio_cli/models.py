@@ -176,7 +176,8 @@ def resolve_judge(
 def resolve_teacher(
     name_or_path: str | Path, offline: bool = False, progress: Progress = silent, source: Path | None = None
 ) -> Path:
-    """The folder of what teaches a codec in training: a text encoder or a Whisper, by preset, folder or hub name.
+    """The folder of what teaches a codec in training: a text encoder, a Whisper or a YAMNet, by preset, folder or hub
+    name.
 
     Raises:
         UsageError: no such preset or folder.
@@ -187,7 +188,7 @@ def resolve_teacher(
         if name in KINDS[kind]:
             return _unpacked(kind, name, offline, progress, source)
     where = _local(name)
-    if is_file(where / "config.json"):
+    if is_file(where / "config.json") or any(where.glob("*.onnx*")):
         return where
     if HUB_ID.fullmatch(name):
         return fetch.hub_model(name, offline, progress)

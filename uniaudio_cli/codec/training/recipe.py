@@ -17,6 +17,8 @@ LOSSES = (
     "mel",
     "stft",
     "subband",
+    "loudness",
+    "envelope",
     "adversarial",
     "features",
     "commitment",
@@ -64,6 +66,7 @@ class Recipe:
     `codec`: fields of `CodecConfig` except the words. Those come from `vocabulary`, a file that `codec vocabulary
     build` wrote, or else are chosen for `sizes` (codes per level) among `words`, a file of whole words, one a line.
     `init`: a codec (preset or checkpoint) to train on from, in the LLM's words; its architecture and words count then.
+    `decoder_only`: the encoder and the codebooks stay as they are, and so do all codes.
 
     `audio`: folders (with metadata.jsonl or without), files and lists of them; None takes what `cache` holds already,
     as on a machine that only the cache was sent to. `cache`: where packed audio and the teachers' answers are kept.
@@ -73,7 +76,9 @@ class Recipe:
     telephone. `denoise_probability`: how often the codec hears a spoiled crop and is asked for the clean one.
 
     `teacher_model`: a Whisper folder or preset, None for none; `teacher_dim` of its whitened dimensions pull levels
-    0 + 1, `unit_dim` make the units that level 0 names. `text_teacher`: a text encoder for the semantic loss.
+    0 + 1, `unit_dim` make the units that level 0 names. `sound_teacher`: a YAMNet folder or preset, of which
+    `sound_units` of these units are made, for clips of the kind "sound". `text_teacher`: a text encoder for
+    the semantic loss.
 
     `losses`: the weight of each by name; what is left out is not computed. One step takes `accumulate` batches of
     `batch_size` on every process.
@@ -89,9 +94,12 @@ class Recipe:
     words: Path | None = None
     vocabulary: Path | None = None
     init: str | None = None
+    decoder_only: bool = False
     teacher_model: str | None = None
     teacher_dim: int = 64
     unit_dim: int = 256
+    sound_teacher: str | None = None
+    sound_units: int = 64
     text_teacher: str | None = None
     kind_weights: Mapping[str, float] = field(default_factory=dict)
     batch_size: int = 16
@@ -122,6 +130,9 @@ class Recipe:
             check(getattr(self, key) > 0, key, "more than 0", getattr(self, key))
         for key in ("decay", "denoise_probability", "narrow_probability", "tempo"):
             check(0 <= getattr(self, key) <= 1, key, "from 0 to 1", getattr(self, key))
+        if self.sound_teacher is not None:
+            check(self.teacher_model is not None, "teacher_model", "given beside a sound_teacher", None)
+            check(0 < self.sound_units < self.sizes[0], "sound_units", "1 or more, below sizes[0]", self.sound_units)
         check(self.init is None or self.vocabulary is None, "vocabulary", "left out beside init", str(self.vocabulary))
         check(len(self.sizes) == len(self.codec.get("strides", ())), "sizes", "one size a stride", list(self.sizes))
         for name in self.losses:

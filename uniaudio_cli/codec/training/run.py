@@ -11,11 +11,11 @@ from accelerate import Accelerator
 from uniaudio_cli.codec.description import read_description
 from uniaudio_cli.codec.model import Codec
 from uniaudio_cli.codec.training.data import load_packed, pack
-from uniaudio_cli.codec.training.encoders import SentenceEncoder, frame_teacher
+from uniaudio_cli.codec.training.encoders import SentenceEncoder, YAMNet, frame_teacher
 from uniaudio_cli.codec.training.loop import Progress, Trainer
 from uniaudio_cli.codec.training.recipe import Recipe
 from uniaudio_cli.codec.training.start import first_codec, load_lexicon
-from uniaudio_cli.codec.training.teachers import FrameTeacher, TextTeacher, prepare
+from uniaudio_cli.codec.training.teachers import FrameTeacher, SoundTeacher, TextTeacher, prepare
 from uniaudio_cli.device import choose_device
 from uniaudio_cli.errors import UsageError
 from uniaudio_cli.files import show
@@ -55,10 +55,13 @@ def train(
     def texts() -> TextTeacher:
         return SentenceEncoder(resolve_teacher(recipe.text_teacher or "", offline, say))
 
+    def sounds() -> SoundTeacher:
+        return YAMNet(resolve_teacher(recipe.sound_teacher or "", offline, say))
+
     # One process packs and asks the teachers; the others find it done.
     with accelerator.main_process_first():
         packed = load_packed(recipe.cache) if recipe.audio is None else pack(recipe.audio, recipe.cache, rate, level_db)
-        targets = prepare(recipe, packed, frames, texts, say)
+        targets = prepare(recipe, packed, frames, texts, sounds, say)
     if going:  # its weights come with the state
         codec = Codec(read_description(folder / f"{recipe.name}.json"))
     else:

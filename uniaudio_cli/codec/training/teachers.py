@@ -3,7 +3,8 @@
 The paper pulls its levels towards T5 and Whisper (section 3). Here a frozen Whisper encoder is asked once per clip; its
 50 Hz frames are averaged to 16.7 Hz (60 ms, one level-1 frame of a 33.3 Hz codec), reduced to a few whitened
 dimensions (what levels 0 + 1 are pulled towards: the consistency loss), and clustered at 8.3 Hz: the clusters are the
-*units* level 0 learns to name. A text encoder says what a clip's transcript, caption or label means: the semantic loss.
+*units* level 0 learns to name. Where the recipe has a sound teacher, clips of sounds get units of their own from what
+it says. A text encoder says what a clip's transcript, caption or label means: the semantic loss.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import numpy as np
 
 from uniaudio_cli.codec.training.data import FRAME, TAUGHT, PackedAudio
 from uniaudio_cli.codec.training.recipe import Recipe
-from uniaudio_cli.codec.training.units import clustered, whitened
+from uniaudio_cli.codec.training.units import clustered, sound_units, texture, whitened
 
 STEP = FRAME // 2
 LONGEST_STEPS = 160  # 9.6 s: longer clips are shown to the teacher in pieces
@@ -32,6 +33,14 @@ class FrameTeacher(Protocol):
 
     def __call__(self, wavs: Sequence[np.ndarray]) -> list[np.ndarray]:
         """float32 [T] each, at 16 kHz -> float16 [T // 960, dimensions] each."""
+        ...
+
+
+class SoundTeacher(Protocol):
+    """Something frozen that tells sounds apart."""
+
+    def __call__(self, wav: np.ndarray) -> np.ndarray:
+        """float32 [T] at 16 kHz -> float16 [T // 1920, D]: which kind of sound it hears around each 120 ms."""
         ...
 
 
@@ -61,20 +70,22 @@ def prepare(
     packed: PackedAudio,
     frames: Callable[[], FrameTeacher],
     texts: Callable[[], TextTeacher],
+    sounds: Callable[[], SoundTeacher],
     say: Callable[[str], None] = lambda line: None,
 ) -> Targets:
     """The targets of all packed audio: computed once and kept beside it. Teachers are loaded only when asked."""
     folder = recipe.cache / TAUGHT
     reduced = units = semantic = None
     if recipe.teacher_model is not None:
-        file = folder / f"{_named(recipe.teacher_model)}-{recipe.sizes[0]}-{recipe.unit_dim}-{recipe.teacher_dim}.npz"
+        parts = (recipe.teacher_model, recipe.sizes[0], recipe.unit_dim, recipe.teacher_dim)
+        told_apart = (recipe.sound_teacher, recipe.sound_units) if recipe.sound_teacher else ()
+        file = folder / f"{'-'.join(_named(str(part)) for part in (*parts, *told_apart))}.npz"
         if not file.exists():
             clips = np.flatnonzero(packed.kinds != "music")
             raw = folder / _named(recipe.teacher_model)
             features = cache_features(packed, clips, frames(), raw, lambda done: say(f"frame teacher: {done:.0%}"))
             white = whitened(features, max(recipe.unit_dim, recipe.teacher_dim), recipe.seed)
-            ranges = [packed.frame_range(number) for number in range(len(packed.starts))]
-            found = clustered(white[:, : recipe.unit_dim], ranges, recipe.sizes[0], recipe.seed)
+            found = _units(recipe, packed, white[:, : recipe.unit_dim], sounds)
             np.savez(file, reduced=white[:, : recipe.teacher_dim], units=found)
         loaded = np.load(file)
         reduced, units = loaded["reduced"], loaded["units"]
@@ -85,6 +96,22 @@ def prepare(
             np.save(file, read_texts(packed.texts, texts()))
         semantic = np.load(file)
     return Targets(reduced, units, semantic)
+
+
+def _units(recipe: Recipe, packed: PackedAudio, white: np.ndarray, sounds: Callable[[], SoundTeacher]) -> np.ndarray:
+    """int16 [frames]: units of the frame teacher, and after them those of the sound teacher for the clips of sounds."""
+    own = recipe.sound_units if recipe.sound_teacher else 0
+    spoken = np.flatnonzero(packed.kinds != "sound") if own else np.arange(len(packed.starts))
+    ranges = [packed.frame_range(int(number)) for number in spoken]
+    found = clustered(white, ranges, packed.groups[spoken].tolist(), recipe.sizes[0] - own, recipe.seed)
+    if own:
+        clips, teacher = np.flatnonzero(packed.kinds == "sound"), sounds()
+        wavs = [packed.clip(int(number)) for number in clips]
+        units = sound_units([teacher(wav) for wav in wavs], [texture(wav) for wav in wavs], own, recipe.seed)
+        for number, rows in zip(clips, units, strict=True):
+            first, last = packed.frame_range(int(number))
+            found[first:last] = recipe.sizes[0] - own + rows
+    return found
 
 
 def _named(model: str) -> str:

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from uniaudio_cli.codec.model import Codec
 from uniaudio_cli.codec.training import losses
 
+USUAL_DB = -23.0  # of clips that are not brought to a level
+
 
 @dataclass(frozen=True)
 class Inputs:
@@ -36,6 +38,9 @@ class Trainee(nn.Module):
         self.codec = codec
         self.wanted = frozenset(wanted)
         self.spectral = losses.SpectralLoss(codec.sample_rate)
+        level_db = codec.config.level_db
+        self.loudness = losses.LoudnessLoss(codec.sample_rate, USUAL_DB if level_db is None else level_db)
+        self.envelope = losses.EnvelopeLoss(codec.sample_rate)
         latent = codec.config.latent_dim
         self.adapter = nn.Linear(latent, frame_dim) if frame_dim else None
         self.text_adapter = nn.Linear(latent, text_dim) if text_dim else None
@@ -50,6 +55,10 @@ class Trainee(nn.Module):
         made = self.codec.decoder(quantised.latent, generators).float()
         with torch.autocast(device, enabled=False):
             found = self.spectral(made, batch.clean)
+            if "loudness" in self.wanted:
+                found["loudness"] = self.loudness(made, batch.clean)
+            if "envelope" in self.wanted:
+                found["envelope"] = self.envelope(made, batch.clean)
             found["time"] = (made - batch.clean).abs().mean()
             found["commitment"] = losses.commitment(quantised)
             found["codebook"] = losses.codebook(quantised)
