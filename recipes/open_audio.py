@@ -177,14 +177,14 @@ def assemble(out: Path, packages: tuple[Package, ...], debs: Path) -> list[dict[
                     continue
                 target = Path(package.name) / f"{number:05d}.flac"
                 jobs.append((described, inside, target, pool.submit(convert, source, out / target)))
-            for (group, kind), inside, target, job in jobs:
+            for number, ((group, kind), inside, target, job) in enumerate(jobs):
                 if seconds := job.result():
                     rows.append(
                         {
                             "file_name": target.as_posix(),
                             "group": f"{package.name}/{group}",
                             "kind": kind,
-                            "split": package.split,
+                            "split": "validation" if kind == "sound" and number % 10 == 0 else package.split,
                             "seconds": round(seconds, 3),
                             "licence": package.licence,
                             "text": caption(inside),
@@ -208,14 +208,15 @@ def word_list(debs: Path, out: Path) -> str:
 
 def data_card(rows: list[dict[str, object]]) -> str:
     """A Markdown table: clips, minutes, groups and licence per package and kind."""
-    table: dict[tuple[str, str], list[dict[str, object]]] = {}
+    table: dict[tuple[str, str, str], list[dict[str, object]]] = {}
     for row in rows:
-        table.setdefault((str(row["file_name"]).split("/")[0], str(row["kind"])), []).append(row)
+        package = str(row["file_name"]).split("/")[0]
+        table.setdefault((package, str(row["kind"]), str(row["split"])), []).append(row)
     lines = ["| package | kind | split | clips | minutes | groups | licence |", "|---|---|---|---|---|---|---|"]
-    for (package, kind), members in table.items():
+    for (package, kind, split), members in table.items():
         minutes = sum(float(str(row["seconds"])) for row in members) / 60
         groups = len({row["group"] for row in members})
-        split, licence = members[0]["split"], members[0]["licence"]
+        licence = members[0]["licence"]
         lines.append(f"| {package} | {kind} | {split} | {len(members)} | {minutes:.1f} | {groups} | {licence} |")
     return "\n".join(lines) + "\n"
 

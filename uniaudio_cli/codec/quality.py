@@ -62,8 +62,11 @@ def pieces(
                 held = []
 
 
-def measure(codec: Codec, wav: Tensor, seed: int = 0) -> Quality:
-    """Encode and decode wav float32 [1, T] and compare, both sides at the level the codec asks for."""
+def measure(codec: Codec, wav: Tensor, seed: int = 0, mos: bool = True) -> Quality:
+    """Encode and decode wav float32 [1, T] and compare, both sides at the level the codec asks for.
+
+    `mos`: with DNSMOS, which takes longer than all else.
+    """
     if codec.config.level_db is not None:
         wav = normalise_level(wav, codec.config.level_db, codec.sample_rate)
     started = time.perf_counter()
@@ -75,9 +78,9 @@ def measure(codec: Codec, wav: Tensor, seed: int = 0) -> Quality:
         "mel_l1": mel_distance(wav, made, codec.sample_rate),
         "stft": stft_distance(wav, made),
     }
-    found |= compared(wav, made, codec.sample_rate)
-    if (mos := dnsmos()) is not None and codec.sample_rate == DNSMOS_RATE:
-        found["dnsmos_original"] = mos(wav[0].numpy())
+    found |= compared(wav, made, codec.sample_rate, mos)
+    if mos and (judge := dnsmos()) is not None and codec.sample_rate == DNSMOS_RATE:
+        found["dnsmos_original"] = judge(wav[0].numpy())
     return Quality(found, [level[0].cpu().numpy() for level in codes], wav, made)
 
 
@@ -118,7 +121,7 @@ def si_sdr(target: Tensor, made: Tensor) -> float:
     return float(10 * torch.log10(signal / (made - scale * target).square().sum().clamp(min=1e-12)))
 
 
-def compared(target: Tensor, made: Tensor, sample_rate: int) -> dict[str, float]:
+def compared(target: Tensor, made: Tensor, sample_rate: int, mos: bool = True) -> dict[str, float]:
     """SI-SDR in dB, and STOI, PESQ (wide and narrow band) and the DNSMOS of `made`, of wavs [1, T].
 
     Only what is installed (`uniaudio[quality]`), is for this rate and is defined for these wavs.
@@ -137,8 +140,8 @@ def compared(target: Tensor, made: Tensor, sample_rate: int) -> dict[str, float]
                 value = pesq(sample_rate, *wavs, mode, on_error=PesqError.RETURN_VALUES)
                 if value >= 0:  # below: nothing to be heard in one of them
                     found[f"pesq_{mode}"] = float(value)
-    if sample_rate == DNSMOS_RATE and (mos := dnsmos()) is not None:
-        found["dnsmos"] = mos(wavs[1])
+    if mos and sample_rate == DNSMOS_RATE and (judge := dnsmos()) is not None:
+        found["dnsmos"] = judge(wavs[1])
     return found
 
 
