@@ -27,7 +27,7 @@ it is known; a byte of a file's name that is not UTF-8 is `\\udcXX`, as in Pytho
 first), `margin` (between the first two), `seconds`; in --jsonl, of a clip that failed, `file`, `error` |
 | `tts`, `run` from text | `text`, `answer` (as text, or null), `output`, `seconds` |
 | `enhance`, `run` from audio to audio | `file`, `output`, `seconds` |
-| `codec words` | `file`, `levels` (a list of words each, the coarsest first) |
+| `codec words` | `file`, `prosody` (a list of words), `levels` (a list of words each, the coarsest first) |
 | `codec encode`, its files | `codec`, `samples`, `gain` (put on before encoding; null for silence), `codes` per level |
 """
 

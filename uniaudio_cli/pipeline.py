@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -32,6 +32,7 @@ from uniaudio_cli.grammar import GRAMMARS, AudioGrammar
 from uniaudio_cli.lm import LanguageModel, Prefix
 from uniaudio_cli.prompt import Audio, Example, Piece, Prompt, Text, build_prompt, check_fits, load_template
 from uniaudio_cli.prompt import show as show_prompt
+from uniaudio_cli.prosody import PROSODY, coded, measured
 from uniaudio_cli.remembered import Remembered
 from uniaudio_cli.score import LabelReadout, LikelihoodReadout, Query, Readout
 from uniaudio_cli.task import Task, changed, load_task
@@ -52,14 +53,20 @@ PAUSE = 0.08
 
 @dataclass(frozen=True)
 class Heard:
-    """A clip as the LLM will see it. `codes`: per level, all levels of the codec. `samples`: at the codec's rate."""
+    """A clip as the LLM will see it. `codes`: per level, all levels of the codec. `samples`: at the codec's rate.
+    `prosody`: the codes of what was measured, where that was asked for."""
 
     codes: list[list[int]]
     samples: int
+    prosody: tuple[int, ...] = ()
+
+    def level(self, level: int) -> Sequence[int]:
+        """The codes of one level, `PROSODY` too."""
+        return self.prosody if level == PROSODY else self.codes[level]
 
     def shown(self, levels: Sequence[int], order: Order = "levels") -> Audio:
         """The levels a prompt shows, in the order it writes them in."""
-        return Audio.of(self.codes, levels, order)
+        return Audio(tuple(tuple(self.level(level)) for level in levels), tuple(levels), order)
 
 
 @dataclass(frozen=True)
@@ -118,7 +125,20 @@ class Kit:
         shifts = task.clip.shifts if task.output == "label" and task.readout == "likelihood" else task.clip.shifts[:1]
         samples = [ms * self.codec.sample_rate // 1000 for ms in shifts]
         hear = self.hear_again if again else self.hear
-        return [hear(torch.nn.functional.pad(wav, (count, 0))) for count in samples]
+        heard = [hear(torch.nn.functional.pad(wav, (count, 0))) for count in samples]
+        if PROSODY in task.levels:
+            values = self.measure(wav)
+            moved = [coded(values, number / len(heard)) for number in range(len(heard))]
+            heard = [replace(each, prosody=tuple(codes)) for each, codes in zip(heard, moved, strict=True)]
+        return heard
+
+    def measure(self, wav: Tensor) -> tuple[float, ...]:
+        """wav float32 [1, T], as loud as it was recorded -> the values of `prosody.MEASURES`."""
+        return measured(wav, self.codec.sample_rate)
+
+    def weight(self, level: int) -> float:
+        """What a level counts in the likelihood readout: half as much where it has twice the codes a second."""
+        return 1.0 if level == PROSODY else self.codec.strides[level] / self.codec.strides[0]
 
     def session(self, task: Task, demonstrations: Sequence[Demonstration], seed: int = 0) -> Session:
         """Hear the demonstrations, in the order given.
@@ -135,7 +155,7 @@ class Kit:
             raise UsageError(f"levels {list(task.levels)}: audio is made from level 0 up, with none left out")
         if task.output == "label" and task.readout == "likelihood":
             # Levels are asked apart, so one that this LLM has no words for can be left out.
-            written = tuple(level for level in task.levels if level in self.vocabulary.levels)
+            written = tuple(level for level in task.levels if level in (PROSODY, *self.vocabulary.levels))
             task = changed(task, levels=written or task.levels)
         session = Session(self, task, tuple(demonstrations), seed)
         _ = session.examples  # heard now: one that cannot be read is told of once, not with every query
@@ -255,14 +275,13 @@ class Session:
             return LabelReadout(kit.lm, kit.lm.prefill([prompt.prefix_ids(vocabulary)]), answers)
         contexts = [[self._listening(label, level) for label in self.labels] for level in self.task.levels]
         for level, prompts in zip(self.task.levels, contexts, strict=True):
-            longest = max(len(heard.codes[level]) for _, heard in self.examples)
+            longest = max(len(heard.level(level)) for _, heard in self.examples)
             width = max(map(len, vocabulary.code_ids(level)))
             for prompt in prompts:
                 check_fits(prompt, vocabulary, width * longest, kit.lm.context_length)
         read = [kit.lm.prefill([prompt.ids(vocabulary) for prompt in prompts]) for prompts in contexts]
         among = [vocabulary.audio_ids((level,)) for level in self.task.levels]
-        strides = [kit.codec.strides[level] for level in self.task.levels]
-        weights = [stride / kit.codec.strides[0] for stride in strides]
+        weights = [kit.weight(level) for level in self.task.levels]
         return LikelihoodReadout(kit.lm, read, self.labels, among, weights)
 
     def _listening(self, label: str, level: int) -> Prompt:
@@ -279,7 +298,7 @@ class Session:
             shown = [heard.shown(levels) for heard in hearings]
             prompts = [build_prompt(self.task, self._template, one, query, vocabulary) for query in shown]
             return [[prompt.query_ids(vocabulary) for prompt in prompts]]
-        return [[vocabulary.ids([heard.codes[level]], [level]) for heard in hearings] for level in levels]
+        return [[vocabulary.ids([heard.level(level)], [level]) for heard in hearings] for level in levels]
 
     def label(self, clips: Sequence[Sequence[Heard]]) -> list[Reply]:
         """Which label each clip has; a clip is heard once for each shift."""

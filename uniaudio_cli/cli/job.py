@@ -77,14 +77,13 @@ def adapted(
     order: str | None = None,
 ) -> Task:
     """The task with the command's flags in place of its own values."""
-    from uniaudio_cli.task import changed, load_task
+    from uniaudio_cli.task import LEVELS, changed, load_task
 
     numbers: tuple[int, ...] | None = None
     if levels is not None:
-        try:
-            numbers = tuple(int(part) for part in levels.split(","))
-        except ValueError:
-            raise UsageError(f"--levels {levels}: give numbers separated by commas, such as 0 or 0,1") from None
+        numbers = LEVELS.numbers([int(part) if part.isdecimal() else part for part in levels.split(",")])
+        if numbers is None:
+            raise UsageError(f"--levels {levels}: give numbers separated by commas, such as 0 or 0,1, or prosody")
     elif readout == "label":
         numbers = (0,)  # the paper's prompt; the tasks' finer levels are for likelihood
     return changed(
