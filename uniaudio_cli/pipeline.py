@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -30,9 +31,9 @@ from uniaudio_cli.files import show, suggest
 from uniaudio_cli.generate import generate, write
 from uniaudio_cli.grammar import GRAMMARS, AudioGrammar
 from uniaudio_cli.lm import LanguageModel, Prefix
-from uniaudio_cli.prompt import Audio, Example, Piece, Prompt, Text, build_prompt, check_fits, load_template
+from uniaudio_cli.prompt import Audio, Example, Piece, Prompt, Room, Text, build_prompt, load_template, room_in
 from uniaudio_cli.prompt import show as show_prompt
-from uniaudio_cli.prosody import PROSODY, coded, measured
+from uniaudio_cli.prosody import PROSODY, coded, level_name, measured
 from uniaudio_cli.remembered import Remembered
 from uniaudio_cli.score import LabelReadout, LikelihoodReadout, Query, Readout
 from uniaudio_cli.task import Task, changed, load_task
@@ -66,7 +67,7 @@ class Heard:
 
     def shown(self, levels: Sequence[int], order: Order = "levels") -> Audio:
         """The levels a prompt shows, in the order it writes them in."""
-        return Audio(tuple(tuple(self.level(level)) for level in levels), tuple(levels), order)
+        return Audio.of({level: self.level(level) for level in levels}, levels, order)
 
 
 @dataclass(frozen=True)
@@ -124,8 +125,11 @@ class Kit:
         wav = self.read(path, task)
         shifts = task.clip.shifts if task.output == "label" and task.readout == "likelihood" else task.clip.shifts[:1]
         samples = [ms * self.codec.sample_rate // 1000 for ms in shifts]
-        hear = self.hear_again if again else self.hear
-        heard = [hear(torch.nn.functional.pad(wav, (count, 0))) for count in samples]
+        if task.levels == (PROSODY,):  # nothing else would be made of the codes
+            heard = [Heard([], wav.shape[-1])] * len(samples)
+        else:
+            hear = self.hear_again if again else self.hear
+            heard = [hear(torch.nn.functional.pad(wav, (count, 0))) for count in samples]
         if PROSODY in task.levels:
             values = self.measure(wav)
             moved = [coded(values, number / len(heard)) for number in range(len(heard))]
@@ -263,26 +267,57 @@ class Session:
 
     @cached_property
     def readout(self) -> Readout:
-        """The task's readout with the demonstrations read."""
+        """The task's readout with the demonstrations read.
+
+        Raises:
+            UsageError: they do not fit the LLM's context.
+        """
         kit, vocabulary = self.kit, self.kit.vocabulary
+        for room in self.plan():
+            room.check()
         if self.task.readout == "label":
-            prompt = self.prompt(self.examples[0][1].shown(self.task.levels))
-            answers = {label: prompt.continuation(label, vocabulary) for label in self.labels}
-            if any(a != b and a[: len(b)] == b for a in answers.values() for b in answers.values()):
-                end = prompt.end_ids(vocabulary)
-                answers = {label: [*ids, *end] for label, ids in answers.items()}
-            check_fits(prompt, vocabulary, max(map(len, answers.values())), kit.lm.context_length)
+            prompt, answers = self._answers()
             return LabelReadout(kit.lm, kit.lm.prefill([prompt.prefix_ids(vocabulary)]), answers)
         contexts = [[self._listening(label, level) for label in self.labels] for level in self.task.levels]
-        for level, prompts in zip(self.task.levels, contexts, strict=True):
-            longest = max(len(heard.level(level)) for _, heard in self.examples)
-            width = max(map(len, vocabulary.code_ids(level)))
-            for prompt in prompts:
-                check_fits(prompt, vocabulary, width * longest, kit.lm.context_length)
         read = [kit.lm.prefill([prompt.ids(vocabulary) for prompt in prompts]) for prompts in contexts]
         among = [vocabulary.audio_ids((level,)) for level in self.task.levels]
         weights = [kit.weight(level) for level in self.task.levels]
         return LikelihoodReadout(kit.lm, read, self.labels, among, weights)
+
+    def plan(self) -> list[Room]:
+        """What every context of the readout takes of the LLM's; asks the LLM nothing, so its weights are not loaded."""
+        vocabulary = self.kit.vocabulary
+        if self.task.readout == "label":
+            prompt, answers = self._answers()
+            return [self._room(prompt, max(map(len, answers.values())))]
+        found = []
+        for level in self.task.levels:
+            longest = max(len(heard.level(level)) for _, heard in self.examples)
+            width = max(map(len, vocabulary.code_ids(level)))
+            for label in self.labels:
+                found.append(self._room(self._listening(label, level), width * longest, label, level_name(level)))
+        return found
+
+    def _room(self, prompt: Prompt, answer: int, about: str | None = None, level: str | None = None) -> Room:
+        """`about`: whose demonstrations the prompt has, all where None."""
+        hearings = len(self.examples) // len(self.demonstrations)
+        seen: Counter[str] = Counter()
+        shots = []
+        for example, _ in self.about(about):
+            group = next((each.text for each in (example.input, example.output) if isinstance(each, Text)), "")
+            shots.append(seen[group] // hearings)
+            seen[group] += 1
+        return room_in(prompt, self.kit.vocabulary, answer, self.kit.lm.context_length, shots, about, level)
+
+    def _answers(self) -> tuple[Prompt, dict[str, list[int]]]:
+        """A prompt of the label readout and the ids of every label in it."""
+        vocabulary = self.kit.vocabulary
+        prompt = self.prompt(self.examples[0][1].shown(self.task.levels))
+        answers = {label: prompt.continuation(label, vocabulary) for label in self.labels}
+        if any(a != b and a[: len(b)] == b for a in answers.values() for b in answers.values()):
+            end = prompt.end_ids(vocabulary)
+            answers = {label: [*ids, *end] for label, ids in answers.items()}
+        return prompt, answers
 
     def _listening(self, label: str, level: int) -> Prompt:
         """The context of a label: one level of its demonstrations and nothing else."""
@@ -382,7 +417,7 @@ class Session:
         width = max(len(ids) for level in codes for ids in level)
         reserve = 1 + width * sum(most * strides[0] // stride for stride in strides)
         for prompt in prompts:
-            check_fits(prompt, kit.vocabulary, reserve, kit.lm.context_length)
+            self._room(prompt, reserve, about).check()
         if about not in self._read:
             self._read[about] = kit.lm.prefill([prompts[0].prefix_ids(kit.vocabulary)])
         rows = [prompt.query_ids(kit.vocabulary) for prompt in prompts]
@@ -537,7 +572,7 @@ class Session:
         vocabulary = self.kit.vocabulary
         if self.task.input == "text":
             return show_prompt(self.prompt(Text(str(query))), vocabulary)
-        heard = self.kit.hear(self.kit.read(Path(query), self.task)).shown(self.task.levels, self.task.order)
+        heard = self.kit.hear_shifted(Path(query), self.task)[0].shown(self.task.levels, self.task.order)
         if self.task.output == "label" and self.task.readout == "likelihood":
             parts = []
             for level, row in zip(heard.levels, vocabulary.words(heard.codes, heard.levels), strict=True):
@@ -581,10 +616,10 @@ def rehearse(task: Task, codec: Codec, vocabulary: Vocabulary) -> Prompt:
     Raises:
         UsageError: the task's template or instruction does not work.
     """
-    noise = 0.1 * torch.randn(
-        1, 1, int(task.clip.seconds * codec.sample_rate), generator=torch.Generator().manual_seed(0)
-    )
-    clip = Audio.of([level[0] for level in codec.encode(noise)], task.levels, task.order)
+    noise = 0.1 * torch.randn(1, int(task.clip.seconds * codec.sample_rate), generator=torch.Generator().manual_seed(0))
+    codes = [level[0].tolist() for level in codec.encode(noise[None])]
+    measures = tuple(coded(measured(noise, codec.sample_rate)))
+    clip = Heard(codes, noise.shape[-1], measures).shown(task.levels, task.order)
     given: Piece = clip if task.input == "audio" else Text("one")
     answers: list[Piece] = [clip, clip] if task.output == "audio" else [Text("one"), Text("two")]
     examples = [Example(given, answer) for answer in answers]

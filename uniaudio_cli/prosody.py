@@ -10,19 +10,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import numpy as np
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # Where tasks name levels by number, this one's: before 0, the codec's coarsest.
 PROSODY = -1
 NAME = "prosody"
-
-
-def level_name(level: int) -> str:
-    """What people read: "prosody" or "level 0"."""
-    return NAME if level == PROSODY else f"level {level}"
-
 
 HERTZ = (50.0, 500.0)  # where pitch is looked for
 FRAME, HOP = 0.064, 0.016  # seconds
@@ -63,6 +58,7 @@ def measured(wav: Tensor, sample_rate: int) -> tuple[float, ...]:
     Movement is the span of the middle half of a clip's pitches; where none has a pitch, both are -inf.
     """
     import librosa
+    import numpy as np
 
     samples = wav[0, : round(LONGEST * sample_rate)].float().cpu().numpy()
     seconds = wav.shape[-1] / sample_rate
@@ -111,3 +107,8 @@ def coded(values: Sequence[float], moved: float = 0.0) -> list[int]:
         codes.append(first + measure.bin(value, moved))
         first += len(measure.words)
     return codes
+
+
+def level_name(level: int) -> str:
+    """What people read: "prosody" or "level 0"."""
+    return NAME if level == PROSODY else f"level {level}"

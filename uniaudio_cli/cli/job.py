@@ -159,6 +159,40 @@ def label_all(job: Job, files: list[Path], jsonl: str | None, resume: bool = Fal
     finish(labelled, len(waiting))
 
 
+def plan_all(job: Job, files: list[Path], jsonl: str | None) -> None:
+    """What the demonstrations take of the LLM's context, in rows or a table as `label_all` gives them."""
+    from uniaudio_cli.audio import find_audio
+
+    find_audio(files)
+    if jsonl is not None and jsonl != "-":
+        check_targets([Path(jsonl)], job.force)
+    rooms = job.session().plan()
+    with records(jsonl) as write:
+        for room in rooms:
+            write(
+                {
+                    "label": room.about,
+                    "level": room.level,
+                    "shots": len(room.shots),
+                    "shot_ids": list(room.shots),
+                    "rest_ids": room.rest,
+                    "answer_ids": room.answer,
+                    "ids": room.ids,
+                    "context": room.context,
+                    "most_shots": room.most_shots,
+                }
+            )
+    if jsonl is None and is_terminal():
+        table = Table("demonstrations of", "words of", "shots", "ids a shot", "ids in all", "of", "shots that fit")
+        for room in rooms:
+            each = f"{sum(room.shots) / len(room.shots):.0f}"
+            numbers = (len(room.shots), each, room.ids, room.context, room.most_shots)
+            table.add_row(Text(room.about or "all labels"), room.level or "", *map(str, numbers))
+        Console().print(table)
+    shots = min(room.most_shots for room in rooms)
+    note(f"{shots} shot{'s' * (shots != 1)} would fit, {max(len(room.shots) for room in rooms)} given", job.quiet)
+
+
 def label_row(file: Path, reply: Reply, seconds: float) -> dict[str, Any]:
     """What is written of a clip that was asked about."""
     scores = sorted((reply.scores or {}).items(), key=lambda item: -item[1])
