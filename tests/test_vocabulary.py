@@ -130,7 +130,7 @@ def test_codes_that_are_none(codes, levels, message):
     assert isinstance(caught.value, ValueError)
 
 
-@pytest.mark.parametrize("levels", [[], [3], [-1], [1, 0], [0, 0]])
+@pytest.mark.parametrize("levels", [[], [3], [-2], [0, -1], [1, 0], [0, 0]])
 def test_levels_that_are_none(levels):
     with pytest.raises(UsageError, match="levels"):
         in_words(byte_bpe(), STEMS).ids([[0]] * len(levels), levels)

@@ -36,6 +36,7 @@ from uniaudio_cli.prompt import show as show_prompt
 from uniaudio_cli.prosody import PROSODY, coded, level_name, measured
 from uniaudio_cli.remembered import Remembered
 from uniaudio_cli.score import LabelReadout, LikelihoodReadout, Query, Readout
+from uniaudio_cli.spread import representatives
 from uniaudio_cli.task import Task, changed, load_task
 from uniaudio_cli.template import Template
 from uniaudio_cli.vocabulary import Order, Vocabulary
@@ -140,6 +141,33 @@ class Kit:
         """wav float32 [1, T], as loud as it was recorded -> the values of `prosody.MEASURES`."""
         return measured(wav, self.codec.sample_rate)
 
+    def choose(
+        self,
+        task: Task,
+        demonstrations: Sequence[Demonstration],
+        shots: int,
+        seed: int = 0,
+        labels: Collection[str] | None = None,
+        spread: bool = False,
+    ) -> list[Demonstration]:
+        """`demos.choose`; with `spread`, of each label's clips those that are typical of the rest in the words of the
+        task's first level, for which they are all heard.
+
+        Raises:
+            UsageError: no such label, or `spread` where the output is no label.
+        """
+        if spread and task.output != "label":
+            raise UsageError(f"task {task.name}: demonstrations are spread over the clips of a label, and it has none")
+
+        def ranked(some: list[Demonstration], count: int) -> list[Demonstration]:
+            if len(some) <= count:
+                return some
+            heard = [self.hear_shifted(each.audio, task, again=True) for each in some]
+            words = [[code for each in clip for code in each.level(task.levels[0])] for clip in heard]
+            return [some[place] for place in representatives(words, count)]
+
+        return choose(demonstrations, shots, seed, labels, ranked if spread else None)
+
     def weight(self, level: int) -> float:
         """What a level counts in the likelihood readout: half as much where it has twice the codes a second."""
         return 1.0 if level == PROSODY else self.codec.strides[level] / self.codec.strides[0]
@@ -193,16 +221,19 @@ class Kit:
         shots: int | None = None,
         labels: Collection[str] | None = None,
         seed: int = 0,
+        spread: bool = False,
         **changes: Any,
     ) -> Session:
         """A session of a shipped task (or a .yaml file) on a folder of demonstrations.
 
         Args:
             shots: demonstrations per label, the task's by default. labels: only these. seed: of their choice.
+            spread: the clips that are typical of their label's, in place of a draw.
             changes: fields of `Task` in place of the task's own, such as readout="label" or levels=(0, 1).
         """
         chosen = changed(load_task(task), **changes)
-        picked = choose(load_demonstrations(Path(demos), chosen.wants), shots or chosen.shots, seed, labels)
+        found = load_demonstrations(Path(demos), chosen.wants)
+        picked = self.choose(chosen, found, shots or chosen.shots, seed, labels, spread)
         return self.session(chosen, picked, seed)
 
     def decode(self, codes: Sequence[Sequence[int]], seed: int = 0) -> Tensor:

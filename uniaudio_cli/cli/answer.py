@@ -20,6 +20,12 @@ def classify(
     task: TaskName = "sound-event",
     shots: options.Shots = None,
     labels: options.Labels = None,
+    spread: Annotated[
+        bool,
+        typer.Option(
+            "--spread", help="Of more clips than --shots, show those typical of their label, not a seeded draw."
+        ),
+    ] = False,
     readout: Annotated[
         str | None, typer.Option("--readout", help="How the label is read out: likelihood or label.")
     ] = None,
@@ -59,7 +65,17 @@ def classify(
     require(chosen, "classify", input="audio", output="label")
     which = Which(model, lm, codec, device, dtype, bits, offline)
     job = Job(
-        chosen, which, demos, shots, labels, seed, as_json=False, show_prompt=show_prompt, quiet=quiet, force=force
+        chosen,
+        which,
+        demos,
+        shots,
+        labels,
+        seed,
+        as_json=False,
+        show_prompt=show_prompt,
+        quiet=quiet,
+        force=force,
+        spread=spread,
     )
     if plan:
         plan_all(job, files, jsonl)

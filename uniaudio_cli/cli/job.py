@@ -41,6 +41,7 @@ class Job:
     show_prompt: bool
     quiet: bool
     force: bool
+    spread: bool = False
 
     def session(self) -> Session:
         """The demonstrations chosen and heard, and the models loaded."""
@@ -48,9 +49,14 @@ class Job:
 
         if self.labels is not None and self.task.wants == "pair":
             raise UsageError(f"--labels: the demonstrations of task {self.task.name} have none")
+        shots, labels = self.shots or self.task.shots, split_labels(self.labels)
         demonstrations = load_demonstrations(self.demos, self.task.wants)
-        picked = choose(demonstrations, self.shots or self.task.shots, self.seed, split_labels(self.labels))
-        return load_kit(self.which, self.quiet).session(self.task, picked, self.seed)
+        # Drawn first, so that a wrong label is told of before anything is loaded.
+        picked = choose(demonstrations, shots, self.seed, labels)
+        kit = load_kit(self.which, self.quiet)
+        if self.spread:
+            picked = kit.choose(self.task, demonstrations, shots, self.seed, labels, spread=True)
+        return kit.session(self.task, picked, self.seed)
 
     def open(self) -> Session:
         """The same with labels' demonstrations read by the LLM, so that what does not fit is said once."""
