@@ -124,7 +124,7 @@ class Bench:
     def made(self, label: str, draw: int) -> dict[str, dict[str, Any]]:
         kit, seed = self.kit, self.options.seed + draw
         shown = [Demonstration(path, label, label) for path in self.clips[label].shown]
-        session = kit.session(self.task, kit.picked(shown, self.task, self.task.shots, seed), seed)
+        session = kit.session(self.task, kit.picked(self.task, shown, self.task.shots, seed), seed)
         copied = session.about(label)[0][1]
         reply = session(label)
         assert reply.wav is not None
@@ -166,9 +166,8 @@ def measure(options: argparse.Namespace) -> None:
         for label in bench.clips:
             found.append(bench.kept.once(f"made {label} {draw}", lambda x=label, n=draw: bench.made(x, n)))
         print(f"draw {draw} done", file=sys.stderr)
-    print(
-        f"\n{len(bench.clips)} classes, {options.half} half, {options.draws} draws from seed {options.seed}; 95 % intervals\n"
-    )
+    draws = f"{options.draws} draws from seed {options.seed}"
+    print(f"\n{len(bench.clips)} classes, {options.half} half, {draws}; 95 % intervals\n")
     print(table(found, [ears for each in bench.known_ears.values() for ears in each] if options.yamnet else None))
     same = [each["`text-to-sound`"]["same"] for each in found if "`text-to-sound`" in each]
     print(f"\nsame ids: {100 * statistics.mean(same):.0f} %")

@@ -109,7 +109,7 @@ class Bench:
     def session(self, voice: str, draw: int) -> Session:
         shown = [Demonstration(path, str(d), str(d)) for d in range(10) for path in self.takes(voice, d, draw)[SHOWN]]
         task, seed = load_task("spoken-answer"), self.options.seed + draw
-        return self.kit.session(task, self.kit.picked(shown, task, task.shots, seed), seed)
+        return self.kit.session(task, self.kit.picked(task, shown, task.shots, seed), seed)
 
     @cache  # noqa: B019
     def nearest(self, voice: str, draw: int) -> NearestClip:
@@ -212,9 +212,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--codec")
     parser.add_argument("--judge", default="whisper-tiny.en", help="the speech recogniser: a preset or a folder")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument(
-        "--out", type=Path, metavar="FILE", help="keep every judgement there, and go on with it"
-    )
+    parser.add_argument("--out", type=Path, metavar="FILE", help="keep every judgement there, and go on with it")
     options = parser.parse_args(argv)
     if options.draws < 1:
         parser.error("--draws: 1 or more")

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from uniaudio_cli import audio
 from uniaudio_cli.codec.model import Codec
+from uniaudio_cli.codec.quality import loud_distance
 from uniaudio_cli.codec.stream import StreamDecoder
 from uniaudio_cli.demos import Demonstration, choose, load_demonstrations
 from uniaudio_cli.errors import UniAudioError, UsageError
@@ -48,6 +49,8 @@ OVERLAP = 0.25
 ROWS_WRITTEN = 8
 # Seconds of silence between words that are spoken one by one.
 PAUSE = 0.08
+# Demonstrations of a text among which those that the codec carries best are looked for.
+CANDIDATES = 5
 
 
 @dataclass(frozen=True)
@@ -178,8 +181,36 @@ class Kit:
             changes: fields of `Task` in place of the task's own, such as readout="label" or levels=(0, 1).
         """
         chosen = changed(load_task(task), **changes)
-        picked = choose(load_demonstrations(Path(demos), chosen.wants), shots or chosen.shots, seed, labels)
-        return self.session(chosen, picked, seed)
+        found = load_demonstrations(Path(demos), chosen.wants)
+        return self.session(chosen, self.picked(chosen, found, shots or chosen.shots, seed, labels), seed)
+
+    def picked(
+        self,
+        task: Task,
+        demonstrations: Sequence[Demonstration],
+        shots: int,
+        seed: int = 0,
+        labels: Collection[str] | None = None,
+    ) -> list[Demonstration]:
+        """`shots` demonstrations of each label or text: drawn (`choose`) or, where the task says so, those of
+        CANDIDATES drawn that the codec carries best."""
+        if task.pick == "drawn":
+            return choose(demonstrations, shots, seed, labels)
+        texts: dict[str | None, list[Demonstration]] = {}
+        for each in choose(demonstrations, max(shots, CANDIDATES), seed, labels):
+            texts.setdefault(each.text, []).append(each)
+        for some in texts.values():
+            if len(some) > shots:
+                some.sort(key=lambda each: self.lost(each.audio, task))
+        return [some[n] for n in range(shots) for some in texts.values() if n < len(some)]
+
+    def lost(self, path: Path, task: Task) -> float:
+        """How far a clip is from what the codec makes of it, in nats of its louder frames' spectrum."""
+        wav = self.read(path, task)
+        if self.codec.config.level_db is not None:
+            wav = audio.normalise_level(wav, self.codec.config.level_db, self.codec.sample_rate)
+        made = self.decode(self.hear(wav).codes)[:, : wav.shape[-1]]
+        return loud_distance(wav, made, self.codec.sample_rate)
 
     def decode(self, codes: Sequence[Sequence[int]], seed: int = 0) -> Tensor:
         """Codes per level -> wav float32 [1, T]."""

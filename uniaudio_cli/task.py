@@ -63,7 +63,8 @@ class Task:
     codec levels that enter the prompt, 0 the coarsest: by default (0,) for labels, (0, 1, 2) for audio; the likelihood
     readout asks of each apart and leaves out those the LLM has no words for. `order`: where the output is audio,
     whether audio is written level after level or frame by frame, which can stream. `texts`: where the input is text,
-    whether any will do or only those of the demonstrations. `ways` is the most labels an episode takes, None for all.
+    whether any will do or only those of the demonstrations. `pick`: whether the demonstrations of a text are drawn, or
+    those that the codec carries best. `ways` is the most labels an episode takes, None for all.
     `readout` says how a label is scored, and `abstain_below` how probable the likeliest must be to be given; both mean
     nothing for audio. `worked` are questions with the answers that would do, for tasks whose answer is thought out as
     text first.
@@ -81,6 +82,7 @@ class Task:
     levels: tuple[int, ...] = ()
     order: Literal["levels", "frames"] = "levels"
     texts: Literal["any", "demonstrated"] = "any"
+    pick: Literal["drawn", "carried"] = "drawn"
     shots: int = 1
     ways: int | None = None
     repeats: int = 1
@@ -108,6 +110,8 @@ class Task:
         check(self.input == "audio" or self.output == "audio", "output", "audio where the input is text", self.output)
         if self.wants == "pair":  # the two sides of a pair are cut apart, so only the start keeps them aligned
             check(self.clip.crop == "start", "clip.crop", "start where audio becomes audio", self.clip.crop)
+        pick = self.pick
+        check(pick == "drawn" or self.wants == "text", "pick", "drawn where the demonstrations are not of texts", pick)
         if self.input == "text":
             length = self.generation.length
             check(length != "input", "generation.length", "demonstrations or free where the input is text", length)

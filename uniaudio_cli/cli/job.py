@@ -49,8 +49,10 @@ class Job:
         if self.labels is not None and self.task.wants == "pair":
             raise UsageError(f"--labels: the demonstrations of task {self.task.name} have none")
         demonstrations = load_demonstrations(self.demos, self.task.wants)
-        picked = choose(demonstrations, self.shots or self.task.shots, self.seed, split_labels(self.labels))
-        return load_kit(self.which, self.quiet).session(self.task, picked, self.seed)
+        shots, labels = self.shots or self.task.shots, split_labels(self.labels)
+        choose(demonstrations, shots, self.seed, labels)  # what is wrong is said before anything is loaded
+        kit = load_kit(self.which, self.quiet)
+        return kit.session(self.task, kit.picked(self.task, demonstrations, shots, self.seed, labels), self.seed)
 
     def open(self) -> Session:
         """The same with labels' demonstrations read by the LLM, so that what does not fit is said once."""
