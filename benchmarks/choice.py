@@ -25,10 +25,10 @@ from uniaudio_cli.episodes import Episode, Rule, episodes, half, load_items
 from uniaudio_cli.errors import UniAudioError, UsageError
 from uniaudio_cli.metrics import accuracy, difference
 from uniaudio_cli.pipeline import Kit
-from uniaudio_cli.task import Task, load_task
+from uniaudio_cli.task import Task, changed, load_task
 
 WAYS, CLIPS = 5, 8
-CHOICES = {"draw": False, "spread": True}
+CHOICES: dict[str, str] = {"draw": "drawn", "spread": "typical"}
 
 
 @dataclass(frozen=True)
@@ -47,11 +47,11 @@ SETS = {
 }
 
 
-def shown(kit: Kit, task: Task, episode: Episode, shots: int, spread: bool) -> Episode:
+def shown(kit: Kit, task: Task, episode: Episode, shots: int, pick: str) -> Episode:
     """The same query with `shots` of each label's clips."""
     items = {item.path: item for item in episode.demonstrations}
     given = [Demonstration(item.path, item.label) for item in episode.demonstrations]
-    chosen = kit.choose(task, given, shots, spread=spread)
+    chosen = kit.picked(changed(task, pick=pick), given, shots)
     return Episode(episode.labels, tuple(items[each.audio] for each in chosen), episode.query)
 
 
@@ -83,8 +83,8 @@ def run(arguments: argparse.Namespace) -> None:
             for number, episode in enumerate(plan[done:], done):
                 row = {}
                 for shots in arguments.shots:
-                    for choice, spread in CHOICES.items():
-                        part = shown(kit, task, episode, shots, spread)
+                    for choice, pick in CHOICES.items():
+                        part = shown(kit, task, episode, shots, pick)
                         asked = evaluate(kit, replace(task, readout="likelihood"), [part], ("likelihood",), number)
                         row[f"{shots} {choice}"] = {method: bool(asked.correct(method)[0]) for method in asked.methods}
                 out.write(json.dumps(row) + "\n")

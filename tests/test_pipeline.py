@@ -26,7 +26,7 @@ from tests.kits import (
 from tests.small_lms import RuleLM, bigram_rule, noise_rule, tiny_llama
 from tests.small_tokenizers import STEMS, byte_bpe, sentencepiece
 from uniaudio_cli.audio import write_wav
-from uniaudio_cli.demos import Demonstration
+from uniaudio_cli.demos import Demonstration, choose
 from uniaudio_cli.errors import UniAudioError, UsageError
 from uniaudio_cli.lm import LanguageModel
 from uniaudio_cli.pipeline import Kit, Reply, in_batches, rehearse
@@ -428,3 +428,21 @@ def test_what_is_streamed_is_what_is_said(clips, kind, length):
         torch.testing.assert_close(torch.cat(pieces, dim=1), whole.wav, atol=1e-3, rtol=0)
     with pytest.raises(UsageError, match="level after level is not heard before its end"):
         next(kit.session(speech_task(), spoken(clips)).stream("one"))
+
+
+def test_the_takes_that_the_codec_carries_best_are_spoken_from(clips, monkeypatch):
+    kit = make_kit()
+    takes = [Demonstration(clips / f"{n}.wav", text=text) for n, text in enumerate(["one"] * 4 + ["two"] * 3 + ["six"])]
+    task = speech_task(pick="carried")
+    lost = {each.audio: kit.lost(each.audio, task) for each in takes}
+    assert len(set(lost.values())) == len(takes)
+    for shots in (1, 2):
+        picked = kit.picked(task, takes, shots)
+        for text in ("one", "two", "six"):
+            best = sorted((each.audio for each in takes if each.text == text), key=lost.__getitem__)[:shots]
+            assert [each.audio for each in picked if each.text == text] == best
+        assert {each.text for each in picked[:3]} == {"one", "two", "six"}  # in rounds of one take a text
+    assert {each.text for each in kit.picked(task, takes, 1, labels=["two"])} == {"two"}
+    assert kit.picked(speech_task(), takes, 1) == choose(takes, 1, 0)
+    monkeypatch.setattr(Kit, "lost", lambda *_: pytest.fail("nothing to choose among"))
+    assert len(kit.picked(task, takes[-1:], 1)) == 1

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kits import clean_task, label_task, make_kit, pairs, write_clips
+from tests.kits import clean_task, label_task, make_kit, write_clips
 from uniaudio_cli.demos import Demonstration, choose
 from uniaudio_cli.errors import UsageError
 from uniaudio_cli.spread import representatives
@@ -33,11 +33,11 @@ def clips(tmp_path_factory) -> Path:
 
 
 def test_a_kit_chooses_the_typical_clips_of_each_label(clips):
-    kit, task = make_kit(), label_task()
+    kit, task, typical = make_kit(), label_task(), label_task(pick="typical")
     given = [Demonstration(clips / f"{n}.wav", "odd" if n % 2 else "even") for n in range(10)]
     drawn = choose(given, 2, 0)
-    assert kit.choose(task, given, 2) == drawn
-    spread = kit.choose(task, given, 2, spread=True)
+    assert kit.picked(task, given, 2) == drawn
+    spread = kit.picked(typical, given, 2)
     assert sorted(each.label for each in spread) == ["even", "even", "odd", "odd"]
     for label in ("even", "odd"):
         order = [each for each in choose(given, 9, 0) if each.label == label]
@@ -45,11 +45,11 @@ def test_a_kit_chooses_the_typical_clips_of_each_label(clips):
         expected = [order[place] for place in representatives(words, 2)]
         assert [each for each in spread if each.label == label] == expected
     # Which are typical does not depend on the draw, but for equals.
-    assert {each.audio for each in kit.choose(task, given, 1, 3, spread=True)} <= {each.audio for each in given}
-    assert kit.choose(task, given, 9, spread=True) == choose(given, 9, 0)
-    assert [each.label for each in kit.choose(task, given, 1, labels=["odd"], spread=True)] == ["odd"]
+    assert {each.audio for each in kit.picked(typical, given, 1, 3)} <= {each.audio for each in given}
+    assert kit.picked(typical, given, 9) == choose(given, 9, 0)
+    assert [each.label for each in kit.picked(typical, given, 1, labels=["odd"])] == ["odd"]
 
 
-def test_only_labels_are_spread_over(clips):
-    with pytest.raises(UsageError, match="it has none"):
-        make_kit().choose(clean_task(), pairs(clips), 1, spread=True)
+def test_only_labels_have_typical_clips():
+    with pytest.raises(UsageError, match="'pick' must be drawn where demonstrations have a pair"):
+        clean_task(pick="typical")

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from uniaudio_cli import audio
 from uniaudio_cli.codec.model import Codec
+from uniaudio_cli.codec.quality import loud_distance
 from uniaudio_cli.codec.stream import StreamDecoder
 from uniaudio_cli.demos import Demonstration, choose, load_demonstrations
 from uniaudio_cli.errors import UniAudioError, UsageError
@@ -51,6 +52,8 @@ OVERLAP = 0.25
 ROWS_WRITTEN = 8
 # Seconds of silence between words that are spoken one by one.
 PAUSE = 0.08
+# Demonstrations of a text among which those that the codec carries best are looked for.
+CANDIDATES = 5
 
 
 @dataclass(frozen=True)
@@ -141,33 +144,6 @@ class Kit:
         """wav float32 [1, T], as loud as it was recorded -> the values of `prosody.MEASURES`."""
         return measured(wav, self.codec.sample_rate)
 
-    def choose(
-        self,
-        task: Task,
-        demonstrations: Sequence[Demonstration],
-        shots: int,
-        seed: int = 0,
-        labels: Collection[str] | None = None,
-        spread: bool = False,
-    ) -> list[Demonstration]:
-        """`demos.choose`; with `spread`, of each label's clips those that are typical of the rest in the words of the
-        task's first level, for which they are all heard.
-
-        Raises:
-            UsageError: no such label, or `spread` where the output is no label.
-        """
-        if spread and task.output != "label":
-            raise UsageError(f"task {task.name}: demonstrations are spread over the clips of a label, and it has none")
-
-        def ranked(some: list[Demonstration], count: int) -> list[Demonstration]:
-            if len(some) <= count:
-                return some
-            heard = [self.hear_shifted(each.audio, task, again=True) for each in some]
-            words = [[code for each in clip for code in each.level(task.levels[0])] for clip in heard]
-            return [some[place] for place in representatives(words, count)]
-
-        return choose(demonstrations, shots, seed, labels, ranked if spread else None)
-
     def weight(self, level: int) -> float:
         """What a level counts in the likelihood readout: half as much where it has twice the codes a second."""
         return 1.0 if level == PROSODY else self.codec.strides[level] / self.codec.strides[0]
@@ -221,20 +197,55 @@ class Kit:
         shots: int | None = None,
         labels: Collection[str] | None = None,
         seed: int = 0,
-        spread: bool = False,
         **changes: Any,
     ) -> Session:
         """A session of a shipped task (or a .yaml file) on a folder of demonstrations.
 
         Args:
             shots: demonstrations per label, the task's by default. labels: only these. seed: of their choice.
-            spread: the clips that are typical of their label's, in place of a draw.
             changes: fields of `Task` in place of the task's own, such as readout="label" or levels=(0, 1).
         """
         chosen = changed(load_task(task), **changes)
         found = load_demonstrations(Path(demos), chosen.wants)
-        picked = self.choose(chosen, found, shots or chosen.shots, seed, labels, spread)
-        return self.session(chosen, picked, seed)
+        return self.session(chosen, self.picked(chosen, found, shots or chosen.shots, seed, labels), seed)
+
+    def picked(
+        self,
+        task: Task,
+        demonstrations: Sequence[Demonstration],
+        shots: int,
+        seed: int = 0,
+        labels: Collection[str] | None = None,
+    ) -> list[Demonstration]:
+        """`shots` demonstrations of each label or text: drawn (`choose`) or, where the task says so, those of
+        CANDIDATES drawn that the codec carries best, or those that are typical of their label (`typical`)."""
+        if task.pick == "drawn":
+            return choose(demonstrations, shots, seed, labels)
+        if task.pick == "typical":
+            return choose(demonstrations, shots, seed, labels, lambda some, count: self.typical(task, some, count))
+        texts: dict[str | None, list[Demonstration]] = {}
+        for each in choose(demonstrations, max(shots, CANDIDATES), seed, labels):
+            texts.setdefault(each.text, []).append(each)
+        for some in texts.values():
+            if len(some) > shots:
+                some.sort(key=lambda each: self.lost(each.audio, task))
+        return [some[n] for n in range(shots) for some in texts.values() if n < len(some)]
+
+    def typical(self, task: Task, some: list[Demonstration], count: int) -> list[Demonstration]:
+        """Of one label's clips the `count` that stand for the rest, in the words of the task's first level."""
+        if len(some) <= count:
+            return some
+        heard = [self.hear_shifted(each.audio, task, again=True) for each in some]
+        words = [[code for each in clip for code in each.level(task.levels[0])] for clip in heard]
+        return [some[place] for place in representatives(words, count)]
+
+    def lost(self, path: Path, task: Task) -> float:
+        """How far a clip is from what the codec makes of it, in nats of its louder frames' spectrum."""
+        wav = self.read(path, task)
+        if self.codec.config.level_db is not None:
+            wav = audio.normalise_level(wav, self.codec.config.level_db, self.codec.sample_rate)
+        made = self.decode(self.hear(wav).codes)[:, : wav.shape[-1]]
+        return loud_distance(wav, made, self.codec.sample_rate)
 
     def decode(self, codes: Sequence[Sequence[int]], seed: int = 0) -> Tensor:
         """Codes per level -> wav float32 [1, T]."""

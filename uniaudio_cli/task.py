@@ -68,7 +68,9 @@ class Task:
     readout asks of each apart and leaves out those the LLM has no words for. Before them, where the output is a label,
     may stand `PROSODY` ("prosody" in YAML): what is measured of how a clip sounds. `order`: where the output is audio,
     whether audio is written level after level or frame by frame, which can stream. `texts`: where the input is text,
-    whether any will do or only those of the demonstrations. `ways` is the most labels an episode takes, None for all.
+    whether any will do or only those of the demonstrations. `pick`: whether the demonstrations are drawn, or of a
+    text those that the codec carries best, or of a label those that are typical of it. `ways` is the most labels an
+    episode takes, None for all.
     `readout` says how a label is scored, and `abstain_below` how probable the likeliest must be to be given; both mean
     nothing for audio. `worked` are questions with the answers that would do, for tasks whose answer is thought out as
     text first.
@@ -86,6 +88,7 @@ class Task:
     levels: Annotated[tuple[int, ...], LEVELS] = ()
     order: Literal["levels", "frames"] = "levels"
     texts: Literal["any", "demonstrated"] = "any"
+    pick: Literal["drawn", "carried", "typical"] = "drawn"
     shots: int = 1
     ways: int | None = None
     repeats: int = 1
@@ -115,6 +118,9 @@ class Task:
         check(self.input == "audio" or self.output == "audio", "output", "audio where the input is text", self.output)
         if self.wants == "pair":  # the two sides of a pair are cut apart, so only the start keeps them aligned
             check(self.clip.crop == "start", "clip.crop", "start where audio becomes audio", self.clip.crop)
+        pick = self.pick
+        allowed = {"text": ("drawn", "carried"), "label": ("drawn", "typical")}.get(self.wants, ("drawn",))
+        check(pick in allowed, "pick", f"{' or '.join(allowed)} where demonstrations have a {self.wants}", pick)
         if self.input == "text":
             length = self.generation.length
             check(length != "input", "generation.length", "demonstrations or free where the input is text", length)

@@ -61,21 +61,12 @@ def classify(
     force: options.Force = False,
 ) -> None:
     """Label audio clips from a few labelled ones."""
-    chosen = adapted(task, readout, repeats, levels, no_instruction, abstain_below)
+    pick = "typical" if spread else None
+    chosen = adapted(task, readout, repeats, levels, no_instruction, abstain_below, pick=pick)
     require(chosen, "classify", input="audio", output="label")
     which = Which(model, lm, codec, device, dtype, bits, offline)
     job = Job(
-        chosen,
-        which,
-        demos,
-        shots,
-        labels,
-        seed,
-        as_json=False,
-        show_prompt=show_prompt,
-        quiet=quiet,
-        force=force,
-        spread=spread,
+        chosen, which, demos, shots, labels, seed, as_json=False, show_prompt=show_prompt, quiet=quiet, force=force
     )
     if plan:
         plan_all(job, files, jsonl)

@@ -41,7 +41,6 @@ class Job:
     show_prompt: bool
     quiet: bool
     force: bool
-    spread: bool = False
 
     def session(self) -> Session:
         """The demonstrations chosen and heard, and the models loaded."""
@@ -49,14 +48,11 @@ class Job:
 
         if self.labels is not None and self.task.wants == "pair":
             raise UsageError(f"--labels: the demonstrations of task {self.task.name} have none")
-        shots, labels = self.shots or self.task.shots, split_labels(self.labels)
         demonstrations = load_demonstrations(self.demos, self.task.wants)
-        # Drawn first, so that a wrong label is told of before anything is loaded.
-        picked = choose(demonstrations, shots, self.seed, labels)
+        shots, labels = self.shots or self.task.shots, split_labels(self.labels)
+        choose(demonstrations, shots, self.seed, labels)  # what is wrong is said before anything is loaded
         kit = load_kit(self.which, self.quiet)
-        if self.spread:
-            picked = kit.choose(self.task, demonstrations, shots, self.seed, labels, spread=True)
-        return kit.session(self.task, picked, self.seed)
+        return kit.session(self.task, kit.picked(self.task, demonstrations, shots, self.seed, labels), self.seed)
 
     def open(self) -> Session:
         """The same with labels' demonstrations read by the LLM, so that what does not fit is said once."""
@@ -81,6 +77,7 @@ def adapted(
     no_instruction: bool = False,
     abstain_below: float | None = None,
     order: str | None = None,
+    pick: str | None = None,
 ) -> Task:
     """The task with the command's flags in place of its own values."""
     from uniaudio_cli.task import LEVELS, changed, load_task
@@ -100,6 +97,7 @@ def adapted(
         instruction="" if no_instruction else None,
         abstain_below=abstain_below,
         order=order,
+        pick=pick,
     )
 
 
