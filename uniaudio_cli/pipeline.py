@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -24,6 +24,7 @@ from torch import Tensor
 from uniaudio_cli import audio
 from uniaudio_cli.codec.model import Codec
 from uniaudio_cli.codec.stream import StreamDecoder
+from uniaudio_cli.counts import NgramCache
 from uniaudio_cli.demos import Demonstration, choose, load_demonstrations
 from uniaudio_cli.errors import UniAudioError, UsageError
 from uniaudio_cli.files import show, suggest
@@ -33,7 +34,7 @@ from uniaudio_cli.lm import LanguageModel, Prefix
 from uniaudio_cli.prompt import Audio, Example, Piece, Prompt, Text, build_prompt, check_fits, load_template
 from uniaudio_cli.prompt import show as show_prompt
 from uniaudio_cli.remembered import Remembered
-from uniaudio_cli.score import LabelReadout, LikelihoodReadout, Query, Readout
+from uniaudio_cli.score import SHARPNESS, LabelReadout, LikelihoodReadout, Query, Readout, Said
 from uniaudio_cli.task import Task, changed, load_task
 from uniaudio_cli.template import Template
 from uniaudio_cli.vocabulary import Order, Vocabulary
@@ -52,10 +53,13 @@ PAUSE = 0.08
 
 @dataclass(frozen=True)
 class Heard:
-    """A clip as the LLM will see it. `codes`: per level, all levels of the codec. `samples`: at the codec's rate."""
+    """A clip as the LLM will see it. `codes`: per level, all levels of the codec. `samples`: at the codec's rate.
+    `similar`: per level, the cosine of every code to what was heard, float16 [T, K]; None of a clip that is only
+    remembered by its codes."""
 
     codes: list[list[int]]
     samples: int
+    similar: list[Tensor] | None = field(default=None, compare=False, repr=False)
 
     def shown(self, levels: Sequence[int], order: Order = "levels") -> Audio:
         """The levels a prompt shows, in the order it writes them in."""
@@ -91,7 +95,9 @@ class Kit:
         """wav float32 [1, T] at the codec's rate -> codes, brought to the codec's level first where it asks for one."""
         if self.codec.config.level_db is not None:
             wav = audio.normalise_level(wav, self.codec.config.level_db, self.codec.sample_rate)
-        return Heard([level[0].tolist() for level in self.codec.encode(wav[None])], wav.shape[-1])
+        levels = self.codec.listen(wav[None])
+        similar = [level.similarity[0].half().cpu() for level in levels]
+        return Heard([level.codes[0].tolist() for level in levels], wav.shape[-1], similar)
 
     def read(self, path: Path, task: Task) -> Tensor:
         """A file as the task wants its clips: float32 [1, T]."""
@@ -253,17 +259,25 @@ class Session:
                 answers = {label: [*ids, *end] for label, ids in answers.items()}
             check_fits(prompt, vocabulary, max(map(len, answers.values())), kit.lm.context_length)
             return LabelReadout(kit.lm, kit.lm.prefill([prompt.prefix_ids(vocabulary)]), answers)
-        contexts = [[self._listening(label, level) for label in self.labels] for level in self.task.levels]
-        for level, prompts in zip(self.task.levels, contexts, strict=True):
-            longest = max(len(heard.codes[level]) for _, heard in self.examples)
-            width = max(map(len, vocabulary.code_ids(level)))
-            for prompt in prompts:
-                check_fits(prompt, vocabulary, width * longest, kit.lm.context_length)
-        read = [kit.lm.prefill([prompt.ids(vocabulary) for prompt in prompts]) for prompts in contexts]
+        level = self.task.levels[0]  # what is said; the finer levels are left to the cache
+        prompts = [self._listening(label, level) for label in self.labels]
+        longest = max(len(heard.codes[level]) for _, heard in self.examples)
+        width = max(map(len, vocabulary.code_ids(level)))
+        for prompt in prompts:
+            check_fits(prompt, vocabulary, width * longest, kit.lm.context_length)
+        context = kit.lm.prefill([prompt.ids(vocabulary) for prompt in prompts])
         among = [vocabulary.audio_ids((level,)) for level in self.task.levels]
+        caches = [
+            [NgramCache([self._ids(heard, level) for _, heard in self.about(label)], ids) for label in self.labels]
+            for level, ids in zip(self.task.levels, among, strict=True)
+        ]
         strides = [kit.codec.strides[level] for level in self.task.levels]
         weights = [stride / kit.codec.strides[0] for stride in strides]
-        return LikelihoodReadout(kit.lm, read, self.labels, among, weights)
+        contexts = [context, *[None] * (len(caches) - 1)]
+        return LikelihoodReadout(kit.lm, contexts, caches, self.labels, among, weights)
+
+    def _ids(self, heard: Heard, level: int) -> list[int]:
+        return self.kit.vocabulary.ids([heard.codes[level]], [level])
 
     def _listening(self, label: str, level: int) -> Prompt:
         """The context of a label: one level of its demonstrations and nothing else."""
@@ -278,8 +292,16 @@ class Session:
             one = [self.examples[0][0]]  # what is asked depends on no demonstration
             shown = [heard.shown(levels) for heard in hearings]
             prompts = [build_prompt(self.task, self._template, one, query, vocabulary) for query in shown]
-            return [[prompt.query_ids(vocabulary) for prompt in prompts]]
-        return [[vocabulary.ids([heard.codes[level]], [level]) for heard in hearings] for level in levels]
+            return [[Said(prompt.query_ids(vocabulary)) for prompt in prompts]]
+        return [[self._said(heard, level) for heard in hearings] for level in levels]
+
+    def _said(self, heard: Heard, level: int) -> Said:
+        """One hearing on one level, with what else each of its words may have been."""
+        ids = self._ids(heard, level)
+        if heard.similar is None:
+            return Said(ids)
+        near = (SHARPNESS * heard.similar[level].float()).log_softmax(dim=-1)
+        return Said(ids, self.kit.vocabulary.near(level, near))
 
     def label(self, clips: Sequence[Sequence[Heard]]) -> list[Reply]:
         """Which label each clip has; a clip is heard once for each shift."""
@@ -520,12 +542,9 @@ class Session:
             return show_prompt(self.prompt(Text(str(query))), vocabulary)
         heard = self.kit.hear(self.kit.read(Path(query), self.task)).shown(self.task.levels, self.task.order)
         if self.task.output == "label" and self.task.readout == "likelihood":
-            parts = []
-            for level, row in zip(heard.levels, vocabulary.words(heard.codes, heard.levels), strict=True):
-                for label in self.labels:
-                    parts.append(f"=== {label}\n{show_prompt(self._listening(label, level), vocabulary)}")
-                parts.append(f"=== scored after each: {' '.join(row)}")
-            return "\n".join(parts)
+            level, row = heard.levels[0], vocabulary.words(heard.codes, heard.levels)[0]
+            parts = [f"=== {label}\n{show_prompt(self._listening(label, level), vocabulary)}" for label in self.labels]
+            return "\n".join([*parts, f"=== scored after each: {' '.join(row)}"])
         return show_prompt(self.prompt(heard), vocabulary)
 
     def __call__(self, query: Path | str, think: bool = False, mix: float = 0.0) -> Reply:
