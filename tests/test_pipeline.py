@@ -49,6 +49,20 @@ def test_labels_get_probabilities(clips, kind, readout):
         assert (reply.wav, reply.codes, reply.answer) == (None, None, None)
 
 
+def test_a_query_is_heard_with_what_is_near_it(clips):
+    """Likeliest of all ids is the one it was taken for; a demonstration that is only remembered has just that."""
+    kit = make_kit()
+    session = kit.session(label_task(levels=(0, 1)), labelled(clips))
+    heard = kit.hear(kit.read(clips / "5.wav", session.task))
+    for level, (said,) in enumerate(session.asked([heard])):
+        order = kit.vocabulary.audio_ids((level,))
+        assert said.near is not None
+        assert [order[place] for place in said.near.argmax(dim=1).tolist()] == said.ids
+        assert said.near.exp().sum(dim=1).tolist() == pytest.approx([1] * len(said.ids), abs=1e-4)
+        assert said.near.exp().max() < 1
+    assert all(said.near is None for (said,) in session.asked([replace(heard, similar=None)]))
+
+
 @pytest.mark.parametrize("levels", [(0,), (0, 1), (1, 2)])
 def test_an_llm_that_notices_repetition_knows_a_demonstration_again(tmp_path, levels):
     """With the bare counts of bigrams for an LLM, the label of the clip that is the query's own."""

@@ -119,13 +119,11 @@ def test_a_session_asks_of_prosody_apart(voices):
     session = kit.session(task, [Demonstration(voices / f"{label}-0.wav", label) for label in ("low", "high")])
     spoken, coarse = session.asked(kit.hear_shifted(voices / "low-1.wav", task))
     assert len(spoken) == len(coarse) == len(task.clip.shifts)
-    assert all(len(row) >= len(MEASURES) for row in spoken)
-    assert any(row != spoken[0] for row in spoken), "bins are moved for each hearing"
+    assert all(len(said.ids) >= len(MEASURES) and said.near is None for said in spoken)
+    assert any(said.ids != spoken[0].ids for said in spoken), "bins are moved for each hearing"
     assert "=== scored after each: low flat " in session.written(voices / "low-1.wav")
     assert sum(session(voices / "low-1.wav").scores.values()) == pytest.approx(1.0)
-    assert [(room.about, room.level) for room in session.plan()] == [
-        (label, level) for level in ("prosody", "level 0") for label in ("high", "low")
-    ]
+    assert [(room.about, room.level) for room in session.plan()] == [(label, "prosody") for label in ("high", "low")]
 
 
 def test_prosody_alone_needs_no_codec(voices, monkeypatch):

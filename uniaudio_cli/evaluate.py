@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
+from uniaudio_cli.counts import NgramCache
 from uniaudio_cli.demos import Demonstration
 from uniaudio_cli.episodes import Episode
-from uniaudio_cli.metrics import Interval, accuracy, best, difference, nearest_demonstration, ngram_cache
+from uniaudio_cli.metrics import Interval, accuracy, best, difference, nearest_demonstration
 from uniaudio_cli.pipeline import Heard, Kit
 from uniaudio_cli.prompt import Audio
 from uniaudio_cli.prosody import PROSODY
@@ -114,7 +115,7 @@ def evaluate(
     def ids(clip: Audio) -> list[int]:
         return kit.vocabulary.ids(clip.codes, clip.levels)
 
-    size = len(kit.vocabulary.audio_ids(task.levels))
+    among = kit.vocabulary.audio_ids(task.levels)
     truth: list[str] = []
     guesses: dict[str, list[str]] = {method: [] for method in (*tasks, NEAREST, NGRAM)}
     for number, episode in enumerate(episodes):
@@ -129,9 +130,9 @@ def evaluate(
         guesses[NEAREST].append(
             nearest_demonstration(bag(query), [(label, bag(shifted)) for label, shifted in heard], draw)
         )
-        told = [(label, ids(clip)) for label, shifted in heard for clip in shifted]
-        each = [ngram_cache(ids(clip), told, size) for clip in query]
-        scores = {label: sum(one[label] for one in each) for label in each[0]}
+        told = {label: [ids(clip) for of, shifted in heard if of == label for clip in shifted] for label, _ in heard}
+        caches = {label: NgramCache(clips, among) for label, clips in told.items()}
+        scores = {label: sum(float(cache.score(ids(clip)).sum()) for clip in query) for label, cache in caches.items()}
         guesses[NGRAM].append(best(scores, draw))
         truth.append(episode.query.label)
         progress(len(truth))

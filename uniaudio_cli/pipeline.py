@@ -13,7 +13,7 @@ import math
 import statistics
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -26,6 +26,7 @@ from uniaudio_cli import audio
 from uniaudio_cli.codec.model import Codec
 from uniaudio_cli.codec.quality import loud_distance
 from uniaudio_cli.codec.stream import StreamDecoder
+from uniaudio_cli.counts import NgramCache
 from uniaudio_cli.demos import Demonstration, choose, load_demonstrations
 from uniaudio_cli.errors import UniAudioError, UsageError
 from uniaudio_cli.files import show, suggest
@@ -36,7 +37,7 @@ from uniaudio_cli.prompt import Audio, Example, Piece, Prompt, Room, Text, build
 from uniaudio_cli.prompt import show as show_prompt
 from uniaudio_cli.prosody import PROSODY, coded, level_name, measured
 from uniaudio_cli.remembered import Remembered
-from uniaudio_cli.score import LabelReadout, LikelihoodReadout, Query, Readout
+from uniaudio_cli.score import SHARPNESS, LabelReadout, LikelihoodReadout, Query, Readout, Said
 from uniaudio_cli.spread import representatives
 from uniaudio_cli.task import Task, changed, load_task
 from uniaudio_cli.template import Template
@@ -59,10 +60,12 @@ CANDIDATES = 5
 @dataclass(frozen=True)
 class Heard:
     """A clip as the LLM will see it. `codes`: per level, all levels of the codec. `samples`: at the codec's rate.
-    `prosody`: the codes of what was measured, where that was asked for."""
+    `similar`: per level, the cosine of every code to what was heard, float16 [T, K]; None of a clip that is only
+    remembered by its codes. `prosody`: the codes of what was measured, where that was asked for."""
 
     codes: list[list[int]]
     samples: int
+    similar: list[Tensor] | None = field(default=None, compare=False, repr=False)
     prosody: tuple[int, ...] = ()
 
     def level(self, level: int) -> Sequence[int]:
@@ -103,7 +106,9 @@ class Kit:
         """wav float32 [1, T] at the codec's rate -> codes, brought to the codec's level first where it asks for one."""
         if self.codec.config.level_db is not None:
             wav = audio.normalise_level(wav, self.codec.config.level_db, self.codec.sample_rate)
-        return Heard([level[0].tolist() for level in self.codec.encode(wav[None])], wav.shape[-1])
+        levels = self.codec.listen(wav[None])
+        similar = [level.similarity[0].half().cpu() for level in levels]
+        return Heard([level.codes[0].tolist() for level in levels], wav.shape[-1], similar)
 
     def read(self, path: Path, task: Task) -> Tensor:
         """A file as the task wants its clips: float32 [1, T]."""
@@ -320,11 +325,20 @@ class Session:
         if self.task.readout == "label":
             prompt, answers = self._answers()
             return LabelReadout(kit.lm, kit.lm.prefill([prompt.prefix_ids(vocabulary)]), answers)
-        contexts = [[self._listening(label, level) for label in self.labels] for level in self.task.levels]
-        read = [kit.lm.prefill([prompt.ids(vocabulary) for prompt in prompts]) for prompts in contexts]
+        # What is said; the finer levels are left to the cache.
+        prompts = [self._listening(label, self.task.levels[0]) for label in self.labels]
+        context = kit.lm.prefill([prompt.ids(vocabulary) for prompt in prompts])
         among = [vocabulary.audio_ids((level,)) for level in self.task.levels]
+        caches = [
+            [NgramCache([self._ids(heard, level) for _, heard in self.about(label)], ids) for label in self.labels]
+            for level, ids in zip(self.task.levels, among, strict=True)
+        ]
         weights = [kit.weight(level) for level in self.task.levels]
-        return LikelihoodReadout(kit.lm, read, self.labels, among, weights)
+        contexts = [context, *[None] * (len(caches) - 1)]
+        return LikelihoodReadout(kit.lm, contexts, caches, self.labels, among, weights)
+
+    def _ids(self, heard: Heard, level: int) -> list[int]:
+        return self.kit.vocabulary.ids([heard.level(level)], [level])
 
     def plan(self) -> list[Room]:
         """What every context of the readout takes of the LLM's; asks the LLM nothing, so its weights are not loaded."""
@@ -332,13 +346,10 @@ class Session:
         if self.task.readout == "label":
             prompt, answers = self._answers()
             return [self._room(prompt, max(map(len, answers.values())))]
-        found = []
-        for level in self.task.levels:
-            longest = max(len(heard.level(level)) for _, heard in self.examples)
-            width = max(map(len, vocabulary.code_ids(level)))
-            for label in self.labels:
-                found.append(self._room(self._listening(label, level), width * longest, label, level_name(level)))
-        return found
+        level = self.task.levels[0]
+        longest = max(len(heard.level(level)) for _, heard in self.examples)
+        answer = max(map(len, vocabulary.code_ids(level))) * longest
+        return [self._room(self._listening(label, level), answer, label, level_name(level)) for label in self.labels]
 
     def _room(self, prompt: Prompt, answer: int, about: str | None = None, level: str | None = None) -> Room:
         """`about`: whose demonstrations the prompt has, all where None."""
@@ -374,8 +385,16 @@ class Session:
             one = [self.examples[0][0]]  # what is asked depends on no demonstration
             shown = [heard.shown(levels) for heard in hearings]
             prompts = [build_prompt(self.task, self._template, one, query, vocabulary) for query in shown]
-            return [[prompt.query_ids(vocabulary) for prompt in prompts]]
-        return [[vocabulary.ids([heard.level(level)], [level]) for heard in hearings] for level in levels]
+            return [[Said(prompt.query_ids(vocabulary)) for prompt in prompts]]
+        return [[self._said(heard, level) for heard in hearings] for level in levels]
+
+    def _said(self, heard: Heard, level: int) -> Said:
+        """One hearing on one level, with what else each of its words may have been."""
+        ids = self._ids(heard, level)
+        if heard.similar is None or level == PROSODY:
+            return Said(ids)
+        near = (SHARPNESS * heard.similar[level].float()).log_softmax(dim=-1)
+        return Said(ids, self.kit.vocabulary.near(level, near))
 
     def label(self, clips: Sequence[Sequence[Heard]]) -> list[Reply]:
         """Which label each clip has; a clip is heard once for each shift."""
@@ -616,12 +635,9 @@ class Session:
             return show_prompt(self.prompt(Text(str(query))), vocabulary)
         heard = self.kit.hear_shifted(Path(query), self.task)[0].shown(self.task.levels, self.task.order)
         if self.task.output == "label" and self.task.readout == "likelihood":
-            parts = []
-            for level, row in zip(heard.levels, vocabulary.words(heard.codes, heard.levels), strict=True):
-                for label in self.labels:
-                    parts.append(f"=== {label}\n{show_prompt(self._listening(label, level), vocabulary)}")
-                parts.append(f"=== scored after each: {' '.join(row)}")
-            return "\n".join(parts)
+            level, row = heard.levels[0], vocabulary.words(heard.codes, heard.levels)[0]
+            parts = [f"=== {label}\n{show_prompt(self._listening(label, level), vocabulary)}" for label in self.labels]
+            return "\n".join([*parts, f"=== scored after each: {' '.join(row)}"])
         return show_prompt(self.prompt(heard), vocabulary)
 
     def __call__(self, query: Path | str, think: bool = False, mix: float = 0.0) -> Reply:
@@ -661,7 +677,7 @@ def rehearse(task: Task, codec: Codec, vocabulary: Vocabulary) -> Prompt:
     noise = 0.1 * torch.randn(1, int(task.clip.seconds * codec.sample_rate), generator=torch.Generator().manual_seed(0))
     codes = [level[0].tolist() for level in codec.encode(noise[None])]
     measures = tuple(coded(measured(noise, codec.sample_rate)))
-    clip = Heard(codes, noise.shape[-1], measures).shown(task.levels, task.order)
+    clip = Heard(codes, noise.shape[-1], prosody=measures).shown(task.levels, task.order)
     given: Piece = clip if task.input == "audio" else Text("one")
     answers: list[Piece] = [clip, clip] if task.output == "audio" else [Text("one"), Text("two")]
     examples = [Example(given, answer) for answer in answers]

@@ -12,6 +12,8 @@ from uniaudio_cli.prosody import PROSODY
 from uniaudio_cli.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from uniaudio_cli.codec.model import CodecConfig
 
 
@@ -89,6 +91,18 @@ class Vocabulary:
     def audio_ids(self, levels: Sequence[int]) -> list[int]:
         """Every id that audio of these levels can have, sorted."""
         return sorted({id for level in levels for ids in self.code_ids(level) for id in ids})
+
+    def near(self, level: int, logp: Tensor) -> Tensor | None:
+        """Log-probabilities of a level's codes [T, K] -> of the ids of `audio_ids((level,))` [T, A]; None where a word
+        can be several ids, so that no id is a word."""
+        import torch
+
+        ids = self.code_ids(level)
+        if any(len(each) > 1 for each in ids):
+            return None
+        place = {id: number for number, id in enumerate(self.audio_ids((level,)))}
+        column = torch.tensor([place[id] for (id,) in ids], device=logp.device)
+        return torch.zeros(len(logp), len(place)).to(logp).index_add_(1, column, logp.exp()).log()
 
     def counts(self, frames: int, levels: Sequence[int] | None = None) -> list[int]:
         """Codes per shown level in `frames` latent frames; 8 frames at strides (4, 2, 1) are [2, 4, 8].
