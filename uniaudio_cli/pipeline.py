@@ -650,7 +650,7 @@ def rehearse(task: Task, codec: Codec, vocabulary: Vocabulary) -> Prompt:
     noise = 0.1 * torch.randn(1, int(task.clip.seconds * codec.sample_rate), generator=torch.Generator().manual_seed(0))
     codes = [level[0].tolist() for level in codec.encode(noise[None])]
     measures = tuple(coded(measured(noise, codec.sample_rate)))
-    clip = Heard(codes, noise.shape[-1], measures).shown(task.levels, task.order)
+    clip = Heard(codes, noise.shape[-1], prosody=measures).shown(task.levels, task.order)
     given: Piece = clip if task.input == "audio" else Text("one")
     answers: list[Piece] = [clip, clip] if task.output == "audio" else [Text("one"), Text("two")]
     examples = [Example(given, answer) for answer in answers]
