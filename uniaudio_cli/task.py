@@ -62,9 +62,10 @@ class Task:
     `instruction` may hold {labels} where the output is a label; "" leaves the instruction out. `levels` are the
     codec levels that enter the prompt, 0 the coarsest: by default (0,) for labels, (0, 1, 2) for audio; the likelihood
     readout asks of each apart and leaves out those the LLM has no words for. `order`: where the output is audio,
-    whether audio is written level after level or frame by frame, which can stream. `texts`: where the input is text,
-    whether any will do or only those of the demonstrations. `pick`: whether the demonstrations of a text are drawn, or
-    those that the codec carries best. `ways` is the most labels an episode takes, None for all.
+    whether audio is written level after level or frame by frame, which can stream. `kept`: where audio becomes audio, the
+    finest levels, which the answer keeps as they were heard in the input. `texts`: where the input is text, whether any
+    will do or only those of the demonstrations. `pick`: whether the demonstrations of a text are drawn, or those that
+    the codec carries best. `ways` is the most labels an episode takes, None for all.
     `readout` says how a label is scored, and `abstain_below` how probable the likeliest must be to be given; both mean
     nothing for audio. `worked` are questions with the answers that would do, for tasks whose answer is thought out as
     text first.
@@ -81,6 +82,7 @@ class Task:
     template: str = "plain"
     levels: tuple[int, ...] = ()
     order: Literal["levels", "frames"] = "levels"
+    kept: tuple[int, ...] = ()
     texts: Literal["any", "demonstrated"] = "any"
     pick: Literal["drawn", "carried"] = "drawn"
     shots: int = 1
@@ -110,6 +112,13 @@ class Task:
         check(self.input == "audio" or self.output == "audio", "output", "audio where the input is text", self.output)
         if self.wants == "pair":  # the two sides of a pair are cut apart, so only the start keeps them aligned
             check(self.clip.crop == "start", "clip.crop", "start where audio becomes audio", self.clip.crop)
+        rest = self.levels[len(self.levels) - len(self.kept) :]
+        keeps = self.kept == rest and len(rest) < len(self.levels)
+        check(keeps, "kept", "the last of the levels, but not all", list(self.kept))
+        fine = self.wants == "pair" and self.order == "levels" and self.generation.length == "input"
+        check(
+            not self.kept or fine, "kept", "empty unless audio becomes audio of its length in levels", list(self.kept)
+        )
         pick = self.pick
         check(pick == "drawn" or self.wants == "text", "pick", "drawn where the demonstrations are not of texts", pick)
         if self.input == "text":
