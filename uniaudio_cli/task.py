@@ -62,13 +62,12 @@ class Task:
     `instruction` may hold {labels} where the output is a label; "" leaves the instruction out. `levels` are the
     codec levels that enter the prompt, 0 the coarsest: by default (0,) for labels, (0, 1, 2) for audio; the likelihood
     readout asks of each apart and leaves out those the LLM has no words for. `order`: where the output is audio,
-    whether audio is written level after level or frame by frame, which can stream. `kept`: where audio becomes audio, the
-    finest levels, which the answer keeps as they were heard in the input. `texts`: where the input is text, whether any
-    will do or only those of the demonstrations. `pick`: whether the demonstrations of a text are drawn, or those that
-    the codec carries best. `ways` is the most labels an episode takes, None for all.
-    `readout` says how a label is scored, and `abstain_below` how probable the likeliest must be to be given; both mean
-    nothing for audio. `worked` are questions with the answers that would do, for tasks whose answer is thought out as
-    text first.
+    whether audio is written level after level or frame by frame, which can stream. `kept`: where audio becomes audio,
+    the finest levels, which the answer keeps as they were heard in the input. `texts`: where the input is text, whether
+    any will do or only those of the demonstrations. `pick`: whether the demonstrations of a text are drawn, or those
+    that the codec carries best. `ways` is the most labels an episode takes, None for all. `readout` says how a label is
+    scored, and `abstain_below` how probable the likeliest must be to be given; both mean nothing for audio. `worked`
+    are questions with the answers that would do, for tasks whose answer is thought out as text first.
 
     Raises:
         UsageError: a value that is out of range or does not go with another; the message names the key.
