@@ -1,4 +1,4 @@
-"""Judges that need no weights, and what they make of transcripts."""
+"""Judges, most of which need no weights, and what they make of transcripts."""
 
 from __future__ import annotations
 
