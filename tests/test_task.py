@@ -134,6 +134,10 @@ def test_round_trip_through_yaml(load):
         ({**SPOKEN, "worked": ["1+1"]}, "'worked' must be a mapping of questions to lists"),
         ({**LEAST, "input": "text"}, "'output' must be audio where the input is text"),
         ({**SPOKEN, "generation": {"length": "input"}}, r"'generation\.length' must be demonstrations or free"),
+        ({**PAIRS, "kept": [1]}, "'kept' must be the last of the levels"),
+        ({**PAIRS, "kept": [0, 1, 2]}, "'kept' must be the last of the levels, but not all"),
+        ({**PAIRS, "kept": [2], "order": "frames"}, "'kept' must be empty unless"),
+        ({**SPOKEN, "kept": [2]}, "'kept' must be empty unless"),
         ({**PAIRS, "clip": {"crop": "loudest"}}, r"'clip\.crop' must be start where audio becomes audio"),
     ],
 )

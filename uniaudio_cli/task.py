@@ -67,13 +67,13 @@ class Task:
     codec levels that enter the prompt, 0 the coarsest: by default (0,) for labels, (0, 1, 2) for audio; the likelihood
     readout asks of each apart and leaves out those the LLM has no words for. Before them, where the output is a label,
     may stand `PROSODY` ("prosody" in YAML): what is measured of how a clip sounds. `order`: where the output is audio,
-    whether audio is written level after level or frame by frame, which can stream. `texts`: where the input is text,
-    whether any will do or only those of the demonstrations. `pick`: whether the demonstrations are drawn, or of a
-    text those that the codec carries best, or of a label those that are typical of it. `ways` is the most labels an
-    episode takes, None for all.
-    `readout` says how a label is scored, and `abstain_below` how probable the likeliest must be to be given; both mean
-    nothing for audio. `worked` are questions with the answers that would do, for tasks whose answer is thought out as
-    text first.
+    whether audio is written level after level or frame by frame, which can stream. `kept`: where audio becomes audio,
+    the finest levels, which the answer keeps as they were heard in the input. `texts`: where the input is text, whether
+    any will do or only those of the demonstrations. `pick`: whether the demonstrations are drawn, or of a text those
+    that the codec carries best, or of a label those that are typical of it. `ways` is the most labels an episode takes,
+    None for all. `readout` says how a label is scored, and `abstain_below` how probable the likeliest must be to be
+    given; both mean nothing for audio. `worked` are questions with the answers that would do, for tasks whose answer is
+    thought out as text first.
 
     Raises:
         UsageError: a value that is out of range or does not go with another; the message names the key.
@@ -87,6 +87,7 @@ class Task:
     template: str = "plain"
     levels: Annotated[tuple[int, ...], LEVELS] = ()
     order: Literal["levels", "frames"] = "levels"
+    kept: tuple[int, ...] = ()
     texts: Literal["any", "demonstrated"] = "any"
     pick: Literal["drawn", "carried", "typical"] = "drawn"
     shots: int = 1
@@ -118,6 +119,13 @@ class Task:
         check(self.input == "audio" or self.output == "audio", "output", "audio where the input is text", self.output)
         if self.wants == "pair":  # the two sides of a pair are cut apart, so only the start keeps them aligned
             check(self.clip.crop == "start", "clip.crop", "start where audio becomes audio", self.clip.crop)
+        rest = self.levels[len(self.levels) - len(self.kept) :]
+        keeps = self.kept == rest and len(rest) < len(self.levels)
+        check(keeps, "kept", "the last of the levels, but not all", list(self.kept))
+        fine = self.wants == "pair" and self.order == "levels" and self.generation.length == "input"
+        check(
+            not self.kept or fine, "kept", "empty unless audio becomes audio of its length in levels", list(self.kept)
+        )
         pick = self.pick
         allowed = {"text": ("drawn", "carried"), "label": ("drawn", "typical")}.get(self.wants, ("drawn",))
         check(pick in allowed, "pick", f"{' or '.join(allowed)} where demonstrations have a {self.wants}", pick)
