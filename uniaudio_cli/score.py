@@ -77,8 +77,8 @@ class LikelihoodReadout:
     of what the label's demonstrations said word for word have an equal say, and no word decides (`mixed`).
 
     `contexts[k]`, `caches[k]`, `audio_ids[k]`, `weights[k]`: of the k-th level asked; contexts and caches in the order
-    of `labels`. A level without a context (None) is left to the cache: it adds up to the same at a third of the cost.
-    A level with twice the codes a second says everything twice, so it should weigh half.
+    of `labels`. A level without a context (None) is left to the cache: at a finer level the LLM adds nothing to it
+    and has most to read. A level with twice the codes a second says everything twice, so it should weigh half.
     """
 
     lm: LanguageModel
