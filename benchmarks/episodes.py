@@ -24,6 +24,7 @@ from uniaudio_cli.episodes import Episode, Item, Rule, are_recordings, episodes,
 from uniaudio_cli.errors import UniAudioError, UsageError
 from uniaudio_cli.files import atomic, is_file, is_folder, show
 from uniaudio_cli.metrics import Interval, chance
+from uniaudio_cli.prosody import PROSODY, level_name
 
 HALVES = ("test", "development", "all")
 READOUTS = ("likelihood", "label")
@@ -129,7 +130,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def table(result: dict[str, Any]) -> str:
     """The result as Markdown."""
-    levels = "level" + "s" * (len(result["levels"]) > 1) + " " + ", ".join(map(str, result["levels"]))
+    levels = ", ".join(map(level_name, result["levels"]))
     lines = [
         f"{result['data']} ({result['half']}), task {result['task']}, {levels}; LLM {result['lm']}, codec "
         f"{result['codec']}; {result['episodes']} episodes a setting, seed {result['seed']}; 95 % intervals (Wilson; "
@@ -147,6 +148,10 @@ def table(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def level(text: str) -> int:
+    return PROSODY if text == "prosody" else int(text)
+
+
 def say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
@@ -156,7 +161,7 @@ def parsed(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--data", type=Path, help="labelled clips; by default $UNIAUDIO_TEST_DATA/data/fsdd")
     parser.add_argument("--group", help="a regular expression with (?P<group>...) that finds speaker or recording")
     parser.add_argument("--task", help="spoken-digit for speakers, sound-event for recordings by default")
-    parser.add_argument("--levels", type=int, nargs="+", help="the codec's levels to show; by default the task's")
+    parser.add_argument("--levels", type=level, nargs="+", help="to show, numbers or prosody; by default the task's")
     parser.add_argument("--model", default="small", help="a preset (default: small)")
     parser.add_argument("--lm", help="another LLM: a preset or a folder")
     parser.add_argument("--codec", help="another codec: a preset or a checkpoint")

@@ -1,14 +1,16 @@
 """What it costs to label a folder: against the reference procedure, with more demonstrations, on a GPU, for very long.
 
-    python benchmarks/folder.py speed [--queries 200] [--plot FILE.svg]
+    python benchmarks/folder.py speed [--queries 200]
     python benchmarks/folder.py gpu
     python benchmarks/folder.py long [--queries 10000]
+    python benchmarks/folder.py plot [--plot docs/cost-vs-shots.svg]
 
 `speed`: FSDD, 5-way 5-shot, `label` readout, heard once, one order. The reference procedure encodes the demonstrations
 again and reads the whole prompt again for each query, one query at a time; ours is `Session.label_files`. Same weights,
 same clips, same process. Beside it the default readout, and both against 1 to 20 shots. `gpu`: LLaMA-2-7B's shape with
 random weights against the GPU's own measured limits. `long`: `uniaudio classify` over many clips in a process of its
-own, killed (-9) in the middle and resumed; its peak memory against that of 100 clips.
+own, killed (-9) in the middle and resumed; its peak memory against that of 100 clips. `plot`: draws the cost against
+shots that docs/readouts.md has in a table (needs matplotlib).
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+DOCS = Path(__file__).parent.parent / "docs"
 WAYS, SHOTS, AT_MOST = 5, 5, (1, 2, 5, 10, 20)
 
 
@@ -106,31 +109,40 @@ def speed(arguments: argparse.Namespace) -> None:
     print(f"\n`label`: {slow / fast:.1f} times as fast; the same answer to {same} of {len(some)} queries;")
     print(f"ids not read again: {prefix} a query, {prefix * (len(queries) - 1)} in all.\n")
     print("| shots | reference, s / query | ours `label` | ours default |\n|---|---|---|---|")
-    rows = []
     for shots in AT_MOST:
         row = (
             theirs(shots, queries[:4])[0],
             ours(label, shots, queries[:64])[0],
             ours(default, shots, queries[:32])[0],
         )
-        rows.append(row)
         print(f"| {shots} | {row[0]:.3f} | {row[1]:.3f} | {row[2]:.3f} |", flush=True)
-    if arguments.plot:
-        plot(arguments.plot, rows)
 
 
-def plot(file: Path, rows: Sequence[Sequence[float]]) -> None:
+def plot(arguments: argparse.Namespace) -> None:
+    """The table "| shots | reference ..." of docs/readouts.md as a small SVG, the same bytes for the same numbers."""
     import matplotlib
 
     matplotlib.use("svg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(figsize=(6, 4))
-    for name, column in zip(("reference, label", "ours, label", "ours, default"), zip(*rows, strict=True), strict=True):
-        axes.plot(AT_MOST, column, marker="o", label=name)
-    axes.set(xlabel="demonstrations per label", ylabel="seconds per query", yscale="log", xticks=AT_MOST)
-    axes.legend()
-    figure.savefig(file, bbox_inches="tight")
+    lines = (DOCS / "readouts.md").read_text(encoding="utf-8").splitlines()
+    start = next(number for number, line in enumerate(lines) if line.startswith("| shots | reference"))
+    names = [cell.strip(" `") for cell in lines[start].strip("|").split("|")][1:]
+    rows = []
+    for line in lines[start + 2 :]:
+        if not line.startswith("|"):
+            break
+        rows.append([float(cell) for cell in line.strip("|").split("|")])
+    shots, *columns = zip(*rows, strict=True)
+    with matplotlib.rc_context({"svg.hashsalt": "cost-vs-shots", "svg.fonttype": "none", "font.size": 9}):
+        figure, axes = pyplot.subplots(figsize=(5, 3))
+        for name, column in zip(names, columns, strict=True):
+            axes.plot(shots, column, marker="o", markersize=3, label=name.replace("`", "").replace(", s / query", ""))
+        axes.set(xlabel="demonstrations of each of 5 labels", ylabel="seconds a query", yscale="log", xticks=shots)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False)
+        figure.savefig(arguments.plot, bbox_inches="tight", metadata={"Date": None})
+    print(f"{arguments.plot}: {len(rows)} numbers of shots")
 
 
 def gpu(arguments: argparse.Namespace) -> None:
@@ -265,7 +277,7 @@ def long(arguments: argparse.Namespace) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", nargs="*", choices=("speed", "gpu", "long", []), help="all by default")
+    parser.add_argument("what", nargs="*", choices=("speed", "gpu", "long", "plot", []), help="all but plot by default")
     parser.add_argument("--data", type=Path, help="FSDD; by default $UNIAUDIO_TEST_DATA/data/fsdd")
     parser.add_argument("--queries", type=int, help="default: 200 for speed, 10,000 for long")
     parser.add_argument("--reference", type=int, default=20, help="queries for the reference procedure, which is slow")
@@ -274,12 +286,12 @@ def main() -> None:
     parser.add_argument("--model", default="small")
     parser.add_argument("--lm")
     parser.add_argument("--codec")
-    parser.add_argument("--plot", type=Path, help="where `speed` draws cost against shots (needs matplotlib)")
+    parser.add_argument("--plot", type=Path, default=DOCS / "cost-vs-shots.svg", help="the file `plot` writes")
     arguments = parser.parse_args()
     asked = arguments.queries
     for what in arguments.what or ("speed", "gpu", "long"):
         arguments.queries = asked or (10_000 if what == "long" else 200)
-        {"speed": speed, "gpu": gpu, "long": long}[what](arguments)
+        {"speed": speed, "gpu": gpu, "long": long, "plot": plot}[what](arguments)
 
 
 if __name__ == "__main__":

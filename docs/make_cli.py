@@ -25,9 +25,11 @@ it is known; a byte of a file's name that is not UTF-8 is `\\udcXX`, as in Pytho
 |---|---|
 | `classify`, `run` with labels | `file`, `label` (null where it abstains), `scores` (label: probability, likeliest \
 first), `margin` (between the first two), `seconds`; in --jsonl, of a clip that failed, `file`, `error` |
+| `classify --plan`, a line for each context | `label`, `level` (null for all), `shots` (demonstrations a label), \
+`shot_ids` (a list), `rest_ids` (instruction and query), `answer_ids`, `ids` (in all), `context`, `most_shots` |
 | `tts`, `run` from text | `text`, `answer` (as text, or null), `output`, `seconds` |
 | `enhance`, `run` from audio to audio | `file`, `output`, `seconds` |
-| `codec words` | `file`, `levels` (a list of words each, the coarsest first) |
+| `codec words` | `file`, `prosody` (a list of words), `levels` (a list of words each, the coarsest first) |
 | `codec encode`, its files | `codec`, `samples`, `gain` (put on before encoding; null for silence), `codes` per level |
 """
 

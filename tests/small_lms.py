@@ -67,10 +67,15 @@ class RuleLM:
         return RuleWriter(self, prefix)
 
     def score(
-        self, prefix: Prefix, continuations: Sequence[Sequence[int]], among: Sequence[int] | None = None
+        self,
+        prefix: Prefix,
+        continuations: Sequence[Sequence[int]],
+        among: Sequence[int] | None = None,
+        near: Sequence[Tensor | None] | None = None,
     ) -> list[list[Tensor]]:
         self.scored += [[*row, *each] for row in prefix.cache for each in continuations]
-        return [[self._score(row, each, among) for each in continuations] for row in prefix.cache]
+        asked = list(zip(continuations, near or [None] * len(continuations), strict=True))
+        return [[self._score(row, each, among, beside) for each, beside in asked] for row in prefix.cache]
 
     def score_after(
         self,
@@ -78,16 +83,24 @@ class RuleLM:
         stems: Sequence[Sequence[int]],
         continuations: Sequence[Sequence[int]],
         among: Sequence[int] | None = None,
+        near: Sequence[Tensor | None] | None = None,
     ) -> list[list[list[Tensor]]]:
-        each = [self.score(self.extend(prefix, stem), continuations, among) for stem in stems]
+        each = [self.score(self.extend(prefix, stem), continuations, among, near) for stem in stems]
         return [[one[row] for one in each] for row in range(prefix.rows)]
 
-    def _score(self, context: Sequence[int], continuation: Sequence[int], among: Sequence[int] | None) -> Tensor:
+    def _score(
+        self,
+        context: Sequence[int],
+        continuation: Sequence[int],
+        among: Sequence[int] | None,
+        near: Tensor | None = None,
+    ) -> Tensor:
         ids, found = list(context), []
-        for id in continuation:
+        for place, id in enumerate(continuation):
             logits = self.rule(ids)
             kept = logits if among is None else logits[list(among)]
-            found.append(logits[id] - kept.logsumexp(0))
+            said = logits[id] if near is None else (kept + near[place]).logsumexp(0)
+            found.append(said - kept.logsumexp(0))
             ids.append(id)
         return torch.stack(found)
 

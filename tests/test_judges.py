@@ -1,14 +1,18 @@
-"""Judges that need no weights, and what they make of transcripts."""
+"""Judges, most of which need no weights, and what they make of transcripts."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import pytest
 import torch
 
 from tests.factories import chirps
+from uniaudio_cli.audio import read_wav
 from uniaudio_cli.codec.quality import compared
-from uniaudio_cli.errors import UsageError
-from uniaudio_cli.judges import NearestClip, dnsmos, label_said
+from uniaudio_cli.errors import MissingWeightsError, UsageError
+from uniaudio_cli.judges import LEAD, NearestClip, WhisperJudge, dnsmos, label_said
+from uniaudio_cli.models import resolve_judge
 
 RATE = 16_000
 
@@ -29,6 +33,10 @@ def test_the_nearest_clip_is_the_one_it_comes_from():
         (" 77", "seven"),
         ("To, to, to", "two"),
         (" FOR...", "four"),
+        (" seven, seven, sev", "seven"),
+        (" two, four, two", None),
+        (" seven, eight", None),
+        (" 74", None),
         (" Nein", None),
         (" the seven", None),
         (" ", None),
@@ -41,6 +49,24 @@ def test_what_a_transcript_says(transcript, label):
 
 def test_a_digit_that_is_no_label_is_none():
     assert label_said("three", ("two", "four")) is None
+
+
+def test_whisper_hears_example_digits_and_survives_anything():
+    """Only where its weights are: nothing is fetched for a test."""
+    pytest.importorskip("faster_whisper")
+    folder = Path(__file__).parent.parent / "examples" / "audio" / "digits"
+    labels = sorted(each.name for each in folder.iterdir())
+    try:
+        judge = WhisperJudge(resolve_judge("whisper-tiny.en", offline=True), labels)
+    except MissingWeightsError:
+        pytest.skip("no weights of Whisper tiny.en")
+    for label in labels:
+        wav = read_wav(folder / label / "us-m3-1.flac", RATE)
+        assert (judge(wav), judge.free(wav)) == (label, label)
+    noise = 0.1 * torch.randn(1, 4 * RATE, generator=torch.Generator().manual_seed(0))
+    for wav in (noise, torch.zeros(1, 1), torch.ones(1, 3 * RATE - LEAD + 1)):
+        assert judge(wav) in labels
+        assert judge.free(wav) in (*labels, None)
 
 
 def test_a_wav_is_most_like_itself():

@@ -49,6 +49,20 @@ def test_scores_are_those_of_whole_rows(lm, contexts, continuations, among):
             torch.testing.assert_close(score.double(), cold(lm, context, continuation, among), atol=1e-4, rtol=0)
 
 
+def test_what_was_near_is_summed_over(lm):
+    """Every place by all ids near it: the sum of what each would have scored there, by its share."""
+    draw = random.Random(4)
+    given, asked = rows(draw, (6, 2)), rows(draw, (3, 1), AMONG)
+    near = [torch.rand(len(row), len(AMONG)).log_softmax(1) for row in asked[:1]]
+    found = lm.score(lm.prefill(given), asked, AMONG, [*near, None])
+    for context, (first, second) in zip(given, found, strict=True):
+        for place in range(3):
+            each = [cold(lm, [*context, *asked[0][:place]], [id], AMONG)[0] for id in AMONG]
+            expected = (torch.stack(each) + near[0][place]).logsumexp(0)
+            assert float(first[place]) == pytest.approx(float(expected), abs=1e-4)
+        torch.testing.assert_close(second.double(), cold(lm, context, asked[1], AMONG), atol=1e-4, rtol=0)
+
+
 @pytest.mark.parametrize("at_once", [1, 30, 512])
 @pytest.mark.parametrize("among", [None, AMONG])
 def test_answers_after_queries(lm, monkeypatch, among, at_once):

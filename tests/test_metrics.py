@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from uniaudio_cli import metrics
-from uniaudio_cli.metrics import Interval, accuracy, best, chance, difference, nearest_demonstration, ngram_cache
+from uniaudio_cli.metrics import Interval, accuracy, best, chance, difference, nearest_demonstration
 
 
 def answers(right: int, n: int) -> list[bool]:
@@ -131,48 +131,6 @@ def test_ties_favour_no_one():
     more = Counter(best({"a": 1.0, "b": 1.0, "c": 0.5}, seed) for seed in range(400))
     assert set(more) == {"a", "b"}
     assert all(150 < count < 250 for count in more.values())
-
-
-@pytest.mark.parametrize("weight", [0.0, 0.3, 1.0])
-def test_the_ngram_cache_is_a_distribution(weight):
-    shown = [("a", [0, 1, 2, 1]), ("a", [1]), ("b", [3, 3, 0])]
-
-    def probability(ids: list[int], label: str) -> float:
-        return math.exp(ngram_cache(ids, shown, size=4, alpha=0.1, weight=weight)[label])
-
-    for label in ("a", "b"):
-        for start in ([], [1], [3, 0]):
-            whole = probability(start, label) if start else 1.0
-            assert sum(probability([*start, id], label) for id in range(4)) == pytest.approx(whole)
-
-
-def test_the_ngram_cache_by_hand():
-    # Seen: a mark, 5, 6, 5. Asked: 5, 6. P(5 | mark) from 1 of 1, P(6 | 5) from 1 of the one time 5 goes on.
-    first = 0.5 * (1 + 1) / (1 + 10) + 0.5 * (2 + 1) / (3 + 10)
-    second = 0.5 * (1 + 1) / (1 + 10) + 0.5 * (1 + 1) / (3 + 10)
-    found = ngram_cache([5, 6], [("a", [5, 6, 5])], size=10, alpha=1.0, weight=0.5)
-    assert found == {"a": pytest.approx(math.log(first * second))}
-
-
-@pytest.mark.parametrize(
-    ("query", "demonstrations", "label"),
-    [
-        ([1, 2, 3], [("a", [1, 2, 3]), ("b", [4, 5, 6])], "a"),
-        ([1, 2, 3], [("a", [3, 2, 1]), ("b", [1, 2, 3])], "b"),
-        ([7, 8], [("a", [7]), ("a", [8]), ("b", [1]), ("b", [7])], "a"),
-    ],
-)
-def test_the_ngram_cache_prefers_what_it_has_seen(query, demonstrations, label):
-    for order in (demonstrations, demonstrations[::-1]):
-        scores = ngram_cache(query, order, size=10)
-        assert best(scores) == label
-        assert all(score < 0 for score in scores.values())
-
-
-def test_what_was_seen_of_no_label_is_a_draw():
-    scores = ngram_cache([7, 8], [("a", [1, 2]), ("b", [3, 4])], size=10)
-    assert scores["a"] == scores["b"]
-    assert {best(scores, seed) for seed in range(20)} == {"a", "b"}
 
 
 @pytest.mark.parametrize(

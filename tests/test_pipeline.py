@@ -26,7 +26,7 @@ from tests.kits import (
 from tests.small_lms import RuleLM, bigram_rule, noise_rule, tiny_llama
 from tests.small_tokenizers import STEMS, byte_bpe, sentencepiece
 from uniaudio_cli.audio import write_wav
-from uniaudio_cli.demos import Demonstration
+from uniaudio_cli.demos import Demonstration, choose
 from uniaudio_cli.errors import UniAudioError, UsageError
 from uniaudio_cli.lm import LanguageModel
 from uniaudio_cli.pipeline import Kit, Reply, in_batches, rehearse
@@ -47,6 +47,20 @@ def test_labels_get_probabilities(clips, kind, readout):
         assert sum(reply.scores.values()) == pytest.approx(1)
         assert reply.scores[reply.label] == max(reply.scores.values())
         assert (reply.wav, reply.codes, reply.answer) == (None, None, None)
+
+
+def test_a_query_is_heard_with_what_is_near_it(clips):
+    """Likeliest of all ids is the one it was taken for; a demonstration that is only remembered has just that."""
+    kit = make_kit()
+    session = kit.session(label_task(levels=(0, 1)), labelled(clips))
+    heard = kit.hear(kit.read(clips / "5.wav", session.task))
+    for level, (said,) in enumerate(session.asked([heard])):
+        order = kit.vocabulary.audio_ids((level,))
+        assert said.near is not None
+        assert [order[place] for place in said.near.argmax(dim=1).tolist()] == said.ids
+        assert said.near.exp().sum(dim=1).tolist() == pytest.approx([1] * len(said.ids), abs=1e-4)
+        assert said.near.exp().max() < 1
+    assert all(said.near is None for (said,) in session.asked([replace(heard, similar=None)]))
 
 
 @pytest.mark.parametrize("levels", [(0,), (0, 1), (1, 2)])
@@ -428,3 +442,21 @@ def test_what_is_streamed_is_what_is_said(clips, kind, length):
         torch.testing.assert_close(torch.cat(pieces, dim=1), whole.wav, atol=1e-3, rtol=0)
     with pytest.raises(UsageError, match="level after level is not heard before its end"):
         next(kit.session(speech_task(), spoken(clips)).stream("one"))
+
+
+def test_the_takes_that_the_codec_carries_best_are_spoken_from(clips, monkeypatch):
+    kit = make_kit()
+    takes = [Demonstration(clips / f"{n}.wav", text=text) for n, text in enumerate(["one"] * 4 + ["two"] * 3 + ["six"])]
+    task = speech_task(pick="carried")
+    lost = {each.audio: kit.lost(each.audio, task) for each in takes}
+    assert len(set(lost.values())) == len(takes)
+    for shots in (1, 2):
+        picked = kit.picked(task, takes, shots)
+        for text in ("one", "two", "six"):
+            best = sorted((each.audio for each in takes if each.text == text), key=lost.__getitem__)[:shots]
+            assert [each.audio for each in picked if each.text == text] == best
+        assert {each.text for each in picked[:3]} == {"one", "two", "six"}  # in rounds of one take a text
+    assert {each.text for each in kit.picked(task, takes, 1, labels=["two"])} == {"two"}
+    assert kit.picked(speech_task(), takes, 1) == choose(takes, 1, 0)
+    monkeypatch.setattr(Kit, "lost", lambda *_: pytest.fail("nothing to choose among"))
+    assert len(kit.picked(task, takes[-1:], 1)) == 1

@@ -117,3 +117,19 @@ def test_a_pair_of_two_lengths_is_heard_as_one_of_the_noisy_one(clips):
         pair = Demonstration(clips / f"{noisy}.wav", target=clips / f"{clean}.wav")
         ((example, _),) = make_kit().session(task, [pair]).examples
         assert list(map(len, example.input.codes)) == list(map(len, example.output.codes))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kept", [(2,), (1, 2)])
+def test_kept_levels_are_those_of_the_input(clips, kind, kept):
+    kit = make_kit(kind)
+    session = kit.session(clean_task(kept=kept), pairs(clips))
+    wavs = [chirps(CLIP, seed)[0] for seed in range(40, 49)]  # more than are written together
+    heard = [kit.hear(wav) for wav in wavs]
+    made = session.answer_audio([each.shown((0, 1, 2)) for each in heard], CLIP)
+    for codes, each in zip(made, heard, strict=True):
+        assert list(map(len, codes)) == list(map(len, each.codes))
+        assert [codes[level] for level in kept] == [each.codes[level] for level in kept]
+    assert [codes[0] for codes in made] != [each.codes[0] for each in heard]
+    alone = session.transform(wavs[-1])
+    assert alone.codes == made[-1]

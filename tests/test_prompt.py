@@ -12,7 +12,7 @@ import yaml
 
 from tests.small_tokenizers import STEMS, WORDS, byte_bpe, sentencepiece, smollm2
 from uniaudio_cli.errors import UsageError
-from uniaudio_cli.prompt import Audio, Example, Text, build_prompt, check_fits, show
+from uniaudio_cli.prompt import Audio, Example, Room, Text, build_prompt, room_in, show
 from uniaudio_cli.template import Labels, Template, load_template
 from uniaudio_cli.vocabulary import UnreadableError, Vocabulary
 
@@ -217,18 +217,32 @@ def test_a_prompt_that_does_not_fit(pieces):
     # <s> + ten demonstrations of 15 tokens each + a query of 15.
     length = len(prompt.ids(pieces))
     assert length == 166
-    check_fits(prompt, pieces, reserve=16, context=length + 16)
+    shots = {"one": [0, 0], "two": [0, 1]}
+    for given in shots.values():
+        room_in(prompt, pieces, 16, length + 16, given).check()
+        with pytest.raises(UsageError, match="the LLM reads 181 in all"):
+            room_in(prompt, pieces, 16, length + 15, given).check()
     with pytest.raises(UsageError) as caught:
-        check_fits(prompt, pieces, reserve=16, context=100)
+        room_in(prompt, pieces, 16, 120, shots["two"]).check()
     assert str(caught.value).startswith(
-        "the prompt has 166 tokens, the answer may need 16, and the LLM reads 100 in all; "
-        "of its 10 demonstrations of about 15 tokens, 4 would fit"
+        "the prompt has 166 tokens, the answer may need 16, and the LLM reads 120 in all; "
+        "of its 2 shots of about 75 tokens, 1 would fit: give at most 1 shot, "
     )
-    with pytest.raises(UsageError, match="0 would fit"):
-        check_fits(prompt, pieces, reserve=16, context=20)
+    with pytest.raises(UsageError, match="of its 1 shots of about 150 tokens, 0 would fit: give fewer"):
+        room_in(prompt, pieces, 16, 120, shots["one"]).check()
     alone = build_prompt(task(), load_template("reference"), [], QUERY, pieces)
     with pytest.raises(UsageError, match="give a shorter clip"):
-        check_fits(alone, pieces, reserve=16, context=20)
+        room_in(alone, pieces, 16, 20, []).check()
+
+
+@pytest.mark.parametrize(
+    ("context", "most"), [(0, 0), (14, 0), (15, 1), (34, 1), (35, 2), (49, 2), (50, 3), (64, 3), (65, 4)]
+)
+def test_the_shots_that_fit(context, most):
+    """Shots of 10 and 20 ids, and 5 beside them: a third is taken to have 15."""
+    room = Room((10, 20), 3, 2, context)
+    assert room.most_shots == most
+    assert (room.ids <= context) == (most >= 2)
 
 
 @pytest.mark.parametrize("name", ["reference", "plain", "listen"])

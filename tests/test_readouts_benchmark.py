@@ -10,11 +10,15 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import torch
 
 import uniaudio_cli
 from tests.factories import chirps
 from tests.kits import make_kit
 from uniaudio_cli.audio import write_wav
+from uniaudio_cli.demos import Demonstration
+from uniaudio_cli.episodes import episodes, load_items
+from uniaudio_cli.task import load_task
 
 
 @pytest.fixture(scope="module")
@@ -54,27 +58,45 @@ def run(benchmark, data, monkeypatch, capsys):
 
 
 def test_every_method_answers_every_cell(run, tmp_path):
-    code, printed, _ = run("--out", tmp_path, "--episodes", 3, "--orders", 2)
+    code, printed, _ = run("--out", tmp_path, "--episodes", 3, "--slow-episodes", 2)
     assert code == 0
     about, *rows = [json.loads(line) for line in (tmp_path / "digits-same.jsonl").read_text().splitlines()]
     assert about["seed"] == "0"
     assert [row["n"] for row in rows] == [0, 1, 2]
+    slow = {"label", "calibrated", "generate", "channel", "its LLM and cache on both levels"}
     for row in rows:
         assert list(row["cells"]) == ["5-way 1-shot", "5-way 5-shot", "2-way 1-shot", "2-way 5-shot"]
         for name, cell in row["cells"].items():
             assert len(cell["labels"]) == int(name[0]) == len(set(cell["labels"]))
             assert cell["labels"][cell["truth"]] == row["query"][0]
             assert {len(scores) for scores in cell["scores"].values()} == {int(name[0])}
-            assert sum(cell["scores"]["generate"]) == 1
-            assert {"label, 2 orders", "calibrated", "channel", "likelihood, level 0"} <= set(cell["scores"])
+            assert {"likelihood (default)", "its LLM alone, level 0", "log-mel kNN"} <= set(cell["scores"])
+            assert slow <= set(cell["scores"]) if row["n"] < 2 else not slow & set(cell["scores"])
+    assert all(sum(cell["scores"]["generate"]) == 1 for row in rows[:2] for cell in row["cells"].values())
+    assert "slow rows on the first 2" in printed
     tables = printed.split("\n\n")
-    assert "likelihood (default)" in printed
-    assert printed.count("(n=3)") >= 4 * 15
+    assert [line.count("(n=3)") + line.count("(n=2)") for line in printed.splitlines()].count(1) == 4 * 15
+    assert printed.count("(n=2)") == 4 * 7
     assert len(tables) == 6
 
 
+def test_the_default_is_the_products_own(run, data, benchmark, tmp_path):
+    run("--out", tmp_path, "--episodes", 2, "--cells", "5x1,2x1", "--slow-episodes", 0)
+    _, *rows = [json.loads(line) for line in (tmp_path / "digits-same.jsonl").read_text().splitlines()]
+    kit, items = make_kit(), load_items(data / "fsdd")
+    for number, episode in enumerate(episodes(items, 5, 1, 2, 0, "same")):
+        for ways in (5, 2):
+            part = benchmark.Cell(ways, 1).part(episode, number)
+            shown = [Demonstration(item.path, item.label) for item in part.demonstrations]
+            expected = kit.session(load_task("spoken-digit"), shown)(part.query.path).scores
+            assert expected is not None
+            scores = rows[number]["cells"][f"{ways}-way 1-shot"]["scores"]["likelihood (default)"]
+            found = torch.tensor(scores).softmax(0).tolist()
+            assert found == pytest.approx([expected[label] for label in part.labels], abs=1e-3)
+
+
 def test_a_run_that_was_stopped_is_gone_on_with(run, tmp_path):
-    flags = ("--episodes", 3, "--cells", "5x1,2x1", "--methods", "likelihood")
+    flags = ("--episodes", 3, "--cells", "5x1,2x1", "--slow-episodes", 1)
     _, expected, _ = run("--out", tmp_path / "whole", *flags)
     run("--out", tmp_path / "part", *flags[2:], "--episodes", 1)
     file = tmp_path / "part" / "digits-same.jsonl"

@@ -8,13 +8,24 @@ import torch
 
 from tests.small_lms import RuleLM, bigram_rule, tiny_llama
 from tests.small_tokenizers import byte_bpe
+from uniaudio_cli.counts import NgramCache
 from uniaudio_cli.lm import LanguageModel
-from uniaudio_cli.score import ODDS, WORDS, LabelReadout, LikelihoodReadout, mixed, normalised, temperature
+from uniaudio_cli.score import (
+    ODDS,
+    WORDS,
+    LabelReadout,
+    LikelihoodReadout,
+    Said,
+    mixed,
+    normalised,
+    temperature,
+    together,
+)
 
 
 def ask(readout, query: list[int]) -> dict[str, float]:
     """One query, heard once, of one level."""
-    (found,) = readout([[[query]]])
+    (found,) = readout([[[Said(query)]]])
     return found
 
 
@@ -72,13 +83,19 @@ READOUTS = {
 
 
 def listener(lm, contexts, among, labels=None) -> LikelihoodReadout:
-    return LikelihoodReadout(lm, [lm.prefill(contexts)], labels or list("abcde"[: len(contexts)]), [among], [1])
+    """Contexts whose clips the cache has not heard: it says the same of every label."""
+    labels = labels or list("abcde"[: len(contexts)])
+    return LikelihoodReadout(lm, [lm.prefill(contexts)], [deaf(among, len(labels))], labels, [among], [1])
+
+
+def deaf(among, labels: int) -> list[NgramCache]:
+    return [NgramCache([], among)] * labels
 
 
 @pytest.mark.parametrize("kind", READOUTS)
 def test_queries_do_not_touch_each_other(lm, kind):
     readout = READOUTS[kind](lm)
-    queries = [[[[5, 6], [6, 7, 8]]], [[[8, 9, 10, 11]]], [[[7]]]]
+    queries = [[[Said([5, 6]), Said([6, 7, 8])]], [[Said([8, 9, 10, 11])]], [[Said([7])]]]
     together = readout(queries)
     for query, found in zip(queries, together, strict=True):
         (alone,) = readout([query])
@@ -91,14 +108,15 @@ def test_queries_do_not_touch_each_other(lm, kind):
 @pytest.mark.parametrize("kind", READOUTS)
 def test_what_was_heard_twice_counts_once(lm, kind):
     readout = READOUTS[kind](lm)
-    assert ask(readout, [5, 6]) == pytest.approx(readout([[[[5, 6], [5, 6]]]])[0], abs=1e-5)
+    assert ask(readout, [5, 6]) == pytest.approx(readout([[[Said([5, 6])] * 2]])[0], abs=1e-5)
 
 
 def test_levels_are_asked_apart_and_added_up(lm):
     contexts, among = [[[1, 2], [3, 4, 5]], [[6], [7, 8]]], [range(4, 20), range(2, 30)]
     alone = [ask(listener(lm, mine, ids), [5, 6]) for mine, ids in zip(contexts, among, strict=True)]
-    readout = LikelihoodReadout(lm, [*map(lm.prefill, contexts)], ["a", "b"], among, [1, 0.5])
-    (both,) = readout([[[[5, 6]], [[5, 6]]]])
+    caches = [deaf(ids, 2) for ids in among]
+    readout = LikelihoodReadout(lm, [*map(lm.prefill, contexts)], caches, ["a", "b"], among, [1, 0.5])
+    (both,) = readout([[[Said([5, 6])], [Said([5, 6])]]])
     assert both == pytest.approx(normalised({label: alone[0][label] + alone[1][label] / 2 for label in "ab"}), abs=1e-5)
 
 
@@ -154,8 +172,42 @@ def test_likelihoods_are_those_of_the_llm_that_is_asked(lm):
     for context in contexts:
         logits = lm.model(torch.tensor([context + query])).logits[0, len(context) - 1 : -1, 20:40]
         scores.append(logits.log_softmax(-1).gather(1, torch.tensor(query)[:, None] - 20)[:, 0])
-    one, other = mixed(torch.stack(scores)).tolist()
+    cache = deaf(range(20, 40), 1)[0].score(query)
+    one, other = mixed(together(torch.stack(scores), cache)).tolist()
     assert found["a"] - found["b"] == pytest.approx(one - other, abs=1e-4)
+
+
+def test_the_cache_has_as_much_to_say_as_the_llm():
+    """A stub that hears no difference leaves it to the cache; where both hear one, that counts as their mean."""
+    among, clips = range(2, 8), {"a": [[2, 3]], "b": [[4, 5]]}
+    stub = RuleLM(lambda ids: torch.zeros(VOCAB))
+    caches = [[NgramCache(heard, among) for heard in clips.values()]]
+    readout = LikelihoodReadout(stub, [stub.prefill([[0], [1]])], caches, list(clips), [among], [1])
+    assert all(max(found, key=found.get) == label for label in clips for found in readout([[[Said(clips[label][0])]]]))
+    llm, cache = torch.tensor([[-1.0, -3.0]]), torch.tensor([[-2.0, -2.0]])
+    assert together(llm, cache).tolist() == [[-1.5, -2.5]]
+
+
+def test_a_word_that_was_near_is_given_credit(lm):
+    """A frame that was taken for 9 and may as well have been 3 speaks for the label whose context foretells 3."""
+    among = range(2, VOCAB)
+
+    def rule(ids):
+        logits = torch.zeros(VOCAB)
+        logits[3 if ids[0] == 0 else 4] = 5.0
+        return logits
+
+    stub = RuleLM(rule)
+    readout = listener(stub, [[0], [1]], among, ["three", "four"])
+    assert ask(readout, [9])["three"] == pytest.approx(math.log(0.5))
+    near = torch.full((1, len(among)), 1e-6)
+    near[0, among.index(9)] = near[0, among.index(3)] = 0.5
+    (found,) = readout([[[Said([9], near.log())]]])
+    assert found["three"] > math.log(0.6)
+    # One that can only have been what it was taken for counts as if nothing were near it.
+    alone = torch.full((1, len(among)), -math.inf)
+    alone[0, among.index(3)] = 0.0
+    assert readout([[[Said([3], alone)]]])[0] == pytest.approx(ask(readout, [3]), abs=1e-6)
 
 
 @pytest.mark.parametrize("scores", [{"a": -1.0}, {"a": -1e4, "b": -1e4 - 1}, {"a": 0.0, "b": -1e6, "c": -3.0}])

@@ -130,7 +130,7 @@ def test_codes_that_are_none(codes, levels, message):
     assert isinstance(caught.value, ValueError)
 
 
-@pytest.mark.parametrize("levels", [[], [3], [-1], [1, 0], [0, 0]])
+@pytest.mark.parametrize("levels", [[], [3], [-2], [0, -1], [1, 0], [0, 0]])
 def test_levels_that_are_none(levels):
     with pytest.raises(UsageError, match="levels"):
         in_words(byte_bpe(), STEMS).ids([[0]] * len(levels), levels)
@@ -221,6 +221,25 @@ def test_the_end_of_a_level_must_be_found():
 def test_a_word_listed_twice_is_read_as_the_first():
     vocabulary = Vocabulary([["cat", "dog", "cat"]], [3], [1], Lettered())
     assert vocabulary.codes(vocabulary.ids([[2, 1]])) == [[0, 1]]
+
+
+def test_what_was_near_is_told_in_ids():
+    """Codes' probabilities go to the ids that write them, and a word listed twice gets both."""
+    words = in_words(byte_bpe(), STEMS)
+    chances = torch.rand(5, words.sizes[1]).log_softmax(1)
+    found = words.near(1, chances)
+    assert found.exp().sum(1).tolist() == pytest.approx([1] * 5)
+    order = words.audio_ids((1,))
+    for code, (id,) in enumerate(words.code_ids(1)):
+        assert torch.allclose(found[:, order.index(id)], chances[:, code], atol=1e-5)
+    twice = Vocabulary([[STEMS[0], STEMS[1], STEMS[0]]], [3], [1], byte_bpe())
+    (row,) = twice.near(0, torch.tensor([[0.5, 0.2, 0.3]]).log()).exp().tolist()
+    assert sorted(row) == pytest.approx([0.2, 0.8])
+
+
+def test_words_of_several_ids_have_no_neighbours():
+    vocabulary = published()
+    assert vocabulary.near(0, torch.zeros(1, len(WORDS))) is None
 
 
 def test_ids_of_another_llm():

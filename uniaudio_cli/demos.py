@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import random
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -17,6 +17,9 @@ from uniaudio_cli.files import is_file, is_folder, show, suggest
 from uniaudio_cli.task import Wants
 
 T = TypeVar("T")
+
+# Clips of a label that are looked at where the most typical are wanted.
+CANDIDATES = 50
 
 
 @dataclass(frozen=True)
@@ -55,13 +58,20 @@ def load_demonstrations(folder: Path, wants: Wants) -> list[Demonstration]:
 
 
 def choose(
-    demonstrations: Sequence[Demonstration], shots: int, seed: int, labels: Collection[str] | None = None
+    demonstrations: Sequence[Demonstration],
+    shots: int,
+    seed: int,
+    labels: Collection[str] | None = None,
+    ranked: Callable[[list[Demonstration], int], list[Demonstration]] | None = None,
 ) -> list[Demonstration]:
     """`shots` demonstrations of each label (all of a label that has fewer), of all labels or of those in `labels`.
 
     Texts count as labels, and pairs as one label. Seeded, in rounds of one demonstration a label, each round in an
     order of its own. What is drawn for a label depends on neither the other labels nor `shots`: one shot is the first
     of three.
+
+    `ranked`: what puts a label's demonstrations, drawn at random and `CANDIDATES` at most, in the order that shots are
+    taken in; as drawn where None.
 
     Raises:
         UsageError: a label that no demonstration has.
@@ -73,7 +83,10 @@ def choose(
         if label not in groups:
             raise UsageError(f"no demonstration of {label!r}{suggest(label, groups)}; there are {', '.join(groups)}")
     kept = sorted(groups if labels is None else set(labels))
-    drawn = {label: _shuffled(groups[label], f"{seed} {label}")[:shots] for label in kept}
+    drawn = {label: _shuffled(groups[label], f"{seed} {label}") for label in kept}
+    if ranked is not None:
+        drawn = {label: ranked(drawn[label][: max(CANDIDATES, shots)], shots) for label in kept}
+    drawn = {label: drawn[label][:shots] for label in kept}
     chosen: list[Demonstration] = []
     for number in range(max(map(len, drawn.values()), default=0)):
         order = _shuffled(kept, f"{seed} round {number}")

@@ -21,6 +21,8 @@ _NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight"
 SOUNDS_LIKE = {str(digit): name for digit, name in enumerate(_NAMES)} | {
     **{"oh": "zero", "won": "one", "to": "two", "too": "two", "for": "four", "fore": "four", "ate": "eight"},
 }
+# Samples of silence that Whisper hears before a clip.
+LEAD = 4_000
 
 
 class NearestClip:
@@ -59,6 +61,9 @@ class WhisperJudge:
     """Whisper asked for one of `labels`: called, it chooses among them and nothing else, as all tokens but the labels'
     first ones are suppressed. It cannot say "none of these" then; `free` can.
 
+    Both hear a quarter of a second of silence before the wav, and have read the labels: a single word is else taken for
+    the middle of a sentence ("five" for "Bye"). What that costs and gains is in docs/LOG.md.
+
     Raises:
         UsageError: faster-whisper is not installed, or two labels begin with the same token.
     """
@@ -75,38 +80,43 @@ class WhisperJudge:
         self.tokens = dict(zip(firsts, labels, strict=True))
         if len(self.tokens) < len(labels):
             raise UsageError(f"the ASR judge cannot tell labels apart that begin alike: {', '.join(labels)}")
-        self.others = [i for i in range(self.tokenizer.get_vocab_size()) if i not in self.tokens]
         start = ["<|startoftranscript|>", *(["<|en|>", "<|transcribe|>"] if self.model.model.is_multilingual else [])]
         self.start = [self.tokenizer.token_to_id(token) for token in (*start, "<|notimestamps|>")]
+        # The times of 30 s in steps of 20 ms follow that token, and the tokenizer does not know them.
+        self.others = [i for i in range(self.start[-1] + 1502) if i not in self.tokens]
         before = self.tokenizer.encode(" " + ", ".join(labels), add_special_tokens=False).ids
         self.prompt = [self.tokenizer.token_to_id("<|startofprev|>"), *before, *self.start]
 
     def __call__(self, wav: Tensor) -> str:
-        """wav float32 [1, T] at 16 kHz, at most 3 s -> one of the labels."""
+        """wav float32 [1, T] at 16 kHz, of which 2.75 s are heard -> one of the labels."""
         chosen = self._tokens(wav, self.prompt, 1, suppress_blank=False, suppress_tokens=self.others)
         return self.tokens[chosen[0]]
 
     def free(self, wav: Tensor) -> str | None:
-        """wav float32 [1, T] at 16 kHz, at most 3 s -> the label that a free transcript begins with, or None."""
-        return label_said(self.tokenizer.decode(self._tokens(wav, self.start, 8, suppress_blank=True)), self.labels)
+        """wav float32 [1, T] at 16 kHz, of which 2.75 s are heard -> the label that its transcript is, or None."""
+        return label_said(self.tokenizer.decode(self._tokens(wav, self.prompt, 8, suppress_blank=True)), self.labels)
 
     def _tokens(self, wav: Tensor, prompt: list[int], count: int, **options: Any) -> list[int]:
         padded = np.zeros(3 * 16_000, dtype=np.float32)
-        padded[: wav.shape[-1]] = wav[0, : len(padded)].numpy()
+        heard = wav[0, : len(padded) - LEAD].numpy()
+        padded[LEAD : LEAD + len(heard)] = heard
         encoded = self.model.encode(self.model.feature_extractor(padded, padding=0)[:, :300])
         found = self.model.model.generate(encoded, [prompt], max_length=len(prompt) + count, **options)
         return found[0].sequences_ids[0][-count:] if count == 1 else found[0].sequences_ids[0]
 
 
 def label_said(transcript: str, labels: Sequence[str]) -> str | None:
-    """The label that is the first word of a transcript, or None.
+    """The label that a transcript says and nothing else, once or again and again as Whisper does with a short clip; or
+    None.
 
-    Only the first counts, as Whisper says a short clip twice and more. A word that sounds as the name of a digit does,
-    or the digit itself, counts as the name.
+    A word that sounds as the name of a digit does, or the digit itself, counts as the name. The last word may have been
+    cut off: "seven, seven, sev".
     """
-    words = re.findall(r"[a-z]+|[0-9]", transcript.lower())
-    first = SOUNDS_LIKE.get(words[0], words[0]) if words else ""
-    return first if first in labels else None
+    words = [SOUNDS_LIKE.get(word, word) for word in re.findall(r"[a-z]+|[0-9]", transcript.lower())]
+    if not words or words[0] not in labels:
+        return None
+    first = words[0]
+    return first if set(words[:-1]) <= {first} and first.startswith(words[-1]) else None
 
 
 def dnsmos(wav: Tensor, sample_rate: int) -> float:

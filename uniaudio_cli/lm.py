@@ -127,9 +127,17 @@ class LanguageModel:
         return out.past_key_values, full, out.logits.float()
 
     def score(
-        self, prefix: Prefix, continuations: Sequence[Sequence[int]], among: Sequence[int] | None = None
+        self,
+        prefix: Prefix,
+        continuations: Sequence[Sequence[int]],
+        among: Sequence[int] | None = None,
+        near: Sequence[Tensor | None] | None = None,
     ) -> list[list[Tensor]]:
         """Log-probability of every id of every continuation after every context.
+
+        `near`: for a continuation that was heard and may be other ids of `among`, how probable each of them is there:
+        log-probabilities [len(continuation), len(among)]. The score of a place is then log sum P(id) near(id), over
+        all ids instead of the one that was taken for it; what follows is read after the ids that were.
 
         Returns:
             result[b][c]: float32 [len(continuations[c])] on the CPU, natural logarithms. With `among`, probabilities
@@ -138,7 +146,7 @@ class LanguageModel:
         Raises:
             UsageError: the LLM's context is full.
         """
-        return [row[0] for row in self.score_after(prefix, [()], continuations, among)]
+        return [row[0] for row in self.score_after(prefix, [()], continuations, among, near)]
 
     @torch.inference_mode()
     def score_after(
@@ -147,6 +155,7 @@ class LanguageModel:
         stems: Sequence[Sequence[int]],
         continuations: Sequence[Sequence[int]],
         among: Sequence[int] | None = None,
+        near: Sequence[Tensor | None] | None = None,
     ) -> list[list[list[Tensor]]]:
         """`score` with each of the stems between the context and the continuations: queries before their answers.
 
@@ -162,6 +171,7 @@ class LanguageModel:
         longest = max(map(len, stems), default=0) + max(map(len, continuations), default=1) - 1
         self.check_room(prefix.mask, longest)
         pairs = [(stem, continuation) for stem in stems for continuation in continuations]
+        beside = [*(near or [None] * len(continuations))] * len(stems)
         found: list[list[Tensor]] = [[] for _ in range(prefix.rows)]
         read = self._score_packed if _attends_to_all(prefix.cache) else self._score_rows
         start = 0
@@ -170,7 +180,7 @@ class LanguageModel:
             most = self.ids_at_once or most
             stop = fitting(pairs, start, max(1, min(width, most // prefix.rows)))
             try:
-                scores = read(prefix, pairs[start:stop], among)
+                scores = read(prefix, pairs[start:stop], among, beside[start:stop])
             except RuntimeError as problem:
                 if not _out_of_memory(problem) or stop == start + 1:
                     raise
@@ -189,7 +199,9 @@ class LanguageModel:
                 f"the prompt and the answer need more than the {self.context_length} ids {self.name} reads"
             )
 
-    def _score_packed(self, prefix: Prefix, pairs: Sequence[Pair], among: Sequence[int] | None) -> list[list[Tensor]]:
+    def _score_packed(
+        self, prefix: Prefix, pairs: Sequence[Pair], among: Sequence[int] | None, near: Sequence[Tensor | None]
+    ) -> list[list[Tensor]]:
         """The scores of the pairs, [b][pair], with all of them in one row beside the cache."""
         packed = pack(pairs)
         logits = [_of(prefix.logits, among)[:, None]]
@@ -210,11 +222,15 @@ class LanguageModel:
                 )
             logits.append(self._those(out.logits, among))
         where = dict(zip([0, *wanted], range(len(wanted) + 1), strict=True))
-        index = [where[place] for place in foretold]
-        target = _places([id for _, scored in pairs for id in scored], among)
         said = torch.cat(logits, dim=1)
-        logp = (said[:, index, target] - said.logsumexp(dim=-1)[:, index]).cpu()
-        return [list(row.split([len(scored) for _, scored in pairs])) for row in logp]
+        total = said.logsumexp(dim=-1)
+        found: list[list[Tensor]] = [[] for _ in range(prefix.rows)]
+        for (_, scored), places, beside in zip(pairs, packed.places, near, strict=True):
+            index = [where[place] for place in places]
+            scores = (_of_heard(said, index, _places(scored, among), beside) - total[:, index]).cpu()
+            for row, of_row in zip(found, scores, strict=True):
+                row.append(of_row)
+        return found
 
     def _hidden(self, sees: Tensor) -> Tensor:
         """Who sees whom, bool [B, T, S] -> [B, 1, T, S], what is added to the attention's logits: every way of
@@ -227,7 +243,9 @@ class LanguageModel:
         """The model's logits of the ids that count, whether or not `_head` has left the others out."""
         return _of(logits.float(), None if among is None or logits.shape[-1] == len(among) else among)
 
-    def _score_rows(self, prefix: Prefix, pairs: Sequence[Pair], among: Sequence[int] | None) -> list[list[Tensor]]:
+    def _score_rows(
+        self, prefix: Prefix, pairs: Sequence[Pair], among: Sequence[int] | None, near: Sequence[Tensor | None]
+    ) -> list[list[Tensor]]:
         """The same with a row and a copy of the cache for every pair, for LLMs whose layers do not see everything."""
         count = len(pairs)
         wide = self.repeat(prefix, count)
@@ -240,8 +258,8 @@ class LanguageModel:
         found = []
         for number, row in enumerate(logp):
             read, scored = pairs[number % count]
-            span = torch.arange(len(read), len(read) + len(scored))
-            found.append(row[span, _places(scored, among)])
+            span = range(len(read), len(read) + len(scored))
+            found.append(_of_heard(row, span, _places(scored, among), near[number % count]))
         return [found[start : start + count] for start in range(0, len(found), count)]
 
     @contextmanager
@@ -458,6 +476,13 @@ def _places(ids: Sequence[int], among: Sequence[int] | None) -> list[int]:
         return list(ids)
     place = {id: number for number, id in enumerate(among)}
     return [place[id] for id in ids]
+
+
+def _of_heard(logits: Tensor, index: Sequence[int], places: Sequence[int], near: Tensor | None) -> Tensor:
+    """Logits [..., N, A] in rows `index`: those at `places`, or the sum over all that was `near`; [..., len(index)]."""
+    if near is None:
+        return logits[..., list(index), list(places)]
+    return (logits[..., list(index), :] + near.to(logits.device, logits.dtype)).logsumexp(dim=-1)
 
 
 def _attends_to_all(cache: Any) -> bool:

@@ -155,40 +155,6 @@ def nearest_demonstration(
     return best(closeness, seed)
 
 
-def ngram_cache(
-    query: Sequence[int],
-    demonstrations: Sequence[tuple[str, Sequence[int]]],
-    size: int,
-    alpha: float = 0.1,
-    weight: float = 0.5,
-) -> dict[str, float]:
-    """Log-probability of the query's ids after each label's demonstrations, by counting: an LLM's place in
-    `likelihood` taken by a cache of what it has just read.
-
-    P(w | v) = weight (c(v w) + alpha) / (c(v) + alpha size) + (1 - weight) (c(w) + alpha) / (c + alpha size), with the
-    counts of one label's demonstrations; a clip's first id follows a mark of its own.
-
-    Args:
-        size: how many ids audio can have. alpha: what is added to every count. weight: of the bigrams.
-    """
-    found: dict[str, float] = {}
-    for label in dict.fromkeys(label for label, _ in demonstrations):
-        single: Counter[int] = Counter()
-        pairs: Counter[tuple[int | None, int]] = Counter()
-        before: Counter[int | None] = Counter()
-        for ids in (ids for other, ids in demonstrations if other == label):
-            single.update(ids)
-            pairs.update(_pairs(ids))
-            before.update(previous for previous, _ in _pairs(ids))
-        total = single.total()
-        logp = 0.0
-        for previous, id in _pairs(query):
-            bigram = (pairs[previous, id] + alpha) / (before[previous] + alpha * size)
-            logp += math.log(weight * bigram + (1 - weight) * (single[id] + alpha) / (total + alpha * size))
-        found[label] = logp
-    return found
-
-
 def _counted(correct: ArrayLike) -> tuple[int, float]:
     answers = np.asarray(correct, dtype=bool)
     if answers.ndim != 1 or not len(answers):
@@ -198,8 +164,3 @@ def _counted(correct: ArrayLike) -> tuple[int, float]:
 
 def _bag(codes: Sequence[Sequence[int]]) -> Counter[tuple[int, int]]:
     return Counter((level, code) for level, row in enumerate(codes) for code in row)
-
-
-def _pairs(ids: Sequence[int]) -> list[tuple[int | None, int]]:
-    """Every id with the one before it, None before the first."""
-    return list(zip([None, *ids[:-1]], ids, strict=True))

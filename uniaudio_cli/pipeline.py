@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -23,17 +24,21 @@ from torch import Tensor
 
 from uniaudio_cli import audio
 from uniaudio_cli.codec.model import Codec
+from uniaudio_cli.codec.quality import loud_distance
 from uniaudio_cli.codec.stream import StreamDecoder
+from uniaudio_cli.counts import NgramCache
 from uniaudio_cli.demos import Demonstration, choose, load_demonstrations
 from uniaudio_cli.errors import UniAudioError, UsageError
 from uniaudio_cli.files import show, suggest
 from uniaudio_cli.generate import generate, write
 from uniaudio_cli.grammar import GRAMMARS, AudioGrammar
 from uniaudio_cli.lm import LanguageModel, Prefix
-from uniaudio_cli.prompt import Audio, Example, Piece, Prompt, Text, build_prompt, check_fits, load_template
+from uniaudio_cli.prompt import Audio, Example, Piece, Prompt, Room, Text, build_prompt, load_template, room_in
 from uniaudio_cli.prompt import show as show_prompt
+from uniaudio_cli.prosody import PROSODY, coded, level_name, measured
 from uniaudio_cli.remembered import Remembered
-from uniaudio_cli.score import LabelReadout, LikelihoodReadout, Query, Readout
+from uniaudio_cli.score import SHARPNESS, LabelReadout, LikelihoodReadout, Query, Readout, Said
+from uniaudio_cli.spread import representatives
 from uniaudio_cli.task import Task, changed, load_task
 from uniaudio_cli.template import Template
 from uniaudio_cli.vocabulary import Order, Vocabulary
@@ -48,18 +53,28 @@ OVERLAP = 0.25
 ROWS_WRITTEN = 8
 # Seconds of silence between words that are spoken one by one.
 PAUSE = 0.08
+# Demonstrations of a text among which those that the codec carries best are looked for.
+CANDIDATES = 5
 
 
 @dataclass(frozen=True)
 class Heard:
-    """A clip as the LLM will see it. `codes`: per level, all levels of the codec. `samples`: at the codec's rate."""
+    """A clip as the LLM will see it. `codes`: per level, all levels of the codec. `samples`: at the codec's rate.
+    `similar`: per level, the cosine of every code to what was heard, float16 [T, K]; None of a clip that is only
+    remembered by its codes. `prosody`: the codes of what was measured, where that was asked for."""
 
     codes: list[list[int]]
     samples: int
+    similar: list[Tensor] | None = field(default=None, compare=False, repr=False)
+    prosody: tuple[int, ...] = ()
+
+    def level(self, level: int) -> Sequence[int]:
+        """The codes of one level, `PROSODY` too."""
+        return self.prosody if level == PROSODY else self.codes[level]
 
     def shown(self, levels: Sequence[int], order: Order = "levels") -> Audio:
         """The levels a prompt shows, in the order it writes them in."""
-        return Audio.of(self.codes, levels, order)
+        return Audio.of({level: self.level(level) for level in levels}, levels, order)
 
 
 @dataclass(frozen=True)
@@ -91,7 +106,9 @@ class Kit:
         """wav float32 [1, T] at the codec's rate -> codes, brought to the codec's level first where it asks for one."""
         if self.codec.config.level_db is not None:
             wav = audio.normalise_level(wav, self.codec.config.level_db, self.codec.sample_rate)
-        return Heard([level[0].tolist() for level in self.codec.encode(wav[None])], wav.shape[-1])
+        levels = self.codec.listen(wav[None])
+        similar = [level.similarity[0].half().cpu() for level in levels]
+        return Heard([level.codes[0].tolist() for level in levels], wav.shape[-1], similar)
 
     def read(self, path: Path, task: Task) -> Tensor:
         """A file as the task wants its clips: float32 [1, T]."""
@@ -117,8 +134,24 @@ class Kit:
         wav = self.read(path, task)
         shifts = task.clip.shifts if task.output == "label" and task.readout == "likelihood" else task.clip.shifts[:1]
         samples = [ms * self.codec.sample_rate // 1000 for ms in shifts]
-        hear = self.hear_again if again else self.hear
-        return [hear(torch.nn.functional.pad(wav, (count, 0))) for count in samples]
+        if task.levels == (PROSODY,):  # nothing else would be made of the codes
+            heard = [Heard([], wav.shape[-1])] * len(samples)
+        else:
+            hear = self.hear_again if again else self.hear
+            heard = [hear(torch.nn.functional.pad(wav, (count, 0))) for count in samples]
+        if PROSODY in task.levels:
+            values = self.measure(wav)
+            moved = [coded(values, number / len(heard)) for number in range(len(heard))]
+            heard = [replace(each, prosody=tuple(codes)) for each, codes in zip(heard, moved, strict=True)]
+        return heard
+
+    def measure(self, wav: Tensor) -> tuple[float, ...]:
+        """wav float32 [1, T], as loud as it was recorded -> the values of `prosody.MEASURES`."""
+        return measured(wav, self.codec.sample_rate)
+
+    def weight(self, level: int) -> float:
+        """What a level counts in the likelihood readout: half as much where it has twice the codes a second."""
+        return 1.0 if level == PROSODY else self.codec.strides[level] / self.codec.strides[0]
 
     def session(self, task: Task, demonstrations: Sequence[Demonstration], seed: int = 0) -> Session:
         """Hear the demonstrations, in the order given.
@@ -135,7 +168,7 @@ class Kit:
             raise UsageError(f"levels {list(task.levels)}: audio is made from level 0 up, with none left out")
         if task.output == "label" and task.readout == "likelihood":
             # Levels are asked apart, so one that this LLM has no words for can be left out.
-            written = tuple(level for level in task.levels if level in self.vocabulary.levels)
+            written = tuple(level for level in task.levels if level in (PROSODY, *self.vocabulary.levels))
             task = changed(task, levels=written or task.levels)
         session = Session(self, task, tuple(demonstrations), seed)
         _ = session.examples  # heard now: one that cannot be read is told of once, not with every query
@@ -178,8 +211,46 @@ class Kit:
             changes: fields of `Task` in place of the task's own, such as readout="label" or levels=(0, 1).
         """
         chosen = changed(load_task(task), **changes)
-        picked = choose(load_demonstrations(Path(demos), chosen.wants), shots or chosen.shots, seed, labels)
-        return self.session(chosen, picked, seed)
+        found = load_demonstrations(Path(demos), chosen.wants)
+        return self.session(chosen, self.picked(chosen, found, shots or chosen.shots, seed, labels), seed)
+
+    def picked(
+        self,
+        task: Task,
+        demonstrations: Sequence[Demonstration],
+        shots: int,
+        seed: int = 0,
+        labels: Collection[str] | None = None,
+    ) -> list[Demonstration]:
+        """`shots` demonstrations of each label or text: drawn (`choose`) or, where the task says so, those of
+        CANDIDATES drawn that the codec carries best, or those that are typical of their label (`typical`)."""
+        if task.pick == "drawn":
+            return choose(demonstrations, shots, seed, labels)
+        if task.pick == "typical":
+            return choose(demonstrations, shots, seed, labels, lambda some, count: self.typical(task, some, count))
+        texts: dict[str | None, list[Demonstration]] = {}
+        for each in choose(demonstrations, max(shots, CANDIDATES), seed, labels):
+            texts.setdefault(each.text, []).append(each)
+        for some in texts.values():
+            if len(some) > shots:
+                some.sort(key=lambda each: self.lost(each.audio, task))
+        return [some[n] for n in range(shots) for some in texts.values() if n < len(some)]
+
+    def typical(self, task: Task, some: list[Demonstration], count: int) -> list[Demonstration]:
+        """Of one label's clips the `count` that stand for the rest, in the words of the task's first level."""
+        if len(some) <= count:
+            return some
+        heard = [self.hear_shifted(each.audio, task, again=True) for each in some]
+        words = [[code for each in clip for code in each.level(task.levels[0])] for clip in heard]
+        return [some[place] for place in representatives(words, count)]
+
+    def lost(self, path: Path, task: Task) -> float:
+        """How far a clip is from what the codec makes of it, in nats of its louder frames' spectrum."""
+        wav = self.read(path, task)
+        if self.codec.config.level_db is not None:
+            wav = audio.normalise_level(wav, self.codec.config.level_db, self.codec.sample_rate)
+        made = self.decode(self.hear(wav).codes)[:, : wav.shape[-1]]
+        return loud_distance(wav, made, self.codec.sample_rate)
 
     def decode(self, codes: Sequence[Sequence[int]], seed: int = 0) -> Tensor:
         """Codes per level -> wav float32 [1, T]."""
@@ -243,27 +314,63 @@ class Session:
 
     @cached_property
     def readout(self) -> Readout:
-        """The task's readout with the demonstrations read."""
+        """The task's readout with the demonstrations read.
+
+        Raises:
+            UsageError: they do not fit the LLM's context.
+        """
         kit, vocabulary = self.kit, self.kit.vocabulary
+        for room in self.plan():
+            room.check()
         if self.task.readout == "label":
-            prompt = self.prompt(self.examples[0][1].shown(self.task.levels))
-            answers = {label: prompt.continuation(label, vocabulary) for label in self.labels}
-            if any(a != b and a[: len(b)] == b for a in answers.values() for b in answers.values()):
-                end = prompt.end_ids(vocabulary)
-                answers = {label: [*ids, *end] for label, ids in answers.items()}
-            check_fits(prompt, vocabulary, max(map(len, answers.values())), kit.lm.context_length)
+            prompt, answers = self._answers()
             return LabelReadout(kit.lm, kit.lm.prefill([prompt.prefix_ids(vocabulary)]), answers)
-        contexts = [[self._listening(label, level) for label in self.labels] for level in self.task.levels]
-        for level, prompts in zip(self.task.levels, contexts, strict=True):
-            longest = max(len(heard.codes[level]) for _, heard in self.examples)
-            width = max(map(len, vocabulary.code_ids(level)))
-            for prompt in prompts:
-                check_fits(prompt, vocabulary, width * longest, kit.lm.context_length)
-        read = [kit.lm.prefill([prompt.ids(vocabulary) for prompt in prompts]) for prompts in contexts]
+        # What is said; the finer levels are left to the cache.
+        prompts = [self._listening(label, self.task.levels[0]) for label in self.labels]
+        context = kit.lm.prefill([prompt.ids(vocabulary) for prompt in prompts])
         among = [vocabulary.audio_ids((level,)) for level in self.task.levels]
-        strides = [kit.codec.strides[level] for level in self.task.levels]
-        weights = [stride / kit.codec.strides[0] for stride in strides]
-        return LikelihoodReadout(kit.lm, read, self.labels, among, weights)
+        caches = [
+            [NgramCache([self._ids(heard, level) for _, heard in self.about(label)], ids) for label in self.labels]
+            for level, ids in zip(self.task.levels, among, strict=True)
+        ]
+        weights = [kit.weight(level) for level in self.task.levels]
+        contexts = [context, *[None] * (len(caches) - 1)]
+        return LikelihoodReadout(kit.lm, contexts, caches, self.labels, among, weights)
+
+    def _ids(self, heard: Heard, level: int) -> list[int]:
+        return self.kit.vocabulary.ids([heard.level(level)], [level])
+
+    def plan(self) -> list[Room]:
+        """What every context of the readout takes of the LLM's; asks the LLM nothing, so its weights are not loaded."""
+        vocabulary = self.kit.vocabulary
+        if self.task.readout == "label":
+            prompt, answers = self._answers()
+            return [self._room(prompt, max(map(len, answers.values())))]
+        level = self.task.levels[0]
+        longest = max(len(heard.level(level)) for _, heard in self.examples)
+        answer = max(map(len, vocabulary.code_ids(level))) * longest
+        return [self._room(self._listening(label, level), answer, label, level_name(level)) for label in self.labels]
+
+    def _room(self, prompt: Prompt, answer: int, about: str | None = None, level: str | None = None) -> Room:
+        """`about`: whose demonstrations the prompt has, all where None."""
+        hearings = len(self.examples) // len(self.demonstrations)
+        seen: Counter[str] = Counter()
+        shots = []
+        for example, _ in self.about(about):
+            group = next((each.text for each in (example.input, example.output) if isinstance(each, Text)), "")
+            shots.append(seen[group] // hearings)
+            seen[group] += 1
+        return room_in(prompt, self.kit.vocabulary, answer, self.kit.lm.context_length, shots, about, level)
+
+    def _answers(self) -> tuple[Prompt, dict[str, list[int]]]:
+        """A prompt of the label readout and the ids of every label in it."""
+        vocabulary = self.kit.vocabulary
+        prompt = self.prompt(self.examples[0][1].shown(self.task.levels))
+        answers = {label: prompt.continuation(label, vocabulary) for label in self.labels}
+        if any(a != b and a[: len(b)] == b for a in answers.values() for b in answers.values()):
+            end = prompt.end_ids(vocabulary)
+            answers = {label: [*ids, *end] for label, ids in answers.items()}
+        return prompt, answers
 
     def _listening(self, label: str, level: int) -> Prompt:
         """The context of a label: one level of its demonstrations and nothing else."""
@@ -278,8 +385,16 @@ class Session:
             one = [self.examples[0][0]]  # what is asked depends on no demonstration
             shown = [heard.shown(levels) for heard in hearings]
             prompts = [build_prompt(self.task, self._template, one, query, vocabulary) for query in shown]
-            return [[prompt.query_ids(vocabulary) for prompt in prompts]]
-        return [[vocabulary.ids([heard.codes[level]], [level]) for heard in hearings] for level in levels]
+            return [[Said(prompt.query_ids(vocabulary)) for prompt in prompts]]
+        return [[self._said(heard, level) for heard in hearings] for level in levels]
+
+    def _said(self, heard: Heard, level: int) -> Said:
+        """One hearing on one level, with what else each of its words may have been."""
+        ids = self._ids(heard, level)
+        if heard.similar is None or level == PROSODY:
+            return Said(ids)
+        near = (SHARPNESS * heard.similar[level].float()).log_softmax(dim=-1)
+        return Said(ids, self.kit.vocabulary.near(level, near))
 
     def label(self, clips: Sequence[Sequence[Heard]]) -> list[Reply]:
         """Which label each clip has; a clip is heard once for each shift."""
@@ -334,7 +449,7 @@ class Session:
     def answer_audio(
         self, queries: Sequence[Piece], samples: int | None = None, about: str | None = None
     ) -> list[list[list[int]]]:
-        """Let the LLM write audio after every query: codes per shown level, by query.
+        """Let the LLM write audio after every query: codes per shown level, by query, those of `kept` levels as heard.
 
         `samples` fixes the length. `about` leaves only the demonstrations of one text in the prompt.
         """
@@ -342,8 +457,15 @@ class Session:
         for start in range(0, len(queries), ROWS_WRITTEN):
             prefix, grammar = self.opened(queries[start : start + ROWS_WRITTEN], samples, about)
             rows = generate(self.kit.lm, prefix, grammar, *self._drawing)
-            found += [self._codes(row, grammar) for row in rows]
+            for query, row in zip(queries[start:], rows, strict=False):
+                kept = [list(query.codes[level]) for level in self.task.kept] if isinstance(query, Audio) else []
+                found.append([*self._codes(row, grammar), *kept])
         return found
+
+    @property
+    def _written(self) -> tuple[int, ...]:
+        """The levels that the LLM writes."""
+        return self.task.levels[: len(self.task.levels) - len(self.task.kept)]
 
     @property
     def _drawing(self) -> tuple[float, int, float]:
@@ -354,7 +476,7 @@ class Session:
         self, queries: Sequence[Piece], samples: int | None = None, about: str | None = None
     ) -> tuple[Prefix, AudioGrammar]:
         """The prompts of all queries, read, and what may be written after any of them."""
-        kit, levels = self.kit, self.task.levels
+        kit, levels = self.kit, self._written
         prompts = [self.prompt(query, about=about) for query in queries]
         least, most = self._bounds(samples, about)
         strides = [kit.codec.strides[level] for level in levels]
@@ -363,7 +485,7 @@ class Session:
         width = max(len(ids) for level in codes for ids in level)
         reserve = 1 + width * sum(most * strides[0] // stride for stride in strides)
         for prompt in prompts:
-            check_fits(prompt, kit.vocabulary, reserve, kit.lm.context_length)
+            self._room(prompt, reserve, about).check()
         if about not in self._read:
             self._read[about] = kit.lm.prefill([prompts[0].prefix_ids(kit.vocabulary)])
         rows = [prompt.query_ids(kit.vocabulary) for prompt in prompts]
@@ -373,7 +495,7 @@ class Session:
         """What was written, end marker and all -> codes per shown level."""
         frames = grammar.most * self.kit.codec.strides[self.task.levels[0]] if grammar.least == grammar.most else None
         written = ids[: len(ids) - len(grammar.end)]
-        return self.kit.vocabulary.codes(written, frames, self.task.levels, self.task.order)
+        return self.kit.vocabulary.codes(written, frames, self._written, self.task.order)
 
     @cached_property
     def _read(self) -> dict[str | None, Prefix]:
@@ -518,14 +640,11 @@ class Session:
         vocabulary = self.kit.vocabulary
         if self.task.input == "text":
             return show_prompt(self.prompt(Text(str(query))), vocabulary)
-        heard = self.kit.hear(self.kit.read(Path(query), self.task)).shown(self.task.levels, self.task.order)
+        heard = self.kit.hear_shifted(Path(query), self.task)[0].shown(self.task.levels, self.task.order)
         if self.task.output == "label" and self.task.readout == "likelihood":
-            parts = []
-            for level, row in zip(heard.levels, vocabulary.words(heard.codes, heard.levels), strict=True):
-                for label in self.labels:
-                    parts.append(f"=== {label}\n{show_prompt(self._listening(label, level), vocabulary)}")
-                parts.append(f"=== scored after each: {' '.join(row)}")
-            return "\n".join(parts)
+            level, row = heard.levels[0], vocabulary.words(heard.codes, heard.levels)[0]
+            parts = [f"=== {label}\n{show_prompt(self._listening(label, level), vocabulary)}" for label in self.labels]
+            return "\n".join([*parts, f"=== scored after each: {' '.join(row)}"])
         return show_prompt(self.prompt(heard), vocabulary)
 
     def __call__(self, query: Path | str, think: bool = False, mix: float = 0.0) -> Reply:
@@ -562,10 +681,10 @@ def rehearse(task: Task, codec: Codec, vocabulary: Vocabulary) -> Prompt:
     Raises:
         UsageError: the task's template or instruction does not work.
     """
-    noise = 0.1 * torch.randn(
-        1, 1, int(task.clip.seconds * codec.sample_rate), generator=torch.Generator().manual_seed(0)
-    )
-    clip = Audio.of([level[0] for level in codec.encode(noise)], task.levels, task.order)
+    noise = 0.1 * torch.randn(1, int(task.clip.seconds * codec.sample_rate), generator=torch.Generator().manual_seed(0))
+    codes = [level[0].tolist() for level in codec.encode(noise[None])]
+    measures = tuple(coded(measured(noise, codec.sample_rate)))
+    clip = Heard(codes, noise.shape[-1], prosody=measures).shown(task.levels, task.order)
     given: Piece = clip if task.input == "audio" else Text("one")
     answers: list[Piece] = [clip, clip] if task.output == "audio" else [Text("one"), Text("two")]
     examples = [Example(given, answer) for answer in answers]

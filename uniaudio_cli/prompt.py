@@ -32,7 +32,7 @@ class Audio:
     order: Order = "levels"
 
     @classmethod
-    def of(cls, codes: Sequence[Any], levels: Sequence[int], order: Order = "levels") -> Audio:
+    def of(cls, codes: Sequence[Any] | Mapping[int, Any], levels: Sequence[int], order: Order = "levels") -> Audio:
         """The `levels` to show of a clip; `codes[k]`: level k's row [T_k], a list, array or tensor."""
         rows = [codes[level] for level in levels]
         return cls(tuple(tuple(r.tolist() if hasattr(r, "tolist") else r) for r in rows), tuple(levels), order)
@@ -160,25 +160,73 @@ def show(prompt: Prompt, vocabulary: Vocabulary) -> str:
     return "\n".join([*lines, f"--- {len(prompt.ids(vocabulary))} tokens in all"])
 
 
-def check_fits(prompt: Prompt, vocabulary: Vocabulary, reserve: int, context: int) -> None:
-    """Refuse a prompt that leaves fewer than `reserve` of the LLM's `context` tokens for the answer.
+@dataclass(frozen=True)
+class Room:
+    """What a prompt takes of an LLM's context, in ids.
 
-    Raises:
-        UsageError: with how many demonstrations of the mean length would fit.
+    `shots[n]`: the n-th demonstrations of all its labels, repeats included. `rest`: the instruction and the query.
+    `answer`: what may be written or scored after it. `about`, `level`: whose demonstrations and which level it shows,
+    None for all.
     """
-    prefix, query = len(prompt.prefix_ids(vocabulary)), len(prompt.query_ids(vocabulary))
-    if prefix + query + reserve <= context:
-        return
-    over = f"the prompt has {prefix + query} tokens, the answer may need {reserve}, and the LLM reads {context} in all"
-    count = len(prompt.demonstrations)
-    if not count:
-        raise UsageError(f"{over}; give a shorter clip or show fewer levels")
-    each = sum(len(prompt._encode(pieces, vocabulary)) for pieces in prompt.demonstrations) / count
-    room = context - reserve - query - (prefix - count * each)
-    raise UsageError(
-        f"{over}; of its {count} demonstrations of about {each:.0f} tokens, {max(0, int(room / each))} would fit: give "
-        f"fewer of them, fewer repeats or shorter clips, or show fewer levels"
-    )
+
+    shots: tuple[int, ...]
+    rest: int
+    answer: int
+    context: int
+    about: str | None = None
+    level: str | None = None
+
+    @property
+    def ids(self) -> int:
+        return sum(self.shots) + self.rest + self.answer
+
+    @property
+    def most_shots(self) -> int:
+        """How many shots fit: of those there are, or if they all do, of more that are as long on average."""
+        left = self.context - self.rest - self.answer
+        for number, ids in enumerate(self.shots):
+            if ids > left:
+                return number
+            left -= ids
+        return len(self.shots) + (len(self.shots) * left // sum(self.shots) if self.shots else 0)
+
+    def check(self) -> None:
+        """Refuse what does not fit.
+
+        Raises:
+            UsageError: with how many shots would fit.
+        """
+        if self.ids <= self.context:
+            return
+        over = (
+            f"the prompt has {self.ids - self.answer} tokens, the answer may need {self.answer}, and the LLM reads "
+            f"{self.context} in all"
+        )
+        if not self.shots:
+            raise UsageError(f"{over}; give a shorter clip or show fewer levels")
+        each, most = sum(self.shots) / len(self.shots), self.most_shots
+        fewer = f"at most {most} shot{'s' * (most > 1)}, " if most else ""
+        raise UsageError(
+            f"{over}; of its {len(self.shots)} shots of about {each:.0f} tokens, {most} would fit: give {fewer}"
+            f"fewer repeats or shorter clips, or show fewer levels"
+        )
+
+
+def room_in(
+    prompt: Prompt,
+    vocabulary: Vocabulary,
+    answer: int,
+    context: int,
+    shots: Sequence[int],
+    about: str | None = None,
+    level: str | None = None,
+) -> Room:
+    """What `prompt` and an answer of so many ids take of `context`; `shots[i]`: which shot the i-th demonstration of
+    each repeat is, from 0 up."""
+    sizes = [0] * (max(shots) + 1 if shots else 0)
+    for number, pieces in enumerate(prompt.demonstrations):
+        sizes[shots[number % len(shots)]] += len(prompt._encode(pieces, vocabulary))
+    return Room(tuple(sizes), len(prompt.ids(vocabulary)) - sum(sizes), answer, context, about, level)
 
 
 def _kind(piece: Piece) -> Kind:

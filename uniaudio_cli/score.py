@@ -12,16 +12,29 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from uniaudio_cli.counts import NgramCache
 from uniaudio_cli.lm import LanguageModel, Prefix
 
-# A query's ids: per level that is asked apart, one row for each time it was heard. Wherever hearings are added up.
-Query = Sequence[Sequence[Sequence[int]]]
-
-# A word speaks for one label against another by at most these odds, so that no single word can rule a label out. And as
-# words say things twice, a clip is as sure as this many of them, however long it is. Both were chosen on development
-# episodes: see docs/LOG.md.
+# A word speaks for one label against another by at most these odds, so that no single word can rule a label out. And
+# as words say things twice, a clip is as sure as this many of them, however long it is. What else a word may have been:
+# the softmax of so many times a frame's cosine to each, which is how the small codec was taught to name units. The
+# first two were chosen on development episodes: see docs/LOG.md.
 ODDS = 10.0
-WORDS = 6.0
+WORDS = 8.0
+SHARPNESS = 16.0
+
+
+@dataclass(frozen=True)
+class Said:
+    """What was heard once of a clip, as the LLM reads it. `near`: how probable every id of the level is in the place of
+    each of `ids`, log-probabilities [T, A]; None where only the ids count."""
+
+    ids: Sequence[int]
+    near: Tensor | None = None
+
+
+# Per level that is asked apart, what was said each time it was heard. Wherever hearings are added up.
+Query = Sequence[Sequence[Said]]
 
 
 class Readout(Protocol):
@@ -36,7 +49,7 @@ class Readout(Protocol):
 class LabelReadout:
     """P(label | demonstrations, query): the log-probability of each whole label after the query (the paper's way).
 
-    A query is one level of rows that end where a label begins. Normalised over the candidates alone. Where one label's
+    A query is one level, read to where a label begins. Normalised over the candidates alone. Where one label's
     ids begin another's ("up", "upper"), all are given closed with the end marker, so that it competes fairly.
     """
 
@@ -45,7 +58,7 @@ class LabelReadout:
     continuations: Mapping[str, Sequence[int]]
 
     def __call__(self, queries: Sequence[Query]) -> list[dict[str, float]]:
-        rows = [row for (heard,) in queries for row in heard]
+        rows = [said.ids for (heard,) in queries for said in heard]
         found = iter(self.lm.score_after(self.prefix, rows, list(self.continuations.values()))[0])
         replies = []
         for (heard,) in queries:
@@ -58,16 +71,19 @@ class LabelReadout:
 class LikelihoodReadout:
     """P(query | the label's demonstrations): whose demonstrations make the query's audio words least surprising?
 
-    For every level, one context per label that holds its demonstrations and nothing else; the query's ids are scored
-    after each, among the ids that audio of that level can have. A noisy-channel reading with a uniform prior over
-    labels, smoothed word by word (`mixed`).
+    For a level, one context per label that holds its demonstrations and nothing else; the query is scored after each,
+    among the ids that audio of that level can have. A noisy-channel reading with a uniform prior over labels: what is
+    scored is not the one word that the codec took a frame for, but all that are near it (`Said`). The LLM and a cache
+    of what the label's demonstrations said word for word have an equal say, and no word decides (`mixed`).
 
-    `contexts[k]`, `audio_ids[k]`, `weights[k]`: of the k-th level asked; its contexts in the order of `labels`. A level
-    with twice the codes a second says everything twice, so it should weigh half.
+    `contexts[k]`, `caches[k]`, `audio_ids[k]`, `weights[k]`: of the k-th level asked; contexts and caches in the order
+    of `labels`. A level without a context (None) is left to the cache: at a finer level the LLM adds nothing to it
+    and has most to read. A level with twice the codes a second says everything twice, so it should weigh half.
     """
 
     lm: LanguageModel
-    contexts: Sequence[Prefix]
+    contexts: Sequence[Prefix | None]
+    caches: Sequence[Sequence[NgramCache]]
     labels: Sequence[str]
     audio_ids: Sequence[Sequence[int]]
     weights: Sequence[float]
@@ -75,20 +91,42 @@ class LikelihoodReadout:
     def __call__(self, queries: Sequence[Query]) -> list[dict[str, float]]:
         totals = torch.zeros(len(queries), len(self.labels), dtype=torch.float64)
         lengths = torch.zeros(len(queries), dtype=torch.float64)
-        for level, (contexts, among) in enumerate(zip(self.contexts, self.audio_ids, strict=True)):
-            rows = [row for query in queries for row in query[level]]
-            scores = self.lm.score(contexts, rows, among)
-            owner = [number for number, query in enumerate(queries) for _ in query[level]]
-            for place, number in enumerate(owner):
-                weight = self.weights[level] / len(queries[number][level])
-                totals[number] += weight * mixed(torch.stack([label[place] for label in scores]))
-                lengths[number] += weight * len(rows[place])
+        for level, weight in enumerate(self.weights):
+            found = iter(self.scores(level, [said for query in queries for said in query[level]]))
+            for number, query in enumerate(queries):
+                each = weight / len(query[level])
+                for said in query[level]:
+                    totals[number] += each * mixed(next(found))
+                    lengths[number] += each * len(said.ids)
         totals /= temperature(lengths)[:, None]
         return [normalised(dict(zip(self.labels, row.tolist(), strict=True))) for row in totals]
 
+    def scores(self, level: int, heard: Sequence[Said]) -> list[Tensor]:
+        """The words' log-scores by label of everything heard on a level: [L, T] each."""
+        cached = [self.remembered(level, said) for said in heard]
+        context = self.contexts[level]
+        if context is None:
+            return cached
+        return [together(*both) for both in zip(self.read(context, level, heard), cached, strict=True)]
+
+    def read(self, context: Prefix, level: int, heard: Sequence[Said]) -> list[Tensor]:
+        """What the LLM makes of it."""
+        ids, near = [said.ids for said in heard], [said.near for said in heard]
+        scores = self.lm.score(context, ids, self.audio_ids[level], near)
+        return [torch.stack([label[place] for label in scores]) for place in range(len(heard))]
+
+    def remembered(self, level: int, said: Said) -> Tensor:
+        """What the cache makes of one hearing."""
+        return torch.stack([cache.score(said.ids, said.near) for cache in self.caches[level]])
+
+
+def together(llm: Tensor, cache: Tensor) -> Tensor:
+    """The log-scores of the LLM and of the cache as one: their mean."""
+    return (llm.double() + cache) / 2
+
 
 def temperature(words: Tensor) -> Tensor:
-    """What scores of so many words are divided by: 24 words count as 6."""
+    """What scores of so many words are divided by: 32 words count as 8."""
     return (words / WORDS).clamp(min=1.0)
 
 

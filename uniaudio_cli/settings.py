@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import yaml
 
@@ -13,6 +14,22 @@ from uniaudio_cli.errors import UsageError
 from uniaudio_cli.files import show, suggest
 
 Settings = TypeVar("Settings")
+
+
+@dataclass(frozen=True)
+class Named:
+    """Of a field `Annotated[tuple[int, ...], Named(...)]`: a list of whole numbers from 0 up, or names for others."""
+
+    names: tuple[tuple[str, int], ...]
+
+    def numbers(self, value: object) -> tuple[int, ...] | None:
+        """The numbers a list stands for; None where it is no such list."""
+        known = dict(self.names)
+        if not isinstance(value, list) or not value:
+            return None
+        found = [known.get(each) if isinstance(each, str) else each for each in value]
+        fine = all(type(n) is int and (n >= 0 or name in known) for name, n in zip(value, found, strict=True))
+        return tuple(int(n) for n in found if n is not None) if fine else None
 
 
 def load_settings(path: Path, kind: type[Settings], overrides: Mapping[str, Any] | None = None) -> Settings:
@@ -56,7 +73,7 @@ def build(kind: type[Settings], values: object, prefix: str = "") -> Settings:
     """A dataclass from a mapping; nested dataclasses from nested mappings."""
     if not isinstance(values, dict):
         raise UsageError(f"{f'{prefix[:-1]!r}' if prefix else 'the file'} must be a mapping of keys to values")
-    hints = get_type_hints(kind)
+    hints = get_type_hints(kind, include_extras=True)
     for key in values:
         if key not in hints:
             known = [prefix + name for name in hints]
@@ -100,6 +117,12 @@ def _value(hint: Any, value: object, key: str) -> Any:
     if get_origin(hint) is Literal:
         check(value in get_args(hint), key, f"one of {', '.join(get_args(hint))}", value)
         return value
+    if get_origin(hint) is Annotated:
+        _, extra = get_args(hint)
+        numbers = extra.numbers(value)
+        names = " or ".join(name for name, _ in extra.names)
+        check(numbers is not None, key, f"a list of whole numbers from 0 up or {names}", value)
+        return numbers
     optional = [each for each in get_args(hint) if each is not type(None)]
     if type(None) in get_args(hint):
         if value is None:

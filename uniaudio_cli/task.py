@@ -7,13 +7,17 @@ import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from string import Formatter
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from uniaudio_cli.errors import UsageError
 from uniaudio_cli.files import data_folder, show, suggest
-from uniaudio_cli.settings import check, check_choices, load_settings
+from uniaudio_cli.prosody import NAME, PROSODY
+from uniaudio_cli.settings import Named, check, check_choices, load_settings
 
 Wants = Literal["label", "text", "pair"]
+
+# How levels are given: numbers from 0 up, and prosody by its name.
+LEVELS = Named(((NAME, PROSODY),))
 
 
 @dataclass(frozen=True)
@@ -61,12 +65,15 @@ class Task:
 
     `instruction` may hold {labels} where the output is a label; "" leaves the instruction out. `levels` are the
     codec levels that enter the prompt, 0 the coarsest: by default (0,) for labels, (0, 1, 2) for audio; the likelihood
-    readout asks of each apart and leaves out those the LLM has no words for. `order`: where the output is audio,
-    whether audio is written level after level or frame by frame, which can stream. `texts`: where the input is text,
-    whether any will do or only those of the demonstrations. `ways` is the most labels an episode takes, None for all.
-    `readout` says how a label is scored, and `abstain_below` how probable the likeliest must be to be given; both mean
-    nothing for audio. `worked` are questions with the answers that would do, for tasks whose answer is thought out as
-    text first.
+    readout asks of each apart and leaves out those the LLM has no words for. Before them, where the output is a label,
+    may stand `PROSODY` ("prosody" in YAML): what is measured of how a clip sounds. `order`: where the output is audio,
+    whether audio is written level after level or frame by frame, which can stream. `kept`: where audio becomes audio,
+    the finest levels, which the answer keeps as they were heard in the input. `texts`: where the input is text, whether
+    any will do or only those of the demonstrations. `pick`: whether the demonstrations are drawn, or of a text those
+    that the codec carries best, or of a label those that are typical of it. `ways` is the most labels an episode takes,
+    None for all. `readout` says how a label is scored, and `abstain_below` how probable the likeliest must be to be
+    given; both mean nothing for audio. `worked` are questions with the answers that would do, for tasks whose answer is
+    thought out as text first.
 
     Raises:
         UsageError: a value that is out of range or does not go with another; the message names the key.
@@ -78,9 +85,11 @@ class Task:
     output: Literal["label", "audio"]
     instruction: str
     template: str = "plain"
-    levels: tuple[int, ...] = ()
+    levels: Annotated[tuple[int, ...], LEVELS] = ()
     order: Literal["levels", "frames"] = "levels"
+    kept: tuple[int, ...] = ()
     texts: Literal["any", "demonstrated"] = "any"
+    pick: Literal["drawn", "carried", "typical"] = "drawn"
     shots: int = 1
     ways: int | None = None
     repeats: int = 1
@@ -94,13 +103,15 @@ class Task:
         check_choices(self)
         if not self.levels:
             object.__setattr__(self, "levels", (0,) if self.output == "label" else (0, 1, 2))
-        rising = all(a < b for a, b in zip((-1, *self.levels), self.levels, strict=False))
+        rising = all(a < b for a, b in zip((PROSODY - 1, *self.levels), self.levels, strict=False))
         for key in ("name", "description", "template"):
             check(bool(getattr(self, key).strip()), key, "more than blanks", getattr(self, key))
         check(
             self.order == "levels" or self.output == "audio", "order", "levels where the output is a label", self.order
         )
         check(rising, "levels", "rising whole numbers from 0 up", list(self.levels))
+        heard = self.output == "label" or PROSODY not in self.levels
+        check(heard, "levels", "without prosody where the output is audio, which has to be made of codes", NAME)
         check(self.shots >= 1, "shots", "1 or more", self.shots)
         check(self.ways is None or self.ways >= 2, "ways", "2 or more", self.ways)
         check(0 <= self.abstain_below <= 1, "abstain_below", "a probability, 0 to 1", self.abstain_below)
@@ -108,6 +119,16 @@ class Task:
         check(self.input == "audio" or self.output == "audio", "output", "audio where the input is text", self.output)
         if self.wants == "pair":  # the two sides of a pair are cut apart, so only the start keeps them aligned
             check(self.clip.crop == "start", "clip.crop", "start where audio becomes audio", self.clip.crop)
+        rest = self.levels[len(self.levels) - len(self.kept) :]
+        keeps = self.kept == rest and len(rest) < len(self.levels)
+        check(keeps, "kept", "the last of the levels, but not all", list(self.kept))
+        fine = self.wants == "pair" and self.order == "levels" and self.generation.length == "input"
+        check(
+            not self.kept or fine, "kept", "empty unless audio becomes audio of its length in levels", list(self.kept)
+        )
+        pick = self.pick
+        allowed = {"text": ("drawn", "carried"), "label": ("drawn", "typical")}.get(self.wants, ("drawn",))
+        check(pick in allowed, "pick", f"{' or '.join(allowed)} where demonstrations have a {self.wants}", pick)
         if self.input == "text":
             length = self.generation.length
             check(length != "input", "generation.length", "demonstrations or free where the input is text", length)

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
+from uniaudio_cli import prosody
 from uniaudio_cli.errors import UniAudioError, UsageError
+from uniaudio_cli.prosody import PROSODY
 from uniaudio_cli.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from uniaudio_cli.codec.model import CodecConfig
 
 
@@ -26,7 +31,7 @@ class Vocabulary:
     None where a code is an LLM id as it stands. `sizes`, `strides`: codes per level, latent frames per code. `llm`:
     the LLM the codec was made for, named in errors. `shown`: the levels that will be used, all where None: words are
     text to any LLM, so level 0 can be shown to one that the other levels' ids are not of. A word listed twice is read
-    as the first of the two.
+    as the first of the two. Beside the codec's levels stands `PROSODY`, whose codes have words in any LLM.
 
     Audio is written in one of two orders. "levels", as published: all codes of the first shown level, then all of the
     next; with strides (4, 2, 1), 8 frames of levels (0, 1) are 2 + 4 codes. "frames": each code of the first shown
@@ -60,11 +65,19 @@ class Vocabulary:
             for k in self.levels
         }
         self._check_ends()
+        self._llm = llm
         self.disjoint = self._disjoint(self.levels)
+
+    @cached_property
+    def _prosody(self) -> _Level:
+        return _word_level(PROSODY, prosody.WORDS, len(prosody.WORDS), self.tokenizer, self._llm)
+
+    def _table(self, level: int) -> _Level:
+        return self._prosody if level == PROSODY else self._tables[level]
 
     def word(self, level: int, code: int) -> str:
         """What a person reads for a code: its word, or the LLM's spelling of the id."""
-        return self._tables[level].words[code]
+        return self._table(level).words[code]
 
     def words(self, codes: Sequence[Iterable[int]], levels: Sequence[int] | None = None) -> list[list[str]]:
         """Codes per shown level -> words per shown level."""
@@ -73,11 +86,23 @@ class Vocabulary:
 
     def code_ids(self, level: int) -> list[tuple[int, ...]]:
         """The ids of every code of a level, in code order."""
-        return list(self._tables[level].ids)
+        return list(self._table(level).ids)
 
     def audio_ids(self, levels: Sequence[int]) -> list[int]:
         """Every id that audio of these levels can have, sorted."""
         return sorted({id for level in levels for ids in self.code_ids(level) for id in ids})
+
+    def near(self, level: int, logp: Tensor) -> Tensor | None:
+        """Log-probabilities of a level's codes [T, K] -> of the ids of `audio_ids((level,))` [T, A]; None where a word
+        can be several ids, so that no id is a word."""
+        import torch
+
+        ids = self.code_ids(level)
+        if any(len(each) > 1 for each in ids):
+            return None
+        place = {id: number for number, id in enumerate(self.audio_ids((level,)))}
+        column = torch.tensor([place[id] for (id,) in ids], device=logp.device)
+        return torch.zeros(len(logp), len(place)).to(logp).index_add_(1, column, logp.exp()).log()
 
     def counts(self, frames: int, levels: Sequence[int] | None = None) -> list[int]:
         """Codes per shown level in `frames` latent frames; 8 frames at strides (4, 2, 1) are [2, 4, 8].
@@ -101,12 +126,14 @@ class Vocabulary:
         rows = [_ints(row) for row in codes]
         if len(rows) != len(shown):
             raise UnreadableError(f"{len(rows)} levels of codes were given where levels {shown} are shown")
-        if 0 in map(len, rows) or len({len(row) * self.strides[k] for k, row in zip(shown, rows, strict=True)}) > 1:
-            strides = tuple(self.strides[k] for k in shown)
+        heard = [(k, row) for k, row in zip(shown, rows, strict=True) if k != PROSODY]
+        if 0 in map(len, rows) or len({len(row) * self.strides[k] for k, row in heard}) > 1:
+            strides = tuple(self.strides[k] for k, _ in heard)
             raise UnreadableError(f"levels of {[len(row) for row in rows]} codes do not fit the strides {strides}")
         for k, row in zip(shown, rows, strict=True):
-            if min(row) < 0 or max(row) >= self.sizes[k]:
-                raise UnreadableError(f"level {k} has codes 0 to {self.sizes[k] - 1}, not {min(row)} to {max(row)}")
+            size = len(self._table(k).words)
+            if min(row) < 0 or max(row) >= size:
+                raise UnreadableError(f"{_level_names([k])} has codes 0 to {size - 1}, not {min(row)} to {max(row)}")
         return rows
 
     def ids(
@@ -128,7 +155,7 @@ class Vocabulary:
             ]
         else:
             chunks = list(zip(shown, rows, strict=True))
-        return [id for k, row in chunks for code in row for id in self._tables[k].ids[code]]
+        return [id for k, row in chunks for code in row for id in self._table(k).ids[code]]
 
     def _per_group(self, shown: Sequence[int]) -> list[int]:
         """Codes of each shown level that stand together in frame order. Raises UsageError as `ids` does."""
@@ -219,7 +246,7 @@ class Vocabulary:
         if levels is None:
             return self.levels
         shown = tuple(levels)
-        if not shown or list(shown) != sorted(set(shown)) or not set(shown) <= set(self.levels):
+        if not shown or list(shown) != sorted(set(shown)) or not set(shown) <= {PROSODY, *self.levels}:
             raise UsageError(f"levels {list(shown)}: name some of {list(self.levels)}, each once, coarsest first")
         return shown
 
@@ -299,7 +326,7 @@ def _ints(row: Any) -> list[int]:
 
 
 def _level_names(levels: Sequence[int]) -> str:
-    return f"level {levels[0]}" if len(levels) == 1 else f"levels {', '.join(map(str, levels))}"
+    return prosody.level_name(levels[0]) if len(levels) == 1 else f"levels {', '.join(map(str, levels))}"
 
 
 def vocabulary_for(config: CodecConfig, tokenizer: Tokenizer, shown: Sequence[int] | None = None) -> Vocabulary:

@@ -56,6 +56,31 @@ def test_a_label_that_is_not_sure_is_not_given(world, classify):
     assert sure["scores"] == unsure["scores"] == row["scores"]
 
 
+def test_a_plan_says_what_fits_without_the_llms_weights(world, classify, monkeypatch):
+    monkeypatch.setattr("uniaudio_cli.lm.load_lm", lambda *names, **options: pytest.fail("loaded"))
+    query = world.labels / "up" / "0.wav"
+    done = classify(query, "--plan", "--shots", 1)
+    assert done.code == 0
+    assert {row["label"] for row in done.rows} == {"up", "upper", "down"}
+    for row in done.rows:
+        assert row["ids"] == sum(row["shot_ids"]) + row["rest_ids"] + row["answer_ids"] <= row["context"]
+        assert (row["shots"], len(row["shot_ids"])) == (1, 1)
+        assert row["most_shots"] >= 1
+    (row,) = classify(query, "--plan", "--readout", "label").rows
+    assert (row["label"], row["level"]) == (None, None)
+    # The most shots that fit a short LLM are what its error names.
+    (short, *_) = classify(query, "--plan", "--lm", world.short_lm).rows
+    assert (short["context"], short["ids"] > 16) == (16, True)
+    assert f"{short['most_shots']} would fit" in classify(query, "--lm", world.short_lm).err
+
+
+def test_spread_is_another_way_to_choose(world, classify):
+    query = world.labels / "up" / "0.wav"
+    (row,) = classify(query, "--shots", 1, "--spread").rows
+    assert set(row["scores"]) == {"up", "upper", "down"}
+    assert classify(query, "--shots", 1, "--spread", "--labels", "up,sideways").code == 2
+
+
 def test_seed_and_shots_choose_the_demonstrations(world, classify):
     query = world.labels / "up" / "0.wav"
     rows = [json.loads(classify("--shots", 1, "--seed", seed, query).out)["scores"] for seed in (0, 0, 1, 2**63 - 1)]

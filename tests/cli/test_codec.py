@@ -163,7 +163,7 @@ def test_wrong_commands(world, uniaudio):
 def test_words_are_the_codecs_own(world, uniaudio):
     files = [write(Path("a.wav"), 0), write(Path("b.wav"), 1)]
     done = uniaudio("codec", "words", *files, "--json", "--codec", world.codec)
-    assert [list(row) for row in done.rows] == [["file", "levels"]] * 2
+    assert [list(row) for row in done.rows] == [["file", "prosody", "levels"]] * 2
     assert [row["file"] for row in done.rows] == ["a.wav", "b.wav"]
     for row in done.rows:
         assert [len(level) for level in row["levels"]] == [2, 4, 8]

@@ -12,6 +12,7 @@ from uniaudio_cli.codec.listing import Row
 from uniaudio_cli.codec.quality import (
     PIECE_SECONDS,
     bits_per_second,
+    loud_distance,
     measure,
     mel_distance,
     pieces,
@@ -43,6 +44,15 @@ def test_distances_are_zero_for_the_same_and_grow():
         assert 0 < distance(wav, wav + 0.01 * noise) < distance(wav, wav + 0.1 * noise)
     assert si_sdr(wav, 0.5 * wav) > 60
     assert si_sdr(wav, wav + noise * wav.square().mean().sqrt()) == pytest.approx(0.0, abs=0.3)
+
+
+def test_only_what_is_loud_counts_where_loud_frames_are_compared():
+    wav = chirps(RATE)[0]
+    wav[:, RATE // 2 :] *= 1e-4
+    hiss = 1e-3 * torch.randn(wav.shape, generator=torch.Generator().manual_seed(0))
+    hiss[:, : RATE // 2] = 0
+    assert loud_distance(wav, wav + hiss, RATE) < 0.1 * mel_distance(wav, wav + hiss, RATE)
+    assert loud_distance(wav, 0.5 * wav, RATE) > mel_distance(wav, 0.5 * wav, RATE) > 0
 
 
 def test_a_clip_is_measured_at_the_level_the_codec_hears():

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from uniaudio_cli.cli import options
-from uniaudio_cli.cli.job import Job, adapted, label_all, require, speak_all, stream_one, transform_all
+from uniaudio_cli.cli.job import Job, adapted, label_all, plan_all, require, speak_all, stream_one, transform_all
 from uniaudio_cli.cli.options import Which
 
 TaskName = Annotated[str, typer.Option("--task", "-t", help="Shipped task or a .yaml file (`uniaudio tasks list`).")]
@@ -20,6 +20,12 @@ def classify(
     task: TaskName = "sound-event",
     shots: options.Shots = None,
     labels: options.Labels = None,
+    spread: Annotated[
+        bool,
+        typer.Option(
+            "--spread", help="Of more clips than --shots, show those typical of their label, not a seeded draw."
+        ),
+    ] = False,
     readout: Annotated[
         str | None, typer.Option("--readout", help="How the label is read out: likelihood or label.")
     ] = None,
@@ -36,6 +42,12 @@ def classify(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the file of --jsonl: leave out the clips it has labels for.")
     ] = False,
+    plan: Annotated[
+        bool,
+        typer.Option(
+            "--plan", help="Say what the demonstrations take of the LLM's context, and how many shots fit; load no LLM."
+        ),
+    ] = False,
     show_prompt: options.ShowPrompt = False,
     model: options.Model = "small",
     lm: options.LM = None,
@@ -49,13 +61,17 @@ def classify(
     force: options.Force = False,
 ) -> None:
     """Label audio clips from a few labelled ones."""
-    chosen = adapted(task, readout, repeats, levels, no_instruction, abstain_below)
+    pick = "typical" if spread else None
+    chosen = adapted(task, readout, repeats, levels, no_instruction, abstain_below, pick=pick)
     require(chosen, "classify", input="audio", output="label")
     which = Which(model, lm, codec, device, dtype, bits, offline)
     job = Job(
         chosen, which, demos, shots, labels, seed, as_json=False, show_prompt=show_prompt, quiet=quiet, force=force
     )
-    label_all(job, files, jsonl, resume)
+    if plan:
+        plan_all(job, files, jsonl)
+    else:
+        label_all(job, files, jsonl, resume)
 
 
 def tts(

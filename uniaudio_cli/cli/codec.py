@@ -121,25 +121,33 @@ def words(
         int, typer.Option("--run", min=2, help="Mark runs of at least so many words that several clips share.")
     ] = 2,
 ) -> None:
-    """Clips as the words the LLM sees, level by level; runs that several clips share are underlined."""
+    """Clips as the words the LLM sees, level by level; runs that several clips share are underlined.
+
+    Prosody, the words for how a clip sounds, comes first: it is seen by tasks whose levels name it.
+    """
+    from uniaudio_cli import prosody
     from uniaudio_cli.api import load_spelling
-    from uniaudio_cli.audio import find_audio
+    from uniaudio_cli.audio import find_audio, read_wav
 
     found = find_audio(files)
     loaded = open_codec(codec)
     spell = load_spelling(loaded.config, lm)
 
-    def work(file: Path) -> list[list[str]]:
+    def work(file: Path) -> tuple[list[str], list[list[str]]]:
         codes = listen(loaded, file).codes
-        return [[spell(level, code) for code in row[0].tolist()] for level, row in enumerate(codes)]
+        measured = prosody.coded(prosody.measured(read_wav(file, loaded.sample_rate), loaded.sample_rate))
+        levels = [[spell(level, code) for code in row[0].tolist()] for level, row in enumerate(codes)]
+        return [prosody.WORDS[code] for code in measured], levels
 
     heard = []
-    for file, levels in each(found, work, "words", quiet=False):
-        heard.append((file, levels))
+    for file, (sounds, levels) in each(found, work, "words", quiet=False):
+        heard.append((file, sounds, levels))
         if as_json:
-            print(json_line({"file": str(file), "levels": levels}), flush=True)
+            print(json_line({"file": str(file), prosody.NAME: sounds, "levels": levels}), flush=True)
+    if heard and not as_json:
+        print_level(prosody.PROSODY, [(file, sounds) for file, sounds, _ in heard], run)
     for level in range(0 if as_json or not heard else len(loaded.strides)):
-        print_level(level, [(file, levels[level]) for file, levels in heard], run)
+        print_level(level, [(file, levels[level]) for file, _, levels in heard], run)
     finish(len(heard), len(found))
 
 

@@ -49,8 +49,10 @@ class Job:
         if self.labels is not None and self.task.wants == "pair":
             raise UsageError(f"--labels: the demonstrations of task {self.task.name} have none")
         demonstrations = load_demonstrations(self.demos, self.task.wants)
-        picked = choose(demonstrations, self.shots or self.task.shots, self.seed, split_labels(self.labels))
-        return load_kit(self.which, self.quiet).session(self.task, picked, self.seed)
+        shots, labels = self.shots or self.task.shots, split_labels(self.labels)
+        choose(demonstrations, shots, self.seed, labels)  # what is wrong is said before anything is loaded
+        kit = load_kit(self.which, self.quiet)
+        return kit.session(self.task, kit.picked(self.task, demonstrations, shots, self.seed, labels), self.seed)
 
     def open(self) -> Session:
         """The same with labels' demonstrations read by the LLM, so that what does not fit is said once."""
@@ -75,16 +77,16 @@ def adapted(
     no_instruction: bool = False,
     abstain_below: float | None = None,
     order: str | None = None,
+    pick: str | None = None,
 ) -> Task:
     """The task with the command's flags in place of its own values."""
-    from uniaudio_cli.task import changed, load_task
+    from uniaudio_cli.task import LEVELS, changed, load_task
 
     numbers: tuple[int, ...] | None = None
     if levels is not None:
-        try:
-            numbers = tuple(int(part) for part in levels.split(","))
-        except ValueError:
-            raise UsageError(f"--levels {levels}: give numbers separated by commas, such as 0 or 0,1") from None
+        numbers = LEVELS.numbers([int(part) if part.isdecimal() else part for part in levels.split(",")])
+        if numbers is None:
+            raise UsageError(f"--levels {levels}: give numbers separated by commas, such as 0 or 0,1, or prosody")
     elif readout == "label":
         numbers = (0,)  # the paper's prompt; the tasks' finer levels are for likelihood
     return changed(
@@ -95,6 +97,7 @@ def adapted(
         instruction="" if no_instruction else None,
         abstain_below=abstain_below,
         order=order,
+        pick=pick,
     )
 
 
@@ -158,6 +161,40 @@ def label_all(job: Job, files: list[Path], jsonl: str | None, resume: bool = Fal
     if 0 < labelled < len(waiting):
         note(f"note: {len(waiting) - labelled} of {len(waiting)} clips failed", job.quiet)
     finish(labelled, len(waiting))
+
+
+def plan_all(job: Job, files: list[Path], jsonl: str | None) -> None:
+    """What the demonstrations take of the LLM's context, in rows or a table as `label_all` gives them."""
+    from uniaudio_cli.audio import find_audio
+
+    find_audio(files)
+    if jsonl is not None and jsonl != "-":
+        check_targets([Path(jsonl)], job.force)
+    rooms = job.session().plan()
+    with records(jsonl) as write:
+        for room in rooms:
+            write(
+                {
+                    "label": room.about,
+                    "level": room.level,
+                    "shots": len(room.shots),
+                    "shot_ids": list(room.shots),
+                    "rest_ids": room.rest,
+                    "answer_ids": room.answer,
+                    "ids": room.ids,
+                    "context": room.context,
+                    "most_shots": room.most_shots,
+                }
+            )
+    if jsonl is None and is_terminal():
+        table = Table("demonstrations of", "words of", "shots", "ids a shot", "ids in all", "of", "shots that fit")
+        for room in rooms:
+            each = f"{sum(room.shots) / len(room.shots):.0f}"
+            numbers = (len(room.shots), each, room.ids, room.context, room.most_shots)
+            table.add_row(Text(room.about or "all labels"), room.level or "", *map(str, numbers))
+        Console().print(table)
+    shots = min(room.most_shots for room in rooms)
+    note(f"{shots} shot{'s' * (shots != 1)} would fit, {max(len(room.shots) for room in rooms)} given", job.quiet)
 
 
 def label_row(file: Path, reply: Reply, seconds: float) -> dict[str, Any]:

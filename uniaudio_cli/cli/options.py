@@ -52,7 +52,10 @@ Shots = Annotated[
     int | None, typer.Option("--shots", "-k", min=1, help="Demonstrations per label or text (default: the task's).")
 ]
 Labels = Annotated[str | None, typer.Option("--labels", help="Only these labels, comma-separated.")]
-Levels = Annotated[str | None, typer.Option("--levels", help="Codec levels the LLM sees, coarsest 0, e.g. 0 or 0,1.")]
+Levels = Annotated[
+    str | None,
+    typer.Option("--levels", help="Levels the LLM sees: the codec's, coarsest 0, e.g. 0,1; for labels also prosody,0."),
+]
 Repeats = Annotated[int | None, typer.Option("--repeats", min=1, help="Copies of the demonstrations in the prompt.")]
 NoInstruction = Annotated[
     bool, typer.Option("--no-instruction", help="Leave the task's instruction out of the prompt.")

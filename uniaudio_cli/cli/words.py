@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from uniaudio_cli.files import show
+from uniaudio_cli.prosody import level_name
 
 COLOURS = ("cyan", "yellow", "magenta", "green")
 
@@ -17,7 +18,7 @@ def print_level(level: int, rows: list[tuple[Path, list[str]]], run: int) -> Non
     common = shared_runs([words for _, words in rows], run)
     width = max((len(word) for _, words in rows for word in words), default=1)
     per_line = max(1, (Console().width - 2) // (width + 1))
-    Console().print(Text(f"level {level}", style="bold"))
+    Console().print(Text(level_name(level), style="bold"))
     for (file, words), marks in zip(rows, common, strict=True):
         Console().print(Text(f"  {show(file)}", style="dim"), soft_wrap=True)
         for start in range(0, len(words), per_line):

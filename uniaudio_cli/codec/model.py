@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from uniaudio_cli.codec.published import PublishedDecoder, PublishedEncoder
-from uniaudio_cli.codec.quantise import MultiScaleQuantiser
+from uniaudio_cli.codec.quantise import LevelOutput, MultiScaleQuantiser
 from uniaudio_cli.codec.small import SmallDecoder, SmallEncoder
 
 
@@ -98,19 +98,27 @@ class Codec(nn.Module):
         """wav [B, 1, T], zero-padded on the right to a multiple of `config.padding_multiple`."""
         return F.pad(wav, (0, -wav.shape[-1] % self.config.padding_multiple))
 
-    @torch.inference_mode()
     def encode(self, wav: Tensor) -> list[Tensor]:
         """wav float32 [B, 1, T], -1 to 1 -> int64 [B, T_k] per level, on the codec's device.
 
         Raises:
             ValueError: `wav` is not [B, 1, T] or has no sample.
         """
+        return [level.codes for level in self.listen(wav)]
+
+    @torch.inference_mode()
+    def listen(self, wav: Tensor) -> list[LevelOutput]:
+        """`encode` with all that was heard: the codes of every level, and how near every other code was.
+
+        Raises:
+            ValueError: as `encode`.
+        """
         if wav.ndim != 3 or wav.shape[1] != 1 or wav.shape[2] == 0:
             raise ValueError(f"encode takes wav of shape [B, 1, T] with T > 0, not {list(wav.shape)}")
         # The small encoder starts with an FFT, which is kept in float32 whatever the weights are.
         dtype = self.dtype if self.config.architecture == "published" else torch.float32
         latent = self.encoder(self.padded(wav.to(self.device, dtype)))
-        return self.quantizer.codes(latent.float())
+        return self.quantizer.listen(latent.float())
 
     @torch.inference_mode()
     def decode(self, codes: Sequence[Tensor], seed: int | None = None, noise: bool = True) -> Tensor:

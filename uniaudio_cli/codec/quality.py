@@ -28,6 +28,7 @@ from uniaudio_cli.files import atomic
 PIECE_SECONDS = 3.0
 PESQ_RATE = DNSMOS_RATE = 16_000
 MEL_WINDOW, MEL_HOP, MEL_BINS = 1024, 256, 80
+LOUD = 4.0  # nats below the loudest frame
 FLOOR = 1e-3  # of magnitudes under a logarithm
 
 
@@ -94,6 +95,13 @@ def log_mel(wav: Tensor, sample_rate: int) -> Tensor:
 def mel_distance(target: Tensor, made: Tensor, sample_rate: int) -> float:
     """Mean absolute difference of log-mel spectra, in nats."""
     return float((log_mel(target, sample_rate) - log_mel(made, sample_rate)).abs().mean())
+
+
+def loud_distance(target: Tensor, made: Tensor, sample_rate: int) -> float:
+    """`mel_distance` over the frames of the target that are near its loudest: what a listener goes by."""
+    a, b = log_mel(target, sample_rate), log_mel(made, sample_rate)
+    loudness = a.mean(dim=0)
+    return float((a - b)[:, loudness > loudness.max() - LOUD].abs().mean())
 
 
 def stft_distance(target: Tensor, made: Tensor) -> float:

@@ -131,14 +131,18 @@ class MultiScaleQuantiser(nn.Module):
             outputs.append(output)
         return Quantised(total, tuple(outputs))
 
-    def codes(self, latent: Tensor) -> list[Tensor]:
-        """latent [B, D, F] -> int64 [B, F / stride] per level."""
+    def listen(self, latent: Tensor) -> list[LevelOutput]:
+        """latent [B, D, F] -> what every level saw and chose, without what only training needs."""
         residual, found = latent, []
         for level in self.levels():
             output = level(residual)
             residual = residual - output.chosen.repeat_interleave(level.stride, dim=-1)
-            found.append(output.codes)
+            found.append(output)
         return found
+
+    def codes(self, latent: Tensor) -> list[Tensor]:
+        """latent [B, D, F] -> int64 [B, F / stride] per level."""
+        return [level.codes for level in self.listen(latent)]
 
     def latent(self, codes: Sequence[Tensor]) -> Tensor:
         """int64 [B, F / stride] per level -> [B, D, F]. Fewer levels than there are leave the finer ones out."""
