@@ -458,14 +458,10 @@ class Session:
             prefix, grammar = self.opened(queries[start : start + ROWS_WRITTEN], samples, about)
             rows = generate(self.kit.lm, prefix, grammar, *self._drawing)
             for query, row in zip(queries[start:], rows, strict=False):
-                kept = [list(query.codes[level]) for level in self.task.kept] if isinstance(query, Audio) else []
-                found.append([*self._codes(row, grammar), *kept])
+                made = self._codes(row, grammar)
+                kept = query.codes[len(made) :] if isinstance(query, Audio) else ()
+                found.append([*made, *map(list, kept)])
         return found
-
-    @property
-    def _written(self) -> tuple[int, ...]:
-        """The levels that the LLM writes."""
-        return self.task.levels[: len(self.task.levels) - len(self.task.kept)]
 
     @property
     def _drawing(self) -> tuple[float, int, float]:
@@ -476,7 +472,7 @@ class Session:
         self, queries: Sequence[Piece], samples: int | None = None, about: str | None = None
     ) -> tuple[Prefix, AudioGrammar]:
         """The prompts of all queries, read, and what may be written after any of them."""
-        kit, levels = self.kit, self._written
+        kit, levels = self.kit, self.task.written
         prompts = [self.prompt(query, about=about) for query in queries]
         least, most = self._bounds(samples, about)
         strides = [kit.codec.strides[level] for level in levels]
@@ -495,7 +491,7 @@ class Session:
         """What was written, end marker and all -> codes per shown level."""
         frames = grammar.most * self.kit.codec.strides[self.task.levels[0]] if grammar.least == grammar.most else None
         written = ids[: len(ids) - len(grammar.end)]
-        return self.kit.vocabulary.codes(written, frames, self._written, self.task.order)
+        return self.kit.vocabulary.codes(written, frames, self.task.written, self.task.order)
 
     @cached_property
     def _read(self) -> dict[str | None, Prefix]:

@@ -119,13 +119,7 @@ class Task:
         check(self.input == "audio" or self.output == "audio", "output", "audio where the input is text", self.output)
         if self.wants == "pair":  # the two sides of a pair are cut apart, so only the start keeps them aligned
             check(self.clip.crop == "start", "clip.crop", "start where audio becomes audio", self.clip.crop)
-        rest = self.levels[len(self.levels) - len(self.kept) :]
-        keeps = self.kept == rest and len(rest) < len(self.levels)
-        check(keeps, "kept", "the last of the levels, but not all", list(self.kept))
-        fine = self.wants == "pair" and self.order == "levels" and self.generation.length == "input"
-        check(
-            not self.kept or fine, "kept", "empty unless audio becomes audio of its length in levels", list(self.kept)
-        )
+        self._check_kept()
         pick = self.pick
         allowed = {"text": ("drawn", "carried"), "label": ("drawn", "typical")}.get(self.wants, ("drawn",))
         check(pick in allowed, "pick", f"{' or '.join(allowed)} where demonstrations have a {self.wants}", pick)
@@ -133,6 +127,13 @@ class Task:
             length = self.generation.length
             check(length != "input", "generation.length", "demonstrations or free where the input is text", length)
         self._check_instruction()
+
+    def _check_kept(self) -> None:
+        written, kept = self.written, list(self.kept)
+        check(bool(written), "kept", "fewer than all levels", kept)
+        check(written == self.levels[: len(written)], "kept", "the last of the levels", kept)
+        fine = self.wants == "pair" and self.order == "levels" and self.generation.length == "input"
+        check(fine or not kept, "kept", "empty unless audio becomes audio as long, level after level", kept)
 
     def _check_instruction(self) -> None:
         known = ("labels",) if self.output == "label" else ()
@@ -144,6 +145,11 @@ class Task:
             if name not in known:
                 allowed = "only {labels} is filled in" if known else "nothing is filled in where the output is audio"
                 raise UsageError(f"'instruction' holds {{{name}}}, and {allowed}")
+
+    @property
+    def written(self) -> tuple[int, ...]:
+        """The levels of an answer that the LLM writes."""
+        return tuple(level for level in self.levels if level not in self.kept)
 
     @property
     def wants(self) -> Wants:
