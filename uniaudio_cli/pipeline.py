@@ -353,7 +353,7 @@ class Session:
 
     def _room(self, prompt: Prompt, answer: int, about: str | None = None, level: str | None = None) -> Room:
         """`about`: whose demonstrations the prompt has, all where None."""
-        hearings = len(self.examples) // len(self.demonstrations)
+        hearings = len(self.examples) // max(1, len(self.demonstrations))  # an ablation has none
         seen: Counter[str] = Counter()
         shots = []
         for example, _ in self.about(about):
