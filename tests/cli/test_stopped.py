@@ -116,7 +116,7 @@ def test_a_bug_keeps_its_traceback(world, monkeypatch):
     def bug(self, wav):
         raise AssertionError("a bug")
 
-    monkeypatch.setattr(Codec, "encode", bug)
+    monkeypatch.setattr(Codec, "listen", bug)
     arguments = ["classify", "--task", world.listen, "--demos", world.labels, *world.models, world.labels]
     done = CliRunner().invoke(app, list(map(str, arguments)))
     assert isinstance(done.exception, AssertionError)
