@@ -109,6 +109,19 @@ def test_codebooks_stay_frozen(tmp_path):
     assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
 
 
+def test_a_decoder_trained_alone_leaves_all_codes_as_they_are(tmp_path):
+    clips = packed(tmp_path)
+    losses = {"mel": 2.0, "loudness": 0.5, "envelope": 1.0}
+    asked = recipe(tmp_path / "cache", steps=3, decoder_only=True, losses=losses, learning_rate=1e-3)
+    run = trainer(asked, clips, tmp_path / "run")
+    before = {name: value.clone() for name, value in run.trainee.codec.state_dict().items()}
+    run.run()
+    changed = {name for name, value in run.trainee.codec.state_dict().items() if not torch.equal(value, before[name])}
+    assert changed
+    assert all(name.startswith("decoder.") for name in changed)
+    assert set(logged(tmp_path / "run")[0]) >= set(losses)
+
+
 def test_the_learning_rate_warms_up_stays_and_decays(tmp_path):
     asked = recipe(tmp_path, steps=100, warmup=10, decay=0.2)
     assert learning_rate(asked, 0) == pytest.approx(0.1)

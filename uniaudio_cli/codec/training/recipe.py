@@ -28,6 +28,7 @@ LOSSES = (
     "consistency",
     "semantic",
 )
+OF_CODES = ("commitment", "codebook", "entropy", "units", "consistency", "semantic")  # say nothing to a decoder
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class Recipe:
     `codec`: fields of `CodecConfig` except the words. Those come from `vocabulary`, a file that `codec vocabulary
     build` wrote, or else are chosen for `sizes` (codes per level) among `words`, a file of whole words, one a line.
     `init`: a codec (preset or checkpoint) to train on from, in the LLM's words; its architecture and words count then.
-    `decoder_only`: the encoder and the codebooks stay as they are, and so do all codes.
+    `decoder_only`: the encoder and the codebooks stay as they are, and so do all codes; only losses of what is heard.
 
     `audio`: folders (with metadata.jsonl or without), files and lists of them; None takes what `cache` holds already,
     as on a machine that only the cache was sent to. `cache`: where packed audio and the teachers' answers are kept.
@@ -137,6 +138,8 @@ class Recipe:
         check(len(self.sizes) == len(self.codec.get("strides", ())), "sizes", "one size a stride", list(self.sizes))
         for name in self.losses:
             check(name in LOSSES, f"losses.{name}", f"one of {', '.join(LOSSES)}", name)
+        for name in OF_CODES:
+            check(not (self.decoder_only and self.weight(name)), f"losses.{name}", "left out with decoder_only", name)
         for names, key, there in (
             (("adversarial", "features"), "discriminators", self.discriminators is not None),
             (("units", "consistency"), "teacher_model", self.teacher_model is not None),
