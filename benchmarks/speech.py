@@ -42,7 +42,7 @@ WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight",
 HERE = Path(__file__).parent
 VOICES = {
     "development": "jackson,lucas,en-us+m3,en-us+f2",
-    "test": "george,yweweler,en-gb+f3,en-us-nyc+f4",
+    "test": "george,yweweler,en-gb+f3,en-gb-scotland+f4",
 }
 SUITES = ("paper", "arithmetic", "simple", "complex")
 # Takes 0 to 19 of FSDD served for choosing before there were halves of voices.
