@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 from kept import Kept
 from torch import Tensor
-from yamnet import Ears, NearestEmbedding, YAMNet, divergence, frechet
+from yamnet import Ears, Listener, NearestEmbedding, divergence, frechet
 
 import uniaudio_cli
 from uniaudio_cli import audio, models
@@ -79,7 +79,7 @@ class Bench:
             **{"yamnet": bool(options.yamnet), "repeats": self.task.repeats},
         }
         self.kept = Kept(options.out, about)
-        self.yamnet = YAMNet(options.yamnet) if options.yamnet else None
+        self.yamnet = Listener(options.yamnet) if options.yamnet else None
 
     @cached_property
     def kit(self) -> Kit:

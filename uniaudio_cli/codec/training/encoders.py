@@ -5,11 +5,9 @@ Never knows packed audio.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -18,9 +16,9 @@ from uniaudio_cli.codec.training.teachers import STEP, FrameTeacher
 from uniaudio_cli.errors import UsageError
 from uniaudio_cli.files import show
 from uniaudio_cli.quiet import quiet_transformers
+from uniaudio_cli.yamnet import PATCH, YAMNet
 
 WHISPER_FRAMES_PER_STEP = 3
-RATE = 16_000
 AFTERWARDS = 50  # mel frames: half a second of silence follows every clip, as in a Whisper window
 
 
@@ -156,53 +154,17 @@ class SentenceEncoder:
             return ((states * mask).sum(dim=1) / mask.sum(dim=1)).float().numpy()
 
 
-class YAMNet:
-    """YAMNet, AudioSet's 521 classes, as an ONNX file of 8 bits: the layer below its scores, and its own input.
+class YAMNetTeacher:
+    """What YAMNet hears every 240 ms in the 0.96 s around; two frames share one embedding."""
 
-    A patch of 0.96 s is heard every 240 ms; two frames share one.
-
-    Raises:
-        UsageError: `folder` holds no ONNX file, or onnx and onnxruntime are not installed.
-    """
-
-    EMBEDDING = "/model/GlobalAveragePool_output_0"
-    PATCH, HOP = 96, 24  # mel frames of 10 ms
-    SCALE, ZERO = 0.04794, 144  # of its 8-bit input
+    HOP = 24  # of its frames of 10 ms
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    @cached_property
-    def session(self) -> Any:
-        try:
-            import onnx
-            import onnxruntime
-        except ImportError as problem:
-            raise UsageError("the YAMNet teacher needs onnx: pip install 'uniaudio[train]'") from problem
-        with TemporaryDirectory() as temporary:
-            for packed in self.folder.glob("*.onnx.zip"):  # its weights lie beside it
-                shutil.unpack_archive(packed, temporary)
-            found = sorted((*self.folder.glob("*.onnx"), *Path(temporary).rglob("*.onnx")))
-            if not found:
-                raise UsageError(f"{show(self.folder)}: no YAMNet in this folder (an .onnx file, or that in a .zip)")
-            model = onnx.load(str(found[0]))
-        output = onnx.helper.make_tensor_value_info(self.EMBEDDING, onnx.TensorProto.FLOAT, None)
-        model.graph.output.append(output)
-        return onnxruntime.InferenceSession(model.SerializeToString())
+        self.yamnet = YAMNet(folder)
 
     def __call__(self, wav: np.ndarray) -> np.ndarray:
-        import librosa
-
-        frames = len(wav) // (2 * STEP)
-        samples = np.pad(wav, (0, max(0, RATE - len(wav))))
-        bands: Any = {"n_mels": 64, "fmin": 125, "fmax": 7500, "htk": True, "power": 1}
-        mel = librosa.feature.melspectrogram(y=samples, sr=RATE, n_fft=512, win_length=400, hop_length=160, **bands)
-        seen = np.clip(np.round(np.log(mel.T + 1e-3) / self.SCALE + self.ZERO), 0, 255).astype(np.uint8)
+        frames, seen = len(wav) // (2 * STEP), self.yamnet.frames(wav)
         middles = np.arange(self.HOP // 2, max(len(seen), self.HOP), self.HOP)
-        starts = (middles - self.PATCH // 2).clip(0, len(seen) - self.PATCH)
-        patches = np.stack([self._embedded(seen[start : start + self.PATCH]) for start in starts])
-        return patches[(np.arange(frames) // 2).clip(max=len(starts) - 1)].astype(np.float16)
-
-    def _embedded(self, patch: np.ndarray) -> np.ndarray:
-        given = {self.session.get_inputs()[0].name: patch[None, None]}
-        return np.asarray(self.session.run([self.EMBEDDING], given)[0]).ravel()
+        starts = (middles - PATCH // 2).clip(0, len(seen) - PATCH)
+        heard = np.stack([self.yamnet(seen[start : start + PATCH])[0] for start in starts])
+        return heard[(np.arange(frames) // 2).clip(max=len(starts) - 1)].astype(np.float16)

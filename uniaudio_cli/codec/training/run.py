@@ -11,7 +11,7 @@ from accelerate import Accelerator
 from uniaudio_cli.codec.description import read_description
 from uniaudio_cli.codec.model import Codec
 from uniaudio_cli.codec.training.data import load_packed, pack
-from uniaudio_cli.codec.training.encoders import SentenceEncoder, YAMNet, frame_teacher
+from uniaudio_cli.codec.training.encoders import SentenceEncoder, YAMNetTeacher, frame_teacher
 from uniaudio_cli.codec.training.loop import Progress, Trainer
 from uniaudio_cli.codec.training.recipe import Recipe
 from uniaudio_cli.codec.training.start import first_codec, load_lexicon
@@ -56,7 +56,7 @@ def train(
         return SentenceEncoder(resolve_teacher(recipe.text_teacher or "", offline, say))
 
     def sounds() -> SoundTeacher:
-        return YAMNet(resolve_teacher(recipe.sound_teacher or "", offline, say))
+        return YAMNetTeacher(resolve_teacher(recipe.sound_teacher or "", offline, say))
 
     # One process packs and asks the teachers; the others find it done.
     with accelerator.main_process_first():
