@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from dataclasses import astuple, dataclass
 from functools import cached_property, partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ from uniaudio_cli.files import atomic, show
 
 FRAME = 1920
 TAUGHT = "taught"  # the subfolder of a cache with what teachers said of its audio
+WORTH_WORKERS = 64  # clips; starting workers takes seconds
 COLUMNS = ("kinds", "groups", "splits", "texts")
 
 
@@ -101,10 +104,15 @@ def pack(sources: Sequence[Path], out: Path, sample_rate: int, level_db: float |
     shutil.rmtree(out / TAUGHT, ignore_errors=True)
     out.mkdir(parents=True, exist_ok=True)
     kept, starts, lengths, position = [], [], [], 0
-    with ProcessPoolExecutor() as pool, (out / "audio.int16").open("wb") as file:
-        clips = pool.map(
-            partial(_prepare, sample_rate=sample_rate, level_db=level_db), [row.path for row in rows], chunksize=32
-        )
+    prepare = partial(_prepare, sample_rate=sample_rate, level_db=level_db)
+    paths = [row.path for row in rows]
+    with ExitStack() as stack:
+        file = stack.enter_context((out / "audio.int16").open("wb"))
+        if len(rows) < WORTH_WORKERS:
+            clips: Iterator[np.ndarray | None] = map(prepare, paths)
+        else:  # spawned: a fork of a process whose libraries hold threads may never wake
+            pool = stack.enter_context(ProcessPoolExecutor(mp_context=get_context("spawn")))
+            clips = pool.map(prepare, paths, chunksize=32)
         for row, clip in zip(rows, clips, strict=True):
             if clip is None:
                 continue
