@@ -15,13 +15,14 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from sets import SETS, known
 
 from uniaudio_cli.demos import Demonstration
-from uniaudio_cli.episodes import Episode, Rule, episodes, half, load_items
+from uniaudio_cli.episodes import Episode, episodes, half, load_items
 from uniaudio_cli.errors import UniAudioError, UsageError
 from uniaudio_cli.metrics import accuracy, difference
 from uniaudio_cli.pipeline import Kit
@@ -29,22 +30,6 @@ from uniaudio_cli.task import Task, changed, load_task
 
 WAYS, CLIPS = 5, 8
 CHOICES: dict[str, str] = {"draw": "drawn", "spread": "typical"}
-
-
-@dataclass(frozen=True)
-class Clips:
-    """Labelled clips and what is asked of them."""
-
-    folder: str
-    task: str
-    rule: Rule
-
-
-SETS = {
-    "digits-same": Clips("fsdd", "spoken-digit", "same"),
-    "digits-other": Clips("fsdd", "spoken-digit", "other"),
-    "sounds": Clips("esc10", "sound-event", "other"),
-}
 
 
 def shown(kit: Kit, task: Task, episode: Episode, shots: int, pick: str) -> Episode:
@@ -127,9 +112,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--lm")
     parser.add_argument("--codec")
     arguments = parser.parse_args(argv)
-    arguments.sets = arguments.sets or list(SETS)
-    if unknown := set(arguments.sets) - set(SETS):
-        parser.error(f"unknown set {min(unknown)}: choose from {', '.join(SETS)}")
+    arguments.sets = known(parser, arguments.sets)
     arguments.shots = [int(shots) for shots in arguments.shots.split(",")]
     try:
         run(arguments)

@@ -27,9 +27,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from sets import SETS, known
 
 from uniaudio_cli.demos import Demonstration
-from uniaudio_cli.episodes import Episode, Item, Rule, episodes, half, load_items
+from uniaudio_cli.episodes import Episode, Item, episodes, half, load_items
 from uniaudio_cli.errors import UniAudioError, UsageError
 from uniaudio_cli.evaluate import RememberingKit
 from uniaudio_cli.metrics import accuracy, auroc, best, calibration_error, difference
@@ -45,22 +46,6 @@ LEVELS = (0, 1)
 NEAREST, LABEL, DEFAULT = "nearest demonstration, level 0", "label", "likelihood (default)"
 # What a file of scores is about: with another of these it cannot be gone on with.
 ABOUT = ("half", "seed", "model", "lm", "codec", "dtype", "shifts", "slow_episodes")
-
-
-@dataclass(frozen=True)
-class Clips:
-    """Labelled clips and what is asked of them."""
-
-    folder: str
-    task: str
-    rule: Rule
-
-
-SETS = {
-    "digits-same": Clips("fsdd", "spoken-digit", "same"),
-    "digits-other": Clips("fsdd", "spoken-digit", "other"),
-    "sounds": Clips("esc10", "sound-event", "other"),
-}
 
 
 @dataclass(frozen=True)
@@ -389,9 +374,7 @@ def parsed(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--report", action="store_true", help="print the tables of the files in --out, ask nothing")
     parser.add_argument("--limit", type=int, help="only so many episodes in the report")
     arguments = parser.parse_args(argv)
-    arguments.sets = arguments.sets or list(SETS)
-    if unknown := set(arguments.sets) - set(SETS):
-        parser.error(f"unknown set {min(unknown)}: choose from {', '.join(SETS)}")
+    arguments.sets = known(parser, arguments.sets)
     arguments.cells = [Cell.of(text) for text in arguments.cells.split(",")]
     arguments.shifts = tuple(map(int, arguments.shifts.split(","))) if arguments.shifts else None
     return arguments

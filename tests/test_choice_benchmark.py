@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import shutil
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from types import ModuleType
 
 import numpy as np
@@ -16,21 +13,9 @@ import pytest
 import uniaudio_cli
 from tests.factories import chirps
 from tests.kits import make_kit
+from tests.scripts import script
 from uniaudio_cli.audio import write_wav
 from uniaudio_cli.episodes import are_recordings, load_items
-
-
-def script(name: str) -> Iterator[ModuleType]:
-    """A benchmark, which is in no package."""
-    file = Path(__file__).parent.parent / "benchmarks" / f"{name}.py"
-    spec = importlib.util.spec_from_file_location(f"{name}_benchmark", file)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(sys.modules, spec.name, module)
-        spec.loader.exec_module(module)
-        yield module
 
 
 @pytest.fixture(scope="module")

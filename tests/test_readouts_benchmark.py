@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -15,6 +13,7 @@ import torch
 import uniaudio_cli
 from tests.factories import chirps
 from tests.kits import make_kit
+from tests.scripts import script
 from uniaudio_cli.audio import write_wav
 from uniaudio_cli.demos import Demonstration
 from uniaudio_cli.episodes import episodes, load_items
@@ -23,16 +22,7 @@ from uniaudio_cli.task import load_task
 
 @pytest.fixture(scope="module")
 def benchmark() -> Iterator[ModuleType]:
-    """The script, which is in no package."""
-    file = Path(__file__).parent.parent / "benchmarks" / "readouts.py"
-    spec = importlib.util.spec_from_file_location("readouts_benchmark", file)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(sys.modules, spec.name, module)
-        spec.loader.exec_module(module)
-        yield module
+    yield from script("readouts")
 
 
 @pytest.fixture(scope="module")

@@ -25,6 +25,7 @@ from torch import Tensor
 from uniaudio_cli import audio
 from uniaudio_cli.codec.model import Codec
 from uniaudio_cli.codec.quality import loud_distance
+from uniaudio_cli.codec.quantise import SHARPNESS
 from uniaudio_cli.codec.stream import StreamDecoder
 from uniaudio_cli.counts import NgramCache
 from uniaudio_cli.demos import Demonstration, choose, load_demonstrations
@@ -37,7 +38,7 @@ from uniaudio_cli.prompt import Audio, Example, Piece, Prompt, Room, Text, build
 from uniaudio_cli.prompt import show as show_prompt
 from uniaudio_cli.prosody import PROSODY, coded, level_name, measured
 from uniaudio_cli.remembered import Remembered
-from uniaudio_cli.score import SHARPNESS, LabelReadout, LikelihoodReadout, Query, Readout, Said
+from uniaudio_cli.score import LabelReadout, LikelihoodReadout, Query, Readout, Said
 from uniaudio_cli.spread import representatives
 from uniaudio_cli.task import Task, changed, load_task
 from uniaudio_cli.template import Template

@@ -16,12 +16,10 @@ from uniaudio_cli.counts import NgramCache
 from uniaudio_cli.lm import LanguageModel, Prefix
 
 # A word speaks for one label against another by at most these odds, so that no single word can rule a label out. And
-# as words say things twice, a clip is as sure as this many of them, however long it is. What else a word may have been:
-# the softmax of so many times a frame's cosine to each, which is how the small codec was taught to name units. The
-# first two were chosen on development episodes: see docs/LOG.md.
+# as words say things twice, a clip is as sure as this many of them, however long it is. Both were chosen on development
+# episodes: see docs/LOG.md.
 ODDS = 10.0
 WORDS = 8.0
-SHARPNESS = 16.0
 
 
 @dataclass(frozen=True)

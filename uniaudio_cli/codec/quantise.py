@@ -14,6 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+# Cosine -> logit, where the small codec is taught to name units and where it is asked what else a frame may have been:
+# with unit vectors and a few hundred codes, 16 lets a sure choice be sure.
+SHARPNESS = 16.0
+
 
 @dataclass(frozen=True)
 class LevelOutput:

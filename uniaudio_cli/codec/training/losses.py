@@ -9,10 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from uniaudio_cli.codec.quality import FLOOR, spectral_distance
-from uniaudio_cli.codec.quantise import LevelOutput, Quantised
+from uniaudio_cli.codec.quantise import SHARPNESS, LevelOutput, Quantised
 from uniaudio_cli.codec.small import mel_filters
 
-SHARPNESS = 16.0  # cosine -> logit: with unit vectors and a few hundred codes, 16 lets a sure choice be sure
 SPREAD_SHARPNESS = 48.0  # sharper: the spread that counts is that of the hard choices
 BANDS = 6
 BAND_WINDOW = 1024
