@@ -16,6 +16,7 @@ EVERYTHING = {
     **WEIGHTS,
     "time": 1.0,
     "subband": 1.0,
+    "cycle": 0.5,
     "adversarial": 1.0,
     "features": 1.0,
     "units": 0.5,
@@ -111,7 +112,7 @@ def test_codebooks_stay_frozen(tmp_path):
 
 def test_a_decoder_trained_alone_leaves_all_codes_as_they_are(tmp_path):
     clips = packed(tmp_path)
-    losses = {"mel": 2.0, "loudness": 0.5, "envelope": 1.0}
+    losses = {"mel": 2.0, "loudness": 0.5, "envelope": 1.0, "cycle": 1.0}
     asked = recipe(tmp_path / "cache", steps=3, decoder_only=True, losses=losses, learning_rate=1e-3)
     run = trainer(asked, clips, tmp_path / "run")
     before = {name: value.clone() for name, value in run.trainee.codec.state_dict().items()}

@@ -6,7 +6,9 @@ import pytest
 import torch
 
 from tests.factories import chirps
+from tests.training.parts import packed, recipe, trainer
 from uniaudio_cli.codec.quantise import LevelOutput, Quantised
+from uniaudio_cli.codec.training.batches import inputs
 from uniaudio_cli.codec.training.discriminators import (
     Discriminators,
     Judgement,
@@ -21,6 +23,7 @@ from uniaudio_cli.codec.training.losses import (
     codebook,
     commitment,
     consistency_loss,
+    cycle_loss,
     negative_entropy,
     semantic_loss,
     unit_loss,
@@ -49,6 +52,30 @@ def test_a_weak_upper_band_counts_in_subband_more_than_in_stft():
     low, high = torch.sin(2 * torch.pi * 400 * time), 0.003 * torch.sin(2 * torch.pi * 7_000 * time)
     found = SpectralLoss(16_000)(low[None, None], (low + high)[None, None])
     assert float(found["subband"]) > 3 * float(found["stft"])
+
+
+def test_what_is_heard_again_as_it_was_costs_nothing_and_another_code_more_than_another_latent():
+    known, wrong = level(torch.tensor([[0, 1]])), level(torch.tensor([[0, 2]]))
+    latent = torch.randn(1, 3, 4, generator=torch.Generator().manual_seed(0))
+    same, off = cycle_loss(latent, known, latent, known), cycle_loss(latent, known, latent + 0.1, known)
+    assert float(same) == pytest.approx(0, abs=1e-6)
+    assert float(off) == pytest.approx(0.01)
+    assert float(cycle_loss(latent, known, latent, wrong)) > 1
+
+
+def test_what_the_cycle_asks_is_asked_of_the_decoder_and_never_of_the_ears(tmp_path):
+    run = trainer(recipe(tmp_path / "cache", losses={"cycle": 1.0}), packed(tmp_path), tmp_path / "run")
+    given = inputs(run.crops.batch(0), run.packed, run.targets, run.recipe.crop_frames, torch.device("cpu"))
+    latent = torch.randn(1, run.trainee.codec.config.latent_dim, 8)
+    with torch.no_grad():
+        made = run.trainee.codec.decoder(latent)
+    made.requires_grad_(True)
+    run.trainee._coarse(run.trainee._heard_again(made)).similarity.square().sum().backward()
+    assert made.grad is not None
+    assert all(weight.grad is None for weight in run.trainee.parameters())
+    found, _ = run.trainee(given)
+    found["cycle"].backward()
+    assert any(weight.grad is not None for weight in run.trainee.codec.decoder.parameters())
 
 
 @pytest.mark.parametrize("loss", [LoudnessLoss(16_000, -23.0), EnvelopeLoss(16_000)], ids=["loudness", "envelope"])

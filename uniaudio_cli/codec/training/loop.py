@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from torch import Tensor, nn
+from torch import Tensor
 
 from uniaudio_cli.codec.checkpoint import save_codec
 from uniaudio_cli.codec.model import Codec
@@ -31,7 +31,7 @@ from uniaudio_cli.codec.training.discriminators import (
 )
 from uniaudio_cli.codec.training.recipe import Recipe
 from uniaudio_cli.codec.training.teachers import Targets
-from uniaudio_cli.codec.training.trainee import Trainee
+from uniaudio_cli.codec.training.trainee import Trainee, standing_still
 from uniaudio_cli.codec.training.validation import Validator
 from uniaudio_cli.files import atomic
 
@@ -99,8 +99,8 @@ class Trainer:
         dims = [0 if rows is None else rows.shape[1] for rows in (targets.reduced, targets.semantic)]
         trainee = Trainee(codec, wanted, *dims)
         if recipe.decoder_only:
-            _freeze(trainee, True)
-            _freeze(trainee.codec.decoder, False)
+            trainee.requires_grad_(False)
+            trainee.codec.decoder.requires_grad_(True)
         if recipe.compile:
             trainee.codec.encoder.compile()
             trainee.codec.decoder.compile()
@@ -246,14 +246,12 @@ class Trainer:
         with self.autocast():
             own = discriminator_loss(judges(clean), judges(made.detach()))
         accelerator.backward(own / self.recipe.accumulate)
-        # Their weights stand still here: the codec's gradient must not become theirs.
-        _freeze(judges, True)
-        with self.autocast():
+        # The codec's gradient must not become theirs.
+        with standing_still(judges), self.autocast():
             heard = judges(made)
             with torch.no_grad():
                 real = judges(clean)
             asked = {"adversarial": adversarial_loss(heard), "features": feature_loss(real, heard)}
-        _freeze(judges, False)
         return {**asked, "discriminators": own.detach()}
 
     def _validate(self) -> None:
@@ -267,8 +265,3 @@ class Trainer:
         if found["mel"] < self.best:
             self.best = found["mel"]
             self._write_codec(f"{self.recipe.name}-best")
-
-
-def _freeze(module: nn.Module, frozen: bool) -> None:
-    for parameter in module.parameters():
-        parameter.requires_grad_(not frozen)

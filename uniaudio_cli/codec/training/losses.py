@@ -196,6 +196,17 @@ def negative_entropy(quantised: Quantised) -> Tensor:
     return torch.stack(total).sum()
 
 
+def cycle_loss(latent: Tensor, coarse: LevelOutput, again: Tensor, coarse_again: LevelOutput) -> Tensor:
+    """How unlike the codec hears what it decoded to what it had heard: `latent`, `again` [B, D, F] and their level 0.
+
+    The distance of the latents, and that of what level 0 may have been, as `unit_loss` sees it. No judge has a part in
+    it, yet judges of words and of sounds agree with it (docs/LOG.md).
+    """
+    heard, heard_again = ((SHARPNESS * each.similarity).log_softmax(dim=-1) for each in (coarse, coarse_again))
+    divergence = F.kl_div(heard_again, heard.detach(), log_target=True, reduction="none").sum(dim=-1).mean()
+    return F.mse_loss(again, latent.detach()) + divergence
+
+
 def unit_loss(level: LevelOutput, units: Tensor) -> Tensor:
     """Level 0 names the teacher's unit of each frame: cross-entropy. `units`: int64 [B, T], -1 where unknown."""
     logits = (SHARPNESS * level.similarity).flatten(0, 1)

@@ -19,6 +19,7 @@ LOSSES = (
     "subband",
     "loudness",
     "envelope",
+    "cycle",
     "adversarial",
     "features",
     "commitment",

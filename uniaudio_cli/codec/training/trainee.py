@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import contextlib
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from uniaudio_cli.codec.model import Codec
+from uniaudio_cli.codec.quantise import LevelOutput
 from uniaudio_cli.codec.training import losses
 
 USUAL_DB = -23.0  # of clips that are not brought to a level
@@ -53,6 +55,7 @@ class Trainee(nn.Module):
             quantised = self.codec.quantizer(latent)
         generators = [torch.Generator().manual_seed(seed) for seed in batch.seeds]
         made = self.codec.decoder(quantised.latent, generators).float()
+        again = self._heard_again(made) if "cycle" in self.wanted else None
         with torch.autocast(device, enabled=False):
             found = self.spectral(made, batch.clean)
             if "loudness" in self.wanted:
@@ -64,6 +67,8 @@ class Trainee(nn.Module):
             found["codebook"] = losses.codebook(quantised)
             found["entropy"] = losses.negative_entropy(quantised)
             coarse = quantised.levels[0]
+            if again is not None:
+                found["cycle"] = losses.cycle_loss(latent, coarse, again, self._coarse(again))
             if batch.units is not None:
                 found["units"] = losses.unit_loss(coarse, batch.units)
             if batch.features is not None and self.adapter is not None:
@@ -75,3 +80,26 @@ class Trainee(nn.Module):
                 said = self.text_adapter(coarse.through().mean(dim=-1))
                 found["semantic"] = losses.semantic_loss(said, batch.semantic)
         return {name: value for name, value in found.items() if name in self.wanted}, made
+
+    def _heard_again(self, made: Tensor) -> Tensor:
+        """The latent of what was decoded."""
+        with standing_still(self.codec.encoder):
+            return self.codec.encoder(made).float()
+
+    def _coarse(self, latent: Tensor) -> LevelOutput:
+        level = self.codec.quantizer.levels()[0]
+        with standing_still(level):
+            return level(latent)
+
+
+@contextlib.contextmanager
+def standing_still(module: nn.Module) -> Iterator[None]:
+    """What is computed within has no gradient for the module's weights, though one for its input."""
+    weights = [weight for weight in module.parameters() if weight.requires_grad]
+    for weight in weights:
+        weight.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for weight in weights:
+            weight.requires_grad_(True)
