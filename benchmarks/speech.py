@@ -4,10 +4,10 @@
                                 [--suites all] [--codec NAME] [--out FILE]
 
 A draw takes fifteen takes of every digit of a voice: five demonstrate, five judge, of five one is held out from both.
-Beside the LLM stand the demonstration itself, a held-out take, the codec alone on that, and the LLM replaced by
-copying: the codes of the demonstration that it was shown of that digit. Judges: the nearest of the takes to judge by
-(DTW), Whisper forced to choose a digit, Whisper left free. Voices are those of FSDD and, with a plus in their name,
-espeak-ng's. Choose with `--half development`: other voices than the table's.
+Beside `tts` stand its LLM without the n-gram cache, the demonstration itself, a held-out take, the codec alone on that,
+and the LLM replaced by copying: the codes of the demonstration that it was shown of that digit. Judges: the nearest of
+the takes to judge by (DTW), Whisper forced to choose a digit, Whisper left free. Voices are those of FSDD and, with a
+plus in their name, espeak-ng's. Choose with `--half development`: other voices than the table's.
 
 `--suites`: files of benchmarks/questions, asked of the first voice: what the LLM answers as text (the ceiling for
 speech), and what is heard where it thinks first, and where it does not. With --out, a run that was stopped goes on.
@@ -21,6 +21,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ from uniaudio_cli.errors import UniAudioError, UsageError
 from uniaudio_cli.judges import NearestClip, WhisperJudge, dnsmos
 from uniaudio_cli.metrics import accuracy, mean
 from uniaudio_cli.pipeline import Kit, Session
-from uniaudio_cli.task import load_task
+from uniaudio_cli.task import changed, load_task
 
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 HERE = Path(__file__).parent
@@ -48,6 +49,7 @@ SUITES = ("paper", "arithmetic", "simple", "complex")
 # Takes 0 to 19 of FSDD served for choosing before there were halves of voices.
 FIRST, TAKES = 20, 15
 SHOWN, KNOWN, HELD = slice(0, 5), slice(5, 10), slice(10, 15)
+TTS, ALONE = "`tts`, literal digit", "its LLM alone"
 JUDGES = ("nearest clip", "Whisper, ten digits", "Whisper, free")
 
 Row = dict[str, Any]
@@ -112,6 +114,13 @@ class Bench:
         return self.kit.session(task, self.kit.picked(task, shown, task.shots, seed), seed)
 
     @cache  # noqa: B019
+    def by_llm(self, voice: str, draw: int) -> Session:
+        """The same, and the LLM writes by itself."""
+        session = self.session(voice, draw)
+        alone = changed(session.task, generation=replace(session.task.generation, cache=False))
+        return self.kit.session(alone, session.demonstrations, session.seed)
+
+    @cache  # noqa: B019
     def nearest(self, voice: str, draw: int) -> NearestClip:
         rate = self.kit.codec.sample_rate
         known = {d: self.takes(voice, d, draw)[KNOWN] for d in range(10)}
@@ -131,18 +140,21 @@ class Bench:
         (shown,) = (each.audio for each in session.demonstrations if each.text == str(digit))
         held = kit.read(self.takes(voice, digit, draw)[HELD][0], session.task)
         heard, reply = kit.hear(held), session(str(digit), think=True)
+        alone = self.by_llm(voice, draw)(str(digit), think=True)
         assert reply.wav is not None
-        assert reply.codes is not None
+        assert alone.wav is not None
         wavs = {
             "the demonstration": kit.read(shown, session.task),
             "a held-out take": held,
             "the codec alone on it": kit.decode(heard.codes, seed)[:, : heard.samples],
             "copying the demonstration": kit.decode(copied.codes, seed)[:, : copied.samples],
-            "`tts`, literal digit": reply.wav,
+            ALONE: alone.wav,
+            TTS: reply.wav,
         }
         rows = {what: self.judged(wav, voice, draw, digit) for what, wav in wavs.items()}
-        pairs = zip(reply.codes, copied.codes, strict=True)
-        rows["`tts`, literal digit"]["same"] = [a == b for r, o in pairs for a, b in zip(r, o, strict=False)]
+        for what, answer in ((ALONE, alone), (TTS, reply)):
+            pairs = zip(answer.codes or (), copied.codes, strict=True)
+            rows[what]["same"] = [a == b for r, o in pairs for a, b in zip(r, o, strict=False)]
         return rows
 
     def question(self, voice: str, question: str, digit: int) -> dict[str, Row]:
@@ -188,8 +200,9 @@ def measure(options: argparse.Namespace, folder: Path) -> None:
             print(f"{voice}, draw {draw} done", file=sys.stderr)
     print(f"\nliteral digits, voices {', '.join(voices)}, {options.draws} draws, seed {options.seed}; 95 % intervals\n")
     print(table(literal, JUDGES))
-    same = [each for row in literal for each in row["`tts`, literal digit"]["same"]]
-    print(f"\nsame codes as the demonstration's: {accuracy(same)}")
+    for what in (ALONE, TTS):
+        same = [each for row in literal for each in row[what]["same"]]
+        print(f"\nsame codes as the demonstration's, {what}: {accuracy(same)}")
     suites = SUITES if options.suites == "all" else tuple(filter(None, options.suites.split(",")))
     for suite in suites:
         asked = yaml.safe_load((HERE / "questions" / f"{suite}.yaml").read_text(encoding="utf-8"))["questions"]

@@ -52,3 +52,13 @@ def test_what_was_near_counts_by_how_near_it_was():
     expected = math.log((rows[1, 2].exp() + rows[1, 3].exp()) / 2)
     assert float(cache.score([1, 3], near)[1]) == pytest.approx(expected)
     assert cache.score([1, 3], near)[1] > cache.score([1, 3])[1]
+
+
+def test_what_comes_next_is_what_followed_before_among_what_is_allowed():
+    cache = NgramCache([[7, 3, 9], [7, 3, 5]], [3, 5, 7, 9])
+    rows = cache.rows([3, 7, 3, 9])  # what may stand first, and after 3, 7 and 3
+    for written, row in (([], 0), ([3], 1), ([3, 7], 2), ([3, 7, 3], 3)):
+        assert cache.next(written, (3, 5, 7, 9)).tolist() == pytest.approx(rows[row].tolist())
+    some = cache.next([7, 3], (5, 7))
+    assert some.exp().sum() == pytest.approx(1)
+    assert (some[0] - some[1]).item() == pytest.approx((rows[3][1] - rows[3][2]).item())

@@ -10,6 +10,7 @@ from tests.factories import codec_in_words, small_codec
 from tests.small_lms import RuleLM, noise_rule, tiny_llama
 from tests.small_tokenizers import WORDS, byte_bpe
 from uniaudio_cli.codec.model import Codec
+from uniaudio_cli.counts import NgramCache
 from uniaudio_cli.errors import UsageError
 from uniaudio_cli.generate import generate
 from uniaudio_cli.grammar import GRAMMARS, AudioGrammar, Trie
@@ -138,6 +139,19 @@ def test_a_full_context_ends_in_an_error(lm):
         generate(lm, lm.prefill([[1] * 250]), grammar)
 
 
+def test_a_cache_has_as_much_of_a_say_as_the_llm():
+    """What is written is the likeliest by the mean of both, whoever of the two is surer."""
+    grammar, cache = Trie([[a, b] for a in range(3) for b in range(3)]), NgramCache([[1, 2]], range(3))
+    for sure, written in ((0.0, [1, 2]), (1.0, [1, 2]), (9.0, [0, 0])):
+        stub = RuleLM(lambda ids, sure=sure: torch.tensor([sure, 0.0, 0.0]))
+        assert generate(stub, stub.prefill([[0]]), grammar, cache=cache) == [written]
+    stub = RuleLM(lambda ids: torch.tensor([0.0, 2.0, 1.0]))
+    drawn = [tuple(generate(stub, stub.prefill([[0]]), grammar, 1.0, seed, cache=cache)[0]) for seed in range(2000)]
+    mean = (torch.tensor([0.0, 2.0, 1.0]).double().log_softmax(0) + cache.next([], (0, 1, 2))) / 2
+    shares = torch.bincount(torch.tensor([first for first, _ in drawn]), minlength=3) / len(drawn)
+    torch.testing.assert_close(shares.double(), mean.softmax(0), atol=0.04, rtol=0)
+
+
 @pytest.mark.parametrize("order", ["levels", "frames"])
 @pytest.mark.parametrize("temperature", [0.0, 1.0, 5.0])
 @pytest.mark.parametrize("kind", ["bare", "spelt"])
@@ -151,7 +165,9 @@ def test_whatever_the_logits_it_is_audio(kind, temperature, order):
     for seed in range(50):
         count = draw.randint(1, 3)
         least, most = (count, count) if kind == "bare" else (1, count)
-        (ids,) = generate(stub, prefix, audio_grammar(kind, least, most, order=order), temperature, seed, 0.9)
+        grammar, among = audio_grammar(kind, least, most, order=order), sorted({*vocabulary.audio_ids((0, 1, 2)), *END})
+        cache = NgramCache([draw.sample(among, 9)], among) if seed % 2 else None
+        (ids,) = generate(stub, prefix, grammar, temperature, seed, 0.9, cache)
         assert ids[-1:] == [*END]
         codes = vocabulary.codes(ids[:-1], frames=4 * count if kind == "bare" else None, order=order)
         wav = codec.decode([torch.tensor([row]) for row in codes])

@@ -30,6 +30,7 @@ from uniaudio_cli.demos import Demonstration, choose
 from uniaudio_cli.errors import UniAudioError, UsageError
 from uniaudio_cli.lm import LanguageModel
 from uniaudio_cli.pipeline import Kit, Reply, in_batches, rehearse
+from uniaudio_cli.prompt import Audio
 from uniaudio_cli.task import Clip, Generation, Task, load_task
 from uniaudio_cli.vocabulary import Vocabulary, vocabulary_for
 
@@ -219,6 +220,32 @@ def test_speech_of_the_coarser_levels_alone(clips, levels):
     reply = make_kit().session(speech_task(levels=levels), spoken(clips))("one")
     assert [len(row) for row in reply.codes] == [2, 4][: len(levels)]
     assert reply.wav.shape == (1, CLIP)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_auto_is_frame_by_frame_where_the_words_allow_it(clips, kind):
+    kit = make_kit(kind)
+    session = kit.session(speech_task(order="auto"), spoken(clips))
+    order = "frames" if kind == "words" else "levels"
+    assert session("one").codes == kit.session(speech_task(order=order), spoken(clips))("one").codes
+    pieces = rehearse(session.task, kit.codec, kit.vocabulary).prefix
+    assert {session.order, *(piece.order for piece in pieces if isinstance(piece, Audio))} == {order}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_with_a_cache_more_of_the_demonstration_is_said_again(clips, kind):
+    same = []
+    for cache in (False, True):
+        task = speech_task(order="auto", generation=Generation(cache=cache))
+        session = make_kit(kind).session(task, spoken(clips))
+        shown, made = (session.about("one")[0][1].codes, session("one", think=True).codes)
+        same.append(
+            sum(a == b for one, other in zip(shown, made, strict=True) for a, b in zip(one, other, strict=True))
+        )
+        if kind == "words":
+            streamed = torch.cat([*session.stream("one", think=True)], dim=1)
+            torch.testing.assert_close(streamed, session("one", think=True).wav, atol=1e-3, rtol=0)
+    assert same[1] > same[0]
 
 
 # ---- thinking

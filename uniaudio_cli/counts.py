@@ -26,6 +26,7 @@ class NgramCache:
         self.place = {id: number for number, id in enumerate(among)}
         self.alpha, self.weight = alpha, weight
         self.after: dict[int | None, Counter[int]] = {}
+        self._places: dict[tuple[int, ...], Tensor] = {}
         single = torch.full((len(self.place),), alpha, dtype=torch.float64)
         for previous, id in (pair for ids in clips for pair in self._pairs(ids)):
             self.after.setdefault(previous, Counter())[id] += 1
@@ -34,14 +35,24 @@ class NgramCache:
 
     def rows(self, ids: Sequence[int]) -> Tensor:
         """Log-probability of every id there is in the place of each of `ids`: float64 [len(ids), size]."""
-        found = ((1 - self.weight) * self.single).repeat(len(ids), 1)
-        for row, (previous, _) in zip(found, self._pairs(ids), strict=True):
-            after = self.after.get(previous, Counter())
-            share = self.weight / (after.total() + self.alpha * len(row))
-            row += self.alpha * share
-            for id, count in after.items():
-                row[id] += count * share
-        return found.log()
+        return torch.stack([self._next(previous) for previous, _ in self._pairs(ids)])
+
+    def next(self, written: Sequence[int], allowed: tuple[int, ...]) -> Tensor:
+        """Log-probability among `allowed` of each of them after what is written so far, float64 [len(allowed)]."""
+        if allowed not in self._places:  # a grammar asks for the same tuples again and again
+            self._places[allowed] = torch.tensor([self.place[id] for id in allowed])
+        previous = self.place[written[-1]] if written else None
+        return self._next(previous)[self._places[allowed]].log_softmax(dim=0)
+
+    def _next(self, previous: int | None) -> Tensor:
+        """Log-probability of every id after the one in a place, or first: float64 [size]."""
+        row = (1 - self.weight) * self.single
+        after = self.after.get(previous, Counter())
+        share = self.weight / (after.total() + self.alpha * len(row))
+        row += self.alpha * share
+        for id, count in after.items():
+            row[id] += count * share
+        return row.log()
 
     def score(self, ids: Sequence[int], near: Tensor | None = None) -> Tensor:
         """Log-probability of each of `ids`, float64 [T]; `near` as `LanguageModel.score` takes it."""

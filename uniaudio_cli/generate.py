@@ -7,12 +7,19 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from uniaudio_cli.counts import NgramCache
 from uniaudio_cli.grammar import Grammar
 from uniaudio_cli.lm import LanguageModel, Prefix
 
 
 def generate(
-    lm: LanguageModel, prefix: Prefix, grammar: Grammar, temperature: float = 0.0, seed: int = 0, top_p: float = 1.0
+    lm: LanguageModel,
+    prefix: Prefix,
+    grammar: Grammar,
+    temperature: float = 0.0,
+    seed: int = 0,
+    top_p: float = 1.0,
+    cache: NgramCache | None = None,
 ) -> list[list[int]]:
     """What is written after every row of `prefix` until the grammar is finished; see `write`.
 
@@ -20,20 +27,27 @@ def generate(
         UsageError: the LLM's context is full.
     """
     rows: list[list[int]] = [[] for _ in range(prefix.rows)]
-    for step in write(lm, prefix, grammar, temperature, seed, top_p):
+    for step in write(lm, prefix, grammar, temperature, seed, top_p, cache):
         for row, chosen in zip(rows, step, strict=True):
             row += [] if chosen is None else [chosen]
     return rows
 
 
 def write(
-    lm: LanguageModel, prefix: Prefix, grammar: Grammar, temperature: float = 0.0, seed: int = 0, top_p: float = 1.0
+    lm: LanguageModel,
+    prefix: Prefix,
+    grammar: Grammar,
+    temperature: float = 0.0,
+    seed: int = 0,
+    top_p: float = 1.0,
+    cache: NgramCache | None = None,
 ) -> Iterator[list[int | None]]:
     """The next id of every row, step by step; None for a row that is finished.
 
     Greedy at temperature 0, else drawn from the likeliest allowed ids that together have `top_p` of the probability,
-    with a CPU generator a row, all seeded with `seed`. An id that is the only one allowed is taken without asking the
-    LLM, and read by it together with the next one it is asked about.
+    with a CPU generator a row, all seeded with `seed`. A `cache` has as much of a say as the LLM: what counts is the
+    mean of their log-probabilities among what is allowed. An id that is the only one allowed is taken without asking
+    either, and read by the LLM together with the next one it is asked about.
 
     Raises:
         UsageError: the LLM's context is full.
@@ -42,17 +56,21 @@ def write(
     draws = [torch.Generator().manual_seed(seed) for _ in range(prefix.rows)]
     states = [grammar.start() for _ in draws]
     unread: list[list[int]] = [[] for _ in draws]
+    written: list[list[int]] = [[] for _ in draws]
     while any(options := [grammar.allowed(state) for state in states]):
         step: list[int | None] = [allowed[0] if allowed else None for allowed in options]
         asked = {row: allowed for row, allowed in enumerate(options) if len(allowed) > 1}
         if asked:
             for row, logits in writer.logits(unread, asked).items():
+                if cache is not None:
+                    logits = (logits.double().log_softmax(dim=0) + cache.next(written[row], asked[row])) / 2
                 step[row] = asked[row][_drawn(logits, temperature, top_p, draws[row])]
             unread = [[] for _ in draws]
         for row, chosen in enumerate(step):
             # A finished row is written on, for rows to stay equally long; nobody looks at it any more.
             unread[row].append(0 if chosen is None else chosen)
             if chosen is not None:
+                written[row].append(chosen)
                 states[row] = grammar.advance(states[row], chosen)
         yield step
 

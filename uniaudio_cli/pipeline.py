@@ -279,10 +279,10 @@ class Session:
                 continue
             wav = self.kit.read(demonstration.audio, self.task)
             heard = self.kit.hear(wav)
-            shown = heard.shown(self.task.levels, self.task.order)
+            shown = heard.shown(self.task.levels, self.order)
             if demonstration.target is not None:
                 clean = self.kit.hear(self._paired(demonstration, wav))
-                found.append((Example(shown, clean.shown(self.task.levels, self.task.order)), clean))
+                found.append((Example(shown, clean.shown(self.task.levels, self.order)), clean))
             else:
                 found.append((Example(Text(demonstration.text or ""), shown), heard))
         return tuple(found)
@@ -297,6 +297,11 @@ class Session:
     def labels(self) -> tuple[str, ...]:
         """The candidate labels, sorted."""
         return tuple(sorted({d.label for d in self.demonstrations if d.label is not None}))
+
+    @cached_property
+    def order(self) -> Order:
+        """The order that audio is written in."""
+        return order_of(self.task, self.kit.vocabulary)
 
     def about(self, text: str | None) -> list[tuple[Example, Heard]]:
         """The examples of one label or text, or all of them."""
@@ -441,7 +446,7 @@ class Session:
         seconds_per_group = self.kit.codec.frame_multiple * self.kit.codec.hop_length / self.kit.codec.sample_rate
         most = max(1, int(self.task.generation.max_seconds / seconds_per_group)) * group
         # The grammar cannot say that a free length comes in groups.
-        if group > 1 or not (self.kit.vocabulary.disjoint or self.task.order == "frames"):
+        if group > 1 or not (self.kit.vocabulary.disjoint or self.order == "frames"):
             middle = min(statistics.median_low(counts), most)
             return middle, middle
         least, longest = (min(counts), max(counts)) if self.task.generation.length == "demonstrations" else (1, most)
@@ -457,7 +462,7 @@ class Session:
         found = []
         for start in range(0, len(queries), ROWS_WRITTEN):
             prefix, grammar = self.opened(queries[start : start + ROWS_WRITTEN], samples, about)
-            rows = generate(self.kit.lm, prefix, grammar, *self._drawing)
+            rows = generate(self.kit.lm, prefix, grammar, *self._drawing, self._cache(grammar, about))
             for query, row in zip(queries[start:], rows, strict=False):
                 made = self._codes(row, grammar)
                 kept = query.codes[len(made) :] if isinstance(query, Audio) else ()
@@ -469,6 +474,15 @@ class Session:
         """How ids are drawn, as `generate` takes it."""
         return self.task.generation.temperature, self.seed, self.task.generation.top_p
 
+    def _cache(self, grammar: AudioGrammar, about: str | None) -> NgramCache | None:
+        """What the demonstrations in the prompt would have had the LLM write, where the task gives that a say."""
+        if not self.task.generation.cache:
+            return None
+        vocabulary, levels = self.kit.vocabulary, self.task.written
+        written = [[heard.codes[level] for level in levels] for _, heard in self.about(about)]
+        clips = [[*vocabulary.ids(codes, levels, self.order), *grammar.end] for codes in written]
+        return NgramCache(clips, sorted({*vocabulary.audio_ids(levels), *grammar.end}))
+
     def opened(
         self, queries: Sequence[Piece], samples: int | None = None, about: str | None = None
     ) -> tuple[Prefix, AudioGrammar]:
@@ -478,7 +492,7 @@ class Session:
         least, most = self._bounds(samples, about)
         strides = [kit.codec.strides[level] for level in levels]
         codes = [kit.vocabulary.code_ids(level) for level in levels]
-        grammar = GRAMMARS[self.task.order](codes, strides, least, most, prompts[0].end_ids(kit.vocabulary)[:1])
+        grammar = GRAMMARS[self.order](codes, strides, least, most, prompts[0].end_ids(kit.vocabulary)[:1])
         width = max(len(ids) for level in codes for ids in level)
         reserve = 1 + width * sum(most * strides[0] // stride for stride in strides)
         for prompt in prompts:
@@ -492,7 +506,7 @@ class Session:
         """What was written, end marker and all -> codes per shown level."""
         frames = grammar.most * self.kit.codec.strides[self.task.levels[0]] if grammar.least == grammar.most else None
         written = ids[: len(ids) - len(grammar.end)]
-        return self.kit.vocabulary.codes(written, frames, self.task.written, self.task.order)
+        return self.kit.vocabulary.codes(written, frames, self.task.written, self.order)
 
     @cached_property
     def _read(self) -> dict[str | None, Prefix]:
@@ -522,7 +536,7 @@ class Session:
         Raises:
             UsageError: as `speak`, or the task writes audio level after level.
         """
-        if self.task.order != "frames":
+        if self.order != "frames":
             raise UsageError(f"task {self.task.name}: audio written level after level is not heard before its end")
         parts = self._parts(text, think)
         for number, part in enumerate(parts):
@@ -533,9 +547,9 @@ class Session:
     def _streamed(self, query: Piece, about: str | None) -> Iterator[Tensor]:
         prefix, grammar = self.opened([query], None, about)
         decoder = StreamDecoder(self.kit.codec)
-        levels, order = self.task.levels, self.task.order
+        levels, order = self.task.levels, self.order
         state, ids, given = grammar.start(), [], 0
-        for (chosen,) in write(self.kit.lm, prefix, grammar, *self._drawing):
+        for (chosen,) in write(self.kit.lm, prefix, grammar, *self._drawing, self._cache(grammar, about)):
             assert chosen is not None
             ids.append(chosen)
             state = grammar.advance(state, chosen)
@@ -620,7 +634,7 @@ class Session:
         rate, level = self.kit.codec.sample_rate, self.kit.codec.config.level_db
         heard = [self.kit.hear(piece) for piece in pieces]
         sounding = [n for n, piece in enumerate(pieces) if audio.level_db(piece, rate) > -math.inf]
-        queries = [heard[n].shown(self.task.levels, self.task.order) for n in sounding]
+        queries = [heard[n].shown(self.task.levels, self.order) for n in sounding]
         written = dict(zip(sounding, self.answer_audio(queries, pieces[0].shape[-1]), strict=True))
         made = [torch.zeros_like(piece) for piece in pieces]
         for n, codes in written.items():
@@ -637,7 +651,7 @@ class Session:
         vocabulary = self.kit.vocabulary
         if self.task.input == "text":
             return show_prompt(self.prompt(Text(str(query))), vocabulary)
-        heard = self.kit.hear_shifted(Path(query), self.task)[0].shown(self.task.levels, self.task.order)
+        heard = self.kit.hear_shifted(Path(query), self.task)[0].shown(self.task.levels, self.order)
         if self.task.output == "label" and self.task.readout == "likelihood":
             level, row = heard.levels[0], vocabulary.words(heard.codes, heard.levels)[0]
             parts = [f"=== {label}\n{show_prompt(self._listening(label, level), vocabulary)}" for label in self.labels]
@@ -681,8 +695,15 @@ def rehearse(task: Task, codec: Codec, vocabulary: Vocabulary) -> Prompt:
     noise = 0.1 * torch.randn(1, int(task.clip.seconds * codec.sample_rate), generator=torch.Generator().manual_seed(0))
     codes = [level[0].tolist() for level in codec.encode(noise[None])]
     measures = tuple(coded(measured(noise, codec.sample_rate)))
-    clip = Heard(codes, noise.shape[-1], prosody=measures).shown(task.levels, task.order)
+    clip = Heard(codes, noise.shape[-1], prosody=measures).shown(task.levels, order_of(task, vocabulary))
     given: Piece = clip if task.input == "audio" else Text("one")
     answers: list[Piece] = [clip, clip] if task.output == "audio" else [Text("one"), Text("two")]
     examples = [Example(given, answer) for answer in answers]
     return build_prompt(task, load_template(task.template), examples, given, vocabulary)
+
+
+def order_of(task: Task, vocabulary: Vocabulary) -> Order:
+    """The order that a task's audio is written in."""
+    if task.order == "auto":
+        return "frames" if vocabulary.framed(task.levels) else "levels"
+    return task.order

@@ -45,12 +45,14 @@ class Generation:
     """How audio is generated: as long as the input, as the demonstrations are, or until the LLM ends it.
 
     `temperature`: 0 takes the likeliest id, more draws one; `top_p`: from the likeliest ids that have this share.
+    `cache`: an n-gram cache of the demonstrations in the prompt has as much of a say in every id as the LLM.
     """
 
     length: Literal["input", "demonstrations", "free"] = "demonstrations"
     max_seconds: float = 10.0
     temperature: float = 0.0
     top_p: float = 1.0
+    cache: bool = False
 
     def __post_init__(self) -> None:
         check_choices(self, "generation.")
@@ -67,7 +69,8 @@ class Task:
     codec levels that enter the prompt, 0 the coarsest: by default (0,) for labels, (0, 1, 2) for audio; the likelihood
     readout asks of each apart and leaves out those the LLM has no words for. Before them, where the output is a label,
     may stand `PROSODY` ("prosody" in YAML): what is measured of how a clip sounds. `order`: where the output is audio,
-    whether audio is written level after level or frame by frame, which can stream. `kept`: where audio becomes audio,
+    whether audio is written level after level, as published, or frame by frame, which can stream and is easier for a
+    small LLM; "auto": frame by frame where the codec's words allow it. `kept`: where audio becomes audio,
     the finest levels, which the answer keeps as they were heard in the input. `texts`: where the input is text, whether
     any will do or only those of the demonstrations. `pick`: whether the demonstrations are drawn, or of a text those
     that the codec carries best, or of a label those that are typical of it. `ways` is the most labels an episode takes,
@@ -86,7 +89,7 @@ class Task:
     instruction: str
     template: str = "plain"
     levels: Annotated[tuple[int, ...], LEVELS] = ()
-    order: Literal["levels", "frames"] = "levels"
+    order: Literal["levels", "frames", "auto"] = "levels"
     kept: tuple[int, ...] = ()
     texts: Literal["any", "demonstrated"] = "any"
     pick: Literal["drawn", "carried", "typical"] = "drawn"

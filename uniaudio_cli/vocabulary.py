@@ -157,12 +157,19 @@ class Vocabulary:
             chunks = list(zip(shown, rows, strict=True))
         return [id for k, row in chunks for code in row for id in self._table(k).ids[code]]
 
+    def framed(self, levels: Sequence[int] | None = None) -> bool:
+        """Whether these levels can be written frame by frame."""
+        return not self._mistaken(self._shown(levels))
+
+    def _mistaken(self, shown: Sequence[int]) -> list[int]:
+        """Ids of which frame order does not say what they are: they end a longer word of one level and begin one of
+        another, and after the last level of a group comes the first of the next, so any can stand before any other."""
+        tables = [self._tables[k] for k in shown]
+        return sorted({id for a in tables for b in tables if a is not b for id in a.goes_on & b.first})
+
     def _per_group(self, shown: Sequence[int]) -> list[int]:
         """Codes of each shown level that stand together in frame order. Raises UsageError as `ids` does."""
-        tables = [self._tables[k] for k in shown]
-        # After the last level of a group comes the first of the next, so any level can stand before any other.
-        shared = sorted({id for a in tables for b in tables if a is not b for id in a.goes_on & b.first})
-        if shared:
+        if shared := self._mistaken(shown):
             raise UsageError(
                 f"{_level_names(shown)} cannot be written frame by frame: {self.tokenizer.token(shared[0])!r} both "
                 f"ends a longer word of one level and begins a word of another; write them in the order of levels"
