@@ -96,7 +96,8 @@ def main() -> None:
         while made[f"{kit.lm.name}, order of {order}"] < options.real / 2:
             digit = session.texts[made.total() % len(session.texts)]
             asked, grammar = session.opened([Text(digit)] * 8, about=digit)
-            check(kit, generate(kit.lm, asked, grammar, 1.0, made.total()), grammar, task.levels, order)
+            rows = generate(kit.lm, asked, grammar, 1.0, made.total(), cache=session.cache(grammar, digit))
+            check(kit, rows, grammar, task.levels, order)
             made[f"{kit.lm.name}, order of {order}"] += 8
     print(f"in {time.perf_counter() - started:.0f} s\n")
     print("| logits | generations | parse, decode, right length |\n|---|---|---|")

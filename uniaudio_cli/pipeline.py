@@ -462,7 +462,7 @@ class Session:
         found = []
         for start in range(0, len(queries), ROWS_WRITTEN):
             prefix, grammar = self.opened(queries[start : start + ROWS_WRITTEN], samples, about)
-            rows = generate(self.kit.lm, prefix, grammar, *self._drawing, self._cache(grammar, about))
+            rows = generate(self.kit.lm, prefix, grammar, *self._drawing, self.cache(grammar, about))
             for query, row in zip(queries[start:], rows, strict=False):
                 made = self._codes(row, grammar)
                 kept = query.codes[len(made) :] if isinstance(query, Audio) else ()
@@ -474,7 +474,7 @@ class Session:
         """How ids are drawn, as `generate` takes it."""
         return self.task.generation.temperature, self.seed, self.task.generation.top_p
 
-    def _cache(self, grammar: AudioGrammar, about: str | None) -> NgramCache | None:
+    def cache(self, grammar: AudioGrammar, about: str | None) -> NgramCache | None:
         """What the demonstrations in the prompt would have had the LLM write, where the task gives that a say."""
         if not self.task.generation.cache:
             return None
@@ -549,7 +549,7 @@ class Session:
         decoder = StreamDecoder(self.kit.codec)
         levels, order = self.task.levels, self.order
         state, ids, given = grammar.start(), [], 0
-        for (chosen,) in write(self.kit.lm, prefix, grammar, *self._drawing, self._cache(grammar, about)):
+        for (chosen,) in write(self.kit.lm, prefix, grammar, *self._drawing, self.cache(grammar, about)):
             assert chosen is not None
             ids.append(chosen)
             state = grammar.advance(state, chosen)
