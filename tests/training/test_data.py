@@ -72,6 +72,18 @@ def test_no_audio_and_no_packed_audio_are_told(tmp_path):
         crops(packed(tmp_path), split="test")
 
 
+def test_a_mistyped_path_loses_nothing(tmp_path):
+    clips = packed(tmp_path)
+    (tmp_path / "cache" / TAUGHT).mkdir()
+    with pytest.raises(UniAudioError, match="nowhere: no readable audio"):
+        pack([tmp_path / "nowhere"], tmp_path / "cache", 16_000, -23.0)
+    assert (tmp_path / "cache" / TAUGHT).exists()
+    assert np.array_equal(load_packed(tmp_path / "cache").clip(0), clips.clip(0))
+    with pytest.raises(UniAudioError, match="no readable audio"):
+        pack([tmp_path / "nowhere"], tmp_path / "new", 16_000, -23.0)
+    assert not (tmp_path / "new").exists()
+
+
 def test_a_batch_depends_on_its_number_rank_and_seed_alone(tmp_path):
     clips = packed(tmp_path)
     first, second = crops(clips, denoise_probability=0.5), crops(clips, denoise_probability=0.5)

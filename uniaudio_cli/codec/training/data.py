@@ -98,6 +98,9 @@ def pack(sources: Sequence[Path], out: Path, sample_rate: int, level_db: float |
         UniAudioError: the sources hold no readable audio.
     """
     rows = [row for source in sources for row in listing(source)]
+    nothing = UniAudioError(f"{', '.join(map(show, sources))}: no readable audio to train on")
+    if not any(row.path.is_file() for row in rows):  # as with a mistyped path: what is in the cache stays
+        raise nothing
     key = json.dumps([[str(value) for value in astuple(row)] for row in rows] + [[str(sample_rate), str(level_db)]])
     if (out / "listing.json").exists() and (out / "listing.json").read_text(encoding="utf-8") == key:
         return load_packed(out)
@@ -122,7 +125,7 @@ def pack(sources: Sequence[Path], out: Path, sample_rate: int, level_db: float |
             position += len(clip)
             file.write(clip.tobytes())
     if not kept:
-        raise UniAudioError(f"{', '.join(map(show, sources))}: no readable audio to train on")
+        raise nothing
     columns = {column: np.array([getattr(row, column[:-1]) for row in kept]) for column in COLUMNS}
     index: dict[str, Any] = {"starts": starts, "lengths": lengths, "sample_rate": sample_rate, **columns}
     with atomic(out / "index.npz", force=True) as temporary, temporary.open("wb") as written:
