@@ -42,10 +42,9 @@ def shown(kit: Kit, task: Task, episode: Episode, shots: int, pick: str) -> Epis
 
 def run(arguments: argparse.Namespace) -> None:
     """Ask the episodes that have no line yet."""
-    data = arguments.data or Path(os.environ.get("UNIAUDIO_TEST_DATA", "")) / "data"
     plans = {}
     for name in arguments.sets:
-        kept = half(load_items(data / SETS[name].folder), arguments.half)
+        kept = half(load_items(arguments.data / SETS[name].folder), arguments.half)
         plans[name] = list(episodes(kept, WAYS, CLIPS, arguments.episodes, arguments.seed, SETS[name].rule))
 
     import uniaudio_cli
@@ -101,7 +100,7 @@ def say(line: str) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("sets", nargs="*", help=f"of {', '.join(SETS)}; all by default")
+    parser.add_argument("sets", nargs="*", help=f"of {', '.join(SETS)}; all that --data has by default")
     parser.add_argument("--out", type=Path, default=Path("runs/choice"), help="folder of the JSONL files")
     parser.add_argument("--data", type=Path, help="folder with fsdd/ and esc10/; by default $UNIAUDIO_TEST_DATA/data")
     parser.add_argument("--half", choices=("development", "test"), default="development")
@@ -112,7 +111,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--lm")
     parser.add_argument("--codec")
     arguments = parser.parse_args(argv)
-    arguments.sets = known(parser, arguments.sets)
+    arguments.data = arguments.data or Path(os.environ.get("UNIAUDIO_TEST_DATA", "")) / "data"
+    arguments.sets = known(parser, arguments.sets, arguments.data)
     arguments.shots = [int(shots) for shots in arguments.shots.split(",")]
     try:
         run(arguments)

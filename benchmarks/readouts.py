@@ -4,11 +4,11 @@
     python benchmarks/readouts.py --report --out FOLDER
 
 An episode is drawn 5-way 5-shot; its 1-shot and 2-way parts are asked too (`--cells`), so that all cells share their
-queries, and cells with as many shots what was read. The product's default, its parts and the rules answer every
-episode; what is at chance, or costs as much as all that together, answers the first `--slow-episodes` alone. FOLDER
-gets one JSONL of scores per set, one line an episode, flushed; a run that was stopped goes on where it was
-(`--resume`). `--report` prints the Markdown tables from these files alone. Choose on `--half development`, report
-`--half test`.
+queries, and cells with as many shots what was read. Every readout and rule answers every episode; what the LLM makes of
+level 1, or of one word a frame, is in no readout and costs most, so it answers the first `--slow-episodes` alone.
+FOLDER gets a JSONL of scores per set; a run that was stopped goes on where it was, and one of more episodes with what
+is there. `--report` prints the Markdown tables from these files alone. Choose on `--half development`, report `--half
+test`. Synthetic moods are a set too, once `moods.py make runs/moods` has made them: `readouts.py moods --data runs`.
 """
 
 from __future__ import annotations
@@ -22,11 +22,13 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from kept import Kept
 from sets import SETS, known
 
 from uniaudio_cli.demos import Demonstration
@@ -35,6 +37,7 @@ from uniaudio_cli.errors import UniAudioError, UsageError
 from uniaudio_cli.evaluate import RememberingKit
 from uniaudio_cli.metrics import accuracy, auroc, best, calibration_error, difference
 from uniaudio_cli.pipeline import Heard, Session
+from uniaudio_cli.prosody import PROSODY, level_name
 from uniaudio_cli.score import LabelReadout, LikelihoodReadout, Said, mixed, temperature, together
 from uniaudio_cli.task import Task, changed, load_task
 
@@ -42,10 +45,9 @@ Scores = dict[str, list[float]]
 # Log-scores of a query's words, [labels, words] for every time it was heard.
 Words = list[torch.Tensor]
 
-LEVELS = (0, 1)
-NEAREST, LABEL, DEFAULT = "nearest demonstration, level 0", "label", "likelihood (default)"
+NEAREST, LABEL, DEFAULT = "nearest demonstration, ", "label", "likelihood (default)"
 # What a file of scores is about: with another of these it cannot be gone on with.
-ABOUT = ("half", "seed", "model", "lm", "codec", "dtype", "shifts", "slow_episodes")
+ABOUT = ("half", "seed", "model", "lm", "codec", "dtype", "shifts", "cells")
 
 
 @dataclass(frozen=True)
@@ -80,59 +82,81 @@ class Asker:
 
     def __init__(self, kit: RememberingKit, task: Task) -> None:
         self.kit = kit
-        self.listening = changed(task, readout="likelihood", levels=LEVELS)
-        self.labelling = changed(task, readout="label", levels=(0,))
+        self.levels = task.levels
+        self.listening = changed(task, readout="likelihood")
+        self.labelling = changed(task, readout="label", levels=task.levels[:1])
         self.mels: dict[Path, np.ndarray] = {}
 
     def hear(self, item: Item) -> list[Heard]:
         return self.kit.hear_shifted(item.path, self.listening)
 
     def ids(self, heard: Heard, level: int) -> list[int]:
-        return self.kit.vocabulary.ids([heard.codes[level]], [level])
+        return self.kit.vocabulary.ids([heard.level(level)], [level])
 
     def session(self, task: Task, shown: Sequence[Item]) -> Session:
         return self.kit.session(task, [Demonstration(item.path, item.label) for item in shown])
 
-    def words(self, episode: Episode, slow: bool) -> dict[str, Words]:
-        """What the LLM and the cache make of every word of the query: `likelihood` before it is added up."""
+    def named(self, *levels: int) -> str:
+        """ "level 0 + 1", or "prosody"."""
+        first, *others = levels
+        return " + ".join([level_name(first), *map(str, others)])
+
+    def words(self, episode: Episode) -> dict[str, Words]:
+        """What the LLM and the caches make of every word of the query: `likelihood` before it is added up."""
         session = self.session(self.listening, episode.demonstrations)
         readout = session.readout
         assert isinstance(readout, LikelihoodReadout)
         assert readout.contexts[0] is not None
         query = session.asked(self.hear(episode.query))
-        hard = [[Said(said.ids) for said in level] for level in query]
-        found = {f"cache {level}": [readout.remembered(level, said) for said in query[level]] for level in LEVELS}
-        found |= {f"counts {level}": [readout.remembered(level, said) for said in hard[level]] for level in LEVELS}
-        found["llm 0"] = readout.read(readout.contexts[0], 0, query[0])
-        if slow:
-            found["llm 0, hard"] = readout.read(readout.contexts[0], 0, hard[0])
-            prompts = [session._listening(label, 1).ids(self.kit.vocabulary) for label in episode.labels]
-            found["llm 1"] = readout.read(self.kit.lm.prefill(prompts), 1, query[1])
+        found = {"llm": readout.read(readout.contexts[0], 0, query[0])}
+        for place, level in enumerate(query):
+            found[f"cache {place}"] = [readout.remembered(place, said) for said in level]
+            found[f"counts {place}"] = [readout.remembered(place, Said(said.ids)) for said in level]
         return found
 
+    def finer(self, episode: Episode) -> dict[str, Words]:
+        """What else the LLM could be asked where there are two levels: one word a frame, and the second level."""
+        session = self.session(self.listening, episode.demonstrations)
+        readout = session.readout
+        assert isinstance(readout, LikelihoodReadout)
+        assert readout.contexts[0] is not None
+        query = session.asked(self.hear(episode.query))
+        contexts = [session._listening(label, self.levels[1]) for label in episode.labels]
+        prompts = [context.ids(self.kit.vocabulary) for context in contexts]
+        return {
+            "llm, hard": readout.read(readout.contexts[0], 0, [Said(said.ids) for said in query[0]]),
+            "llm 1": readout.read(self.kit.lm.prefill(prompts), 1, query[1]),
+        }
+
     def from_words(self, words: Mapping[str, Words], rows: Sequence[int]) -> Scores:
-        """Scores of the labels `rows`: a mean over hearings, each level at its weight."""
-        weights = [self.kit.codec.strides[level] / self.kit.codec.strides[0] for level in LEVELS]
+        """Scores of the labels `rows`: a mean over hearings, each level at its weight; of what is `finer`, its own."""
+        weights = [self.kit.weight(level) for level in self.levels]
+        first, both = self.named(self.levels[0]), self.named(*self.levels)
 
         def total(*levels: Words) -> list[float]:
             return added([[row[list(rows)] for row in level] for level in levels], weights)
 
-        both = [together(*each) for each in zip(words["llm 0"], words["cache 0"], strict=True)]
-        counts = [torch.stack([row[n].sum() for n in rows]) for row in words["counts 0"]]
-        finer = [torch.stack([row[n].sum() for n in rows]) for row in words["counts 1"]]
-        found = {
-            DEFAULT: total(both, words["cache 1"]),
-            "its LLM alone, level 0": total(words["llm 0"]),
-            "its cache alone, level 0": total(words["cache 0"]),
-            "its cache alone, level 0 + 1": total(words["cache 0"], words["cache 1"]),
-            "n-gram cache, level 0 + 1": (weights[0] * sum(counts) + weights[1] * sum(finer)).tolist(),
-        }
+        caches = [words[f"cache {place}"] for place in range(len(weights))]
+        joint = [together(*each) for each in zip(words["llm"], caches[0], strict=True)]
         if "llm 1" in words:
-            two = [together(*each) for each in zip(words["llm 1"], words["cache 1"], strict=True)]
-            found["its LLM and cache on both levels"] = total(both, two)
-            found["its LLM alone, level 0 + 1"] = total(words["llm 0"], words["llm 1"])
-            found["its LLM alone, level 0, one word a frame"] = total(words["llm 0, hard"])
-        return found
+            two = [together(*each) for each in zip(words["llm 1"], caches[1], strict=True)]
+            return {
+                "its LLM and cache on both levels": total(joint, two),
+                f"its LLM alone, {both}": total(words["llm"], words["llm 1"]),
+                f"its LLM alone, {first}, one word a frame": total(words["llm, hard"]),
+            }
+        counts = sum(
+            weight * torch.stack([row[list(rows)].sum(dim=1) for row in words[f"counts {place}"]]).sum(dim=0)
+            for place, weight in enumerate(weights)
+        )
+        assert isinstance(counts, torch.Tensor)
+        return {
+            DEFAULT: total(joint, *caches[1:]),
+            f"its LLM alone, {first}": total(words["llm"]),
+            f"its cache alone, {first}": total(caches[0]),
+            f"its cache alone, {both}": total(*caches),
+            f"n-gram cache, {both}": counts.tolist(),
+        }
 
     def labels(self, episode: Episode) -> Scores:
         """`label`, and what is made of the same prompt: calibrated, greedy."""
@@ -140,7 +164,7 @@ class Asker:
         readout = session.readout
         assert isinstance(readout, LabelReadout)
         query = self.kit.hear_shifted(episode.query.path, self.labelling)
-        free = [self.random_words(len(query[0].codes[0]), seed) for seed in range(3)]
+        free = [self.random_words(query[0], seed) for seed in range(3)]
         stems = [session.asked(heard)[0][0].ids for heard in (query, *free)]
         answers = [readout.continuations[label] for label in episode.labels]
         per_id = self.kit.lm.score_after(readout.prefix, stems, answers)[0]
@@ -149,20 +173,21 @@ class Asker:
         written = greedy(answers, per_id[0])
         return {LABEL: plain.tolist(), "calibrated": calibrated.tolist(), "generate": written.tolist()}
 
-    def random_words(self, count: int, seed: int) -> list[Heard]:
-        """A query without content: words at random."""
-        size = self.kit.vocabulary.sizes[0]
-        return [Heard([random.Random(f"words {seed}").choices(range(size), k=count)], 0)]
+    def random_words(self, like: Heard, seed: int) -> list[Heard]:
+        """A query without content: words at random, as many as of another."""
+        level, draw = self.levels[0], random.Random(f"words {seed}")
+        codes = draw.choices(range(len(self.kit.vocabulary.code_ids(level))), k=len(like.level(level)))
+        return [replace(like, prosody=tuple(codes)) if level == PROSODY else replace(like, codes=[codes])]
 
     def channel(self, episode: Episode) -> Scores:
         """P(query | label) with every demonstration in the context, the label before its audio."""
         encode, lm = self.kit.vocabulary.tokenizer.encode, self.kit.lm
-        context = encode("\n")
+        context, level = encode("\n"), self.levels[0]
         for item in episode.demonstrations:
-            context += [*encode(f"{item.label}:"), *self.ids(self.hear(item)[0], 0), *encode("\n")]
+            context += [*encode(f"{item.label}:"), *self.ids(self.hear(item)[0], level), *encode("\n")]
         stems = [encode(f"{label}:") for label in episode.labels]
-        query = [self.ids(heard, 0) for heard in self.hear(episode.query)]
-        among = self.kit.vocabulary.audio_ids((0,))
+        query = [self.ids(heard, level) for heard in self.hear(episode.query)]
+        among = self.kit.vocabulary.audio_ids((level,))
         rows = lm.score_after(lm.prefill([context]), stems, query, among)[0]
         return {"channel": [float(sum(ids.sum() for ids in row)) / len(query) for row in rows]}
 
@@ -170,8 +195,8 @@ class Asker:
         """What needs no LLM."""
         found: Scores = {}
         by_label = {label: [i for i in episode.demonstrations if i.label == label] for label in episode.labels}
-        for levels in ((0,), (0, 1)):
-            name = f"nearest demonstration, level {' + '.join(map(str, levels))}"
+        for levels in dict.fromkeys((self.levels[:1], self.levels)):
+            name = f"{NEAREST}{self.named(*levels)}"
             bags = {item.path: self.bag(item, levels) for item in (*episode.demonstrations, episode.query)}
             query = bags[episode.query.path]
             found[name] = [max(cosine(query, bags[item.path]) for item in items) for items in by_label.values()]
@@ -185,8 +210,8 @@ class Asker:
         """How often each word was heard."""
         rows = []
         for level in levels:
-            codes = [code for heard in self.hear(item) for code in heard.codes[level]]
-            rows.append(np.bincount(codes, minlength=self.kit.vocabulary.sizes[level]))
+            codes = [code for heard in self.hear(item) for code in heard.level(level)]
+            rows.append(np.bincount(codes, minlength=len(self.kit.vocabulary.code_ids(level))))
         return np.concatenate(rows).astype(float)
 
     def mel(self, item: Item) -> np.ndarray:
@@ -226,92 +251,87 @@ def greedy(answers: Sequence[Sequence[int]], per_id: Sequence[torch.Tensor]) -> 
     return np.array([float(n == left[0]) for n in range(len(answers))])
 
 
-def asked(
-    asker: Asker, episode: Episode, number: int, cells: Sequence[Cell], slow: bool
-) -> Iterator[tuple[Cell, dict[str, Any]]]:
-    """The scores of every cell of an episode."""
-    heard: dict[int, tuple[Episode, dict[str, Words]]] = {}
-    widest = {shots: max(cell.ways for cell in cells if cell.shots == shots) for shots in {c.shots for c in cells}}
-    for cell in cells:
-        part = cell.part(episode, number)
-        # Contexts are of one label each: fewer ways are some of the rows of more.
-        if cell.shots not in heard:
-            whole = Cell(widest[cell.shots], cell.shots).part(episode, number)
-            heard[cell.shots] = whole, asker.words(whole, slow)
-        whole, words = heard[cell.shots]
-        scores = asker.from_words(words, [whole.labels.index(label) for label in part.labels]) | asker.rules(part)
-        if slow:
-            scores |= asker.labels(part) | asker.channel(part)
+def asked(asker: Asker, part: str, cells: Sequence[Cell], episode: Episode, number: int) -> dict[str, Any]:
+    """What is kept of an episode: by cell the labels, the right one's place, and what a part of the methods scores."""
+    parts = [cell.part(episode, number) for cell in cells]
+    if part == LABEL:
+        found = [asker.labels(each) | asker.channel(each) for each in parts]
+    else:
+        found = likelihoods(asker, cells, parts, finer=part == "finer")
+    kept = {}
+    for cell, each, scores in zip(cells, parts, found, strict=True):
         rounded = {name: [round(score, 4) for score in row] for name, row in scores.items()}
-        yield cell, {"truth": part.labels.index(part.query.label), "labels": part.labels, "scores": rounded}
+        kept[str(cell)] = {"truth": each.labels.index(each.query.label), "labels": each.labels, "scores": rounded}
+    return {"query": episode.query.path.name, "cells": kept}
+
+
+def likelihoods(asker: Asker, cells: Sequence[Cell], parts: Sequence[Episode], finer: bool) -> list[Scores]:
+    """Scores by how likely the query's words are after each label's demonstrations, and by the rules; or `finer`."""
+    words: dict[int, tuple[Episode, dict[str, Words]]] = {}
+    # Contexts are of one label each: fewer ways are some of the rows of more.
+    for cell, part in sorted(zip(cells, parts, strict=True), key=lambda both: -both[0].ways):
+        if cell.shots not in words:
+            words[cell.shots] = part, asker.words(part) | (asker.finer(part) if finer else {})
+    found = []
+    for cell, part in zip(cells, parts, strict=True):
+        whole, heard = words[cell.shots]
+        scores = asker.from_words(heard, [whole.labels.index(label) for label in part.labels])
+        found.append(scores if finer else scores | asker.rules(part))
+    return found
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Ask the episodes of every set that are not asked yet."""
-    data = arguments.data or Path(os.environ.get("UNIAUDIO_TEST_DATA", "")) / "data"
+    ways, shots = (max(getattr(cell, what) for cell in arguments.cells) for what in ("ways", "shots"))
+    about = {key: str(getattr(arguments, key)) for key in ABOUT} | {"cells": " ".join(map(str, arguments.cells))}
     plans = []
     for name in arguments.sets:
         clips = SETS[name]
-        kept = half(load_items(data / clips.folder), arguments.half)
-        ways, shots = (max(getattr(cell, what) for cell in arguments.cells) for what in ("ways", "shots"))
-        plans.append((name, list(episodes(kept, ways, shots, arguments.episodes, arguments.seed, clips.rule))))
+        kept = half(load_items(arguments.data / clips.folder), arguments.half)
+        plan = list(episodes(kept, ways, shots, arguments.episodes, arguments.seed, clips.rule))
+        plans.append((name, Kept(arguments.out / f"{name}.jsonl", about), plan))
 
     import uniaudio_cli
 
     kit = RememberingKit.of(
         uniaudio_cli.load(arguments.model, lm=arguments.lm, codec=arguments.codec, dtype=arguments.dtype, progress=say)
     )
-    about = {key: str(getattr(arguments, key)) for key in ABOUT}
-    for name, plan in plans:
-        file = arguments.out / f"{name}.jsonl"
-        done = finished(file, about, arguments.resume)
+    for name, kept, plan in plans:
         task = load_task(SETS[name].task)
         if arguments.shifts:
             task = replace(task, clip=replace(task.clip, shifts=arguments.shifts))
         asker = Asker(kit, task)
-        started = time.perf_counter()
-        with file.open("a", encoding="utf-8") as out:
-            for number, episode in enumerate(plan[done:], done):
-                row: dict[str, Any] = {"n": number, "query": episode.query.path.name, "cells": {}}
-                for cell, found in asked(asker, episode, number, arguments.cells, number < arguments.slow_episodes):
-                    row["cells"][str(cell)] = found
-                out.write(json.dumps(row) + "\n")
-                out.flush()
-                each = (time.perf_counter() - started) / (number + 1 - done)
-                if number % 10 == 9 or number + 1 == len(plan):
-                    say(f"{name}: {number + 1} of {len(plan)}, {each:.2f} s an episode")
-
-
-def finished(file: Path, about: dict[str, str], resume: bool) -> int:
-    """How many episodes `file` has, cut back to its last whole line; a new file begins with what it is about.
-
-    Raises:
-        UsageError: it is about something else, or it is there and is not to be gone on with.
-    """
-    if not file.exists():
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(about) + "\n", encoding="utf-8")
-        return 0
-    if not resume:
-        raise UsageError(f"{file}: is there already; pass --resume to go on with it, or another --out")
-    lines = file.read_text(encoding="utf-8").split("\n")[:-1]
-    if not lines or json.loads(lines[0]) != about:
-        raise UsageError(f"{file}: is about {lines[0] if lines else 'nothing'}, not {json.dumps(about)}")
-    file.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    return len(lines) - 1
+        slow = arguments.slow_episodes if len(task.levels) > 1 else 0
+        for part, count in {"likelihood": len(plan), LABEL: len(plan), "finer": min(slow, len(plan))}.items():
+            todo = [number for number in range(count) if f"{part} {number}" not in kept.found]
+            started = time.perf_counter()
+            for done, number in enumerate(todo, 1):
+                kept.once(f"{part} {number}", partial(asked, asker, part, arguments.cells, plan[number], number))
+                if done % 10 == 0 or done == len(todo):
+                    each = (time.perf_counter() - started) / done
+                    say(f"{name}, {part}: {done} of {len(todo)}, {each:.2f} s an episode")
 
 
 def report(folder: Path, limit: int | None) -> Iterator[str]:
-    """Markdown: a table for every set and cell."""
-    for file in sorted(folder.glob("*.jsonl")):
+    """Markdown: a table for every set and cell.
+
+    Raises:
+        UsageError: `folder` holds no scores.
+    """
+    files = sorted(folder.glob("*.jsonl"))
+    if not files:
+        raise UsageError(f"{folder}: holds no scores; run the benchmark with this --out first")
+    for file in files:
         about, *rows = [json.loads(line) for line in file.read_text(encoding="utf-8").split("\n")[:-1]]
-        rows = rows[:limit]
-        yield (
-            f"{file.stem}, {about['half']} half, seed {about['seed']}, model {about['model']}, {len(rows)} episodes, "
-            f"slow rows on the first {min(len(rows), int(about['slow_episodes']))}\n"
-        )
-        for cell in rows[0]["cells"] if rows else ():
-            yield from cell_table(cell, [row["cells"][cell] for row in rows])
+        cells: dict[str, dict[int, dict[str, Any]]] = {}
+        for row in rows:
+            number = int(row["name"].split()[1])
+            for cell, found in row["found"]["cells"].items() if number < (limit or math.inf) else ():
+                whole = cells.setdefault(cell, {}).setdefault(number, {**found, "scores": {}})
+                whole["scores"] |= found["scores"]
+        yield f"{file.stem}, {about['half']} half, seed {about['seed']}, model {about['model']}\n"
+        for cell, episodes_of in cells.items():
+            yield from cell_table(cell, [episodes_of[number] for number in sorted(episodes_of)])
 
 
 def cell_table(name: str, rows: Sequence[dict[str, Any]]) -> Iterator[str]:
@@ -322,12 +342,13 @@ def cell_table(name: str, rows: Sequence[dict[str, Any]]) -> Iterator[str]:
         scores = [{str(k): s for k, s in enumerate(row["scores"][method])} for row in answered]
         guesses = [int(best(each, f"{n}")) for n, each in enumerate(scores)]
         right[method] = np.array(guesses) == np.array([row["truth"] for row in answered])
+    nearest = next((method for method in right if method.startswith(NEAREST)), "")
     yield f"| {name} | right | over nearest demonstration | over `label` | AUROC | calibration error |"
     yield "|---|---|---|---|---|---|"
     for method in sorted(right, key=lambda method: -right[method].mean()):
         gains = [
             over(right[method], right[other]) if other in right and other != method else ""
-            for other in (NEAREST, LABEL)
+            for other in (nearest, LABEL)
         ]
         cells = [method, str(accuracy(right[method])), *gains, *sureness(method, rows, right[method])]
         yield f"| {' | '.join(cells)} |"
@@ -357,24 +378,25 @@ def say(line: str) -> None:
 
 def parsed(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("sets", nargs="*", help=f"of {', '.join(SETS)}; all by default")
+    parser.add_argument("sets", nargs="*", help=f"of {', '.join(SETS)}; all that --data has by default")
     parser.add_argument("--out", type=Path, default=Path("runs/readouts"), help="folder of the JSONL files")
-    parser.add_argument("--data", type=Path, help="folder with fsdd/ and esc10/; by default $UNIAUDIO_TEST_DATA/data")
+    parser.add_argument("--data", type=Path, help="with fsdd/, esc10/ or moods/; by default $UNIAUDIO_TEST_DATA/data")
     parser.add_argument("--half", choices=("development", "test"), default="development")
     parser.add_argument("--episodes", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--cells", default="5x1,5x5,2x1,2x5", help="ways x shots")
-    parser.add_argument("--slow-episodes", type=int, default=200, help="that `label` and other slow rows answer")
+    parser.add_argument("--slow-episodes", type=int, default=100, help="of the LLM on level 1 and by one word")
     parser.add_argument("--shifts", help="milliseconds, in place of the tasks' own")
     parser.add_argument("--model", default="small")
     parser.add_argument("--lm")
     parser.add_argument("--codec")
     parser.add_argument("--dtype", default="auto")
-    parser.add_argument("--resume", action="store_true", help="go on with the files in --out")
     parser.add_argument("--report", action="store_true", help="print the tables of the files in --out, ask nothing")
     parser.add_argument("--limit", type=int, help="only so many episodes in the report")
     arguments = parser.parse_args(argv)
-    arguments.sets = known(parser, arguments.sets)
+    arguments.data = arguments.data or Path(os.environ.get("UNIAUDIO_TEST_DATA", "")) / "data"
+    if not arguments.report:
+        arguments.sets = known(parser, arguments.sets, arguments.data)
     arguments.cells = [Cell.of(text) for text in arguments.cells.split(",")]
     arguments.shifts = tuple(map(int, arguments.shifts.split(","))) if arguments.shifts else None
     return arguments
