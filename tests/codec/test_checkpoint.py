@@ -10,7 +10,16 @@ import torch
 import yaml
 from safetensors.torch import load_file, save_file
 
-from tests.factories import VOCAB, WORDS, chirps, old_weight_norm, published_codec, small_codec, tiny_published
+from tests.factories import (
+    SMALL_ENCODER,
+    VOCAB,
+    WORDS,
+    chirps,
+    old_weight_norm,
+    published_codec,
+    small_codec,
+    tiny_published,
+)
 from uniaudio_cli.codec.checkpoint import convert, fold_weight_norm, load_codec, save_codec
 from uniaudio_cli.errors import MissingWeightsError, UniAudioError, UsageError
 
@@ -106,6 +115,22 @@ def test_round_trip(tmp_path, make, inference):
         loaded = load_codec(place)
         assert loaded.config == codec.config
         assert same(loaded, codec)
+
+
+def test_an_encoder_of_level_0_goes_round_and_decides_level_0_alone(tmp_path):
+    codec = small_codec(coarse_encoder=SMALL_ENCODER)
+    assert codec.coarse_encoder is not None
+    loaded = load_codec(save_codec(codec, tmp_path / "a.safetensors", inference=True))
+    assert loaded.config == codec.config
+    assert same(loaded, codec)
+    wav = chirps(16_000)
+    before = codec.encode(wav)
+    codec.encoder.load_state_dict(small_codec(seed=1).encoder.state_dict())
+    after = codec.encode(wav)
+    assert [torch.equal(a, b) for a, b in zip(before, after, strict=True)] == [True, False, False]
+    assert "coarse_encoder" not in small_codec().state_dict()
+    half = load_codec(tmp_path / "a.safetensors", dtype=torch.float16)
+    assert {p.dtype for network in half.networks() for p in network.parameters()} == {torch.float16}
 
 
 @BOTH
@@ -389,6 +414,16 @@ BAD_OWN = {
     "fewer levels": (lambda f: described(f, words=[None]), UniAudioError, "'words' must be a list as long as"),
     "fewer strides": (lambda f: described(f, strides=[4, 2]), UniAudioError, "'strides' must be as long as"),
     "an infinite level": (lambda f: described(f, level_db=float("inf")), UniAudioError, "'level_db' must be"),
+    "an encoder of level 0 that is a list": (
+        lambda f: described(f, coarse_encoder=[1]),
+        UniAudioError,
+        "'coarse_encoder' must be a mapping",
+    ),
+    "an encoder of level 0 beside the published ones": (
+        lambda f: described(f, coarse_encoder=SMALL_ENCODER, architecture="published"),
+        UniAudioError,
+        "'coarse_encoder' is for the small architecture",
+    ),
     "another hop": (lambda f: described(f, hop_length=320), UniAudioError, "hop of 480, not 320"),
     "unknown arguments": (lambda f: described(f, encoder={"depth": 3}), UniAudioError, "no codec that can be built"),
     "another width": (lambda f: described(f, latent_dim=64), UniAudioError, r"asks for floats \[60, 64\]"),

@@ -58,6 +58,17 @@ def test_each_level_codes_what_the_coarser_ones_left(quantiser):
     assert torch.allclose(quantiser.latent(quantiser.codes(latents())), expected, atol=1e-5)
 
 
+def test_level_0_may_listen_to_a_latent_of_its_own(quantiser):
+    latent, own = latents(), latents(seed=1)
+    first, *finer = quantiser.listen(latent, own)
+    assert torch.equal(first.codes, quantiser.codes(own)[0])
+    left = latent - first.chosen.repeat_interleave(4, dim=2)
+    assert torch.allclose(finer[0].latent, left.unflatten(2, (-1, 2)).mean(3), atol=1e-6)
+    trained = quantiser(latent, own)
+    assert all(torch.equal(a.codes, b.codes) for a, b in zip(trained.levels, (first, *finer), strict=True))
+    assert torch.allclose(trained.latent, quantiser.latent([level.codes for level in trained.levels]), atol=1e-5)
+
+
 def test_training_and_inference_find_the_same(quantiser):
     trained = quantiser(latents())
     quantiser.project()

@@ -9,6 +9,7 @@ import torch
 from tests.training.parts import audio, packed
 from uniaudio_cli.audio import level_db
 from uniaudio_cli.codec.listing import listing
+from uniaudio_cli.codec.small import bent
 from uniaudio_cli.codec.training.augment import band_limited, noisy, reverberant
 from uniaudio_cli.codec.training.data import FRAME, TAUGHT, Crops, load_packed, pack
 from uniaudio_cli.errors import UniAudioError
@@ -164,3 +165,21 @@ def test_a_narrow_crop_is_narrow_on_both_sides(tmp_path):
     for a, b in zip(wide.clean[:, 0], narrow.clean[:, 0], strict=True):
         above = [np.abs(np.fft.rfft(x))[len(x) * 5_000 // 16_000 :].sum() for x in (a, b)]
         assert above[1] < 0.05 * above[0]
+
+
+def test_bands_are_taken_from_where_they_are_bent_to():
+    mel = torch.arange(20.0)[None, :, None].expand(3, 20, 5)
+    found = bent(mel, torch.tensor([1.0, 0.5, 1.2]))
+    assert torch.allclose(found[0], mel[0], atol=1e-4)
+    assert torch.allclose(found[1], 0.5 * mel[1], atol=1e-4)
+    assert torch.allclose(found[2], (1.2 * mel[2]).clamp(max=19), atol=1e-4)
+
+
+def test_bends_are_drawn_and_change_nothing_else(tmp_path):
+    clips = packed(tmp_path)
+    plain, drawn = (Crops(clips, "train", 8, 6, {}, 3.0, 0, bend=bend).batch(3) for bend in (0.0, 0.2))
+    assert np.array_equal(plain.heard, drawn.heard)
+    assert (plain.bends == 1).all()
+    assert drawn.bends.min() > 1 / 1.2 - 1e-6
+    assert drawn.bends.max() < 1.2 + 1e-6
+    assert len(set(drawn.bends.tolist())) > 4

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from tests.training.parts import PUBLISHED, WEIGHTS, logged, packed, recipe, taught, trainer
+from tests.factories import chirps
+from tests.training.parts import PUBLISHED, SMALL, WEIGHTS, logged, packed, recipe, taught, trainer
 from uniaudio_cli.codec.checkpoint import load_codec
 from uniaudio_cli.codec.training.loop import learning_rate
 from uniaudio_cli.codec.training.recipe import Judges, Validation
@@ -57,8 +58,13 @@ def test_a_run_leaves_a_codec_losses_samples_and_a_state(tmp_path):
 
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"bfloat16": True}, {"codec": PUBLISHED, "discriminators": None, "losses": WEIGHTS}],
-    ids=["small, every loss", "bfloat16", "published"],
+    [
+        {},
+        {"bfloat16": True},
+        {"codec": {**SMALL, "coarse_encoder": SMALL["encoder"]}, "trains": "fine"},
+        {"codec": PUBLISHED, "discriminators": None, "losses": WEIGHTS},
+    ],
+    ids=["small, every loss", "bfloat16", "all but level 0's own encoder", "published"],
 )
 def test_a_resumed_run_goes_on_as_if_it_had_never_stopped(tmp_path, changes):
     clips = packed(tmp_path)
@@ -110,14 +116,57 @@ def test_codebooks_stay_frozen(tmp_path):
     assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
 
 
+OWN = {**SMALL, "coarse_encoder": SMALL["encoder"]}
+
+
+def learned(run) -> set[str]:
+    """The weights of the codec that a run changes."""
+    before = {name: value.clone() for name, value in run.trainee.codec.state_dict().items()}
+    run.run()
+    return {name for name, value in run.trainee.codec.state_dict().items() if not torch.equal(value, before[name])}
+
+
+def test_an_encoder_of_level_0_trained_alone_learns_units_and_leaves_the_rest(tmp_path):
+    clips = packed(tmp_path)
+    asked = recipe(
+        tmp_path / "cache",
+        **{"codec": OWN, "trains": "coarse", "losses": {"units": 1.0, "consistency": 0.5}, "steps": 60},
+        **{"teacher_model": "loudness", "teacher_dim": 3, "unit_dim": 4, "bend": 0.1, "denoise_probability": 0.3},
+        **{"learning_rate": 3e-3, "save_every": 60, "validation": Validation(every=60, batches=1)},
+    )
+    run = trainer(asked, clips, tmp_path / "run", taught(asked, clips))
+    changed = learned(run)
+    assert {name.split(".")[0] for name in changed} == {"coarse_encoder", "quantizer"}
+    assert {name for name in changed if "quantizer" in name} == {
+        f"quantizer.quantizers.0.cb_proj.{part}" for part in ("weight", "bias")
+    }
+    *train, validation = logged(tmp_path / "run")
+    assert train[-1]["units"] < 0.7 * train[0]["units"]
+    assert 0 <= validation["unit_accuracy"] <= 1
+    assert "mel" not in validation
+    assert load_codec(tmp_path / "run" / "tiny-best.safetensors").config.coarse_encoder
+
+
+def test_what_is_trained_beside_it_leaves_the_codes_of_level_0(tmp_path):
+    clips, wav = packed(tmp_path), chirps(16_000)
+    asked = recipe(tmp_path / "cache", codec=OWN, trains="fine", learning_rate=1e-2, losses={**WEIGHTS, "cycle": 1.0})
+    run = trainer(asked, clips, tmp_path / "run")
+    before = run.trainee.codec.encode(wav)
+    changed = learned(run)
+    parts = {"encoder", "decoder", "quantizer"}
+    assert {name.split(".")[0] for name in changed} == parts
+    assert not any("quantizers.0" in name for name in changed)
+    after = run.trainee.codec.encode(wav)
+    assert torch.equal(before[0], after[0])
+    assert not all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+
+
 def test_a_decoder_trained_alone_leaves_all_codes_as_they_are(tmp_path):
     clips = packed(tmp_path)
     losses = {"mel": 2.0, "loudness": 0.5, "envelope": 1.0, "cycle": 1.0}
-    asked = recipe(tmp_path / "cache", steps=3, decoder_only=True, losses=losses, learning_rate=1e-3)
+    asked = recipe(tmp_path / "cache", steps=3, trains="decoder", losses=losses, learning_rate=1e-3)
     run = trainer(asked, clips, tmp_path / "run")
-    before = {name: value.clone() for name, value in run.trainee.codec.state_dict().items()}
-    run.run()
-    changed = {name for name, value in run.trainee.codec.state_dict().items() if not torch.equal(value, before[name])}
+    changed = learned(run)
     assert changed
     assert all(name.startswith("decoder.") for name in changed)
     assert set(logged(tmp_path / "run")[0]) >= set(losses)

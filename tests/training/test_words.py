@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tests.factories import chirps
-from tests.training.parts import LEVELS, STEMS, lexicon, recipe
+from tests.training.parts import LEVELS, PUBLISHED, STEMS, lexicon, recipe
 from uniaudio_cli.codec.checkpoint import load_codec, save_codec
 from uniaudio_cli.codec.training import words
 from uniaudio_cli.codec.training.start import continued, first_codec, new_codec
@@ -84,6 +84,21 @@ def test_a_codec_made_for_inference_goes_on_training_as_it_was(tmp_path):
         assert torch.equal(a.codebook.weight, c.codebook.weight)
     wav = chirps(16_000)
     assert all(torch.equal(a, b) for a, b in zip(start.encode(wav), again.eval().encode(wav), strict=True))
+
+
+def test_level_0_gets_an_encoder_that_begins_as_a_copy(tmp_path):
+    known, asked = lexicon(), recipe(tmp_path)
+    start = new_codec(asked, LEVELS, known).eval()
+    again = continued(start, known, coarse=True)
+    assert again.config.coarse_encoder == start.config.encoder
+    wav = chirps(16_000)
+    assert all(torch.equal(a, b) for a, b in zip(start.encode(wav), again.eval().encode(wav), strict=True))
+    own = {name: value + 1 for name, value in again.coarse_encoder.state_dict().items()}
+    again.coarse_encoder.load_state_dict(own)
+    kept = continued(again, known, coarse=True).coarse_encoder.state_dict()
+    assert all(torch.equal(value, own[name]) for name, value in kept.items())
+    with pytest.raises(UsageError, match="small architecture"):
+        continued(new_codec(recipe(tmp_path, codec=PUBLISHED), LEVELS, known), known, coarse=True)
 
 
 def test_a_codec_of_another_llm_is_refused(tmp_path):

@@ -170,7 +170,7 @@ def info(
         "codes_per_second": round(sum(rates), 2),
         "llm": config.llm,
         "level_words": [None if w is None else list(w[:5]) for w in config.words],
-        "parameters": sum(p.numel() for p in (*loaded.encoder.parameters(), *loaded.decoder.parameters())),
+        "parameters": sum(p.numel() for network in loaded.networks() for p in network.parameters()),
     }
     if as_json:
         print(json_line(facts))

@@ -65,8 +65,9 @@ def load_codec(
         stored = read_published(checkpoint, config, words)
     codec = _filled(stored, keep_codebooks)
     # Parameters alone: tables such as windows and mel filters stay as exact as they were made.
-    for parameter in (*codec.encoder.parameters(), *codec.decoder.parameters()):
-        parameter.data = parameter.data.to(dtype)
+    for network in codec.networks():
+        for parameter in network.parameters():
+            parameter.data = parameter.data.to(dtype)
     return codec.eval().requires_grad_(False).to(device)
 
 

@@ -20,6 +20,7 @@ from uniaudio_cli.files import show, suggest
 
 FORMAT = 1
 ARCHITECTURES = ("published", "small")
+NETWORKS = ("encoder", "decoder", "coarse_encoder")
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,9 @@ class Stored:
 def describe(config: CodecConfig) -> str:
     """`config` as the text of our JSON."""
     data = {field.name: getattr(config, field.name) for field in fields(CodecConfig)}
-    data |= {"encoder": dict(config.encoder), "decoder": dict(config.decoder)}
+    data |= {part: dict(getattr(config, part)) for part in NETWORKS}
+    if not config.coarse_encoder:
+        del data["coarse_encoder"]
     return json.dumps({"format": FORMAT, **data}, ensure_ascii=False, indent=1) + "\n"
 
 
@@ -79,9 +82,11 @@ def read_description(file: Path) -> CodecConfig:
     level_db = given.get("level_db")
     number = isinstance(level_db, int | float) and not isinstance(level_db, bool) and math.isfinite(level_db)
     need(level_db is None or number, "'level_db' must be a number or null")
-    for key in ("encoder", "decoder"):
+    for key in NETWORKS:
         need(isinstance(given.get(key, {}), dict), f"{key!r} must be a mapping")
         given[key] = frozen(given.get(key, {}))
+    small = given["architecture"] == "small"
+    need(small or not given["coarse_encoder"], "'coarse_encoder' is for the small architecture")
     given["words"] = tuple(None if its is None else tuple(its) for its in words)
     return CodecConfig(**{key: frozen(value) for key, value in given.items()})
 

@@ -24,7 +24,8 @@ class CodecConfig:
     `architecture`: "published" (LLM-Codec) or "small". `strides`: latent frames per code, coarsest level first.
     `sizes`: codes per level. `words[k]`: level k's words in code order, or None where a code is an LLM id as it
     stands. `llm`: the LLM whose embeddings the codebooks are. `level_db`: the active level clips should be brought to
-    before `encode` (None: as they are). `encoder`, `decoder`: arguments of the architecture's classes.
+    `encode` (None: as they are). `encoder`, `decoder`: arguments of the architecture's classes. `coarse_encoder`: those
+    of an encoder that level 0 alone listens to, of the small architecture; empty where it listens to what all do.
     """
 
     architecture: str
@@ -39,6 +40,7 @@ class CodecConfig:
     level_db: float | None = None
     encoder: Mapping[str, Any] = field(default_factory=dict)
     decoder: Mapping[str, Any] = field(default_factory=dict)
+    coarse_encoder: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def padding_multiple(self) -> int:
@@ -62,6 +64,9 @@ class Codec(nn.Module):
         else:
             self.encoder = SmallEncoder(config.latent_dim, config.sample_rate, **config.encoder)
             self.decoder = SmallDecoder(config.latent_dim, **config.decoder)
+        self.coarse_encoder: nn.Module | None = None
+        if config.coarse_encoder:
+            self.coarse_encoder = SmallEncoder(config.latent_dim, config.sample_rate, **config.coarse_encoder)
         self.quantizer = MultiScaleQuantiser(config.sizes, config.embedding_dim, config.latent_dim, config.strides)
 
     @property
@@ -98,6 +103,16 @@ class Codec(nn.Module):
         """wav [B, 1, T], zero-padded on the right to a multiple of `config.padding_multiple`."""
         return F.pad(wav, (0, -wav.shape[-1] % self.config.padding_multiple))
 
+    def networks(self) -> list[nn.Module]:
+        """The encoders and the decoder: all but the tables."""
+        own = [] if self.coarse_encoder is None else [self.coarse_encoder]
+        return [self.encoder, *own, self.decoder]
+
+    def latents(self, wav: Tensor) -> tuple[Tensor, Tensor | None]:
+        """wav [B, 1, T], padded -> the latent [B, D, F], and level 0's own where it has an encoder; float32."""
+        coarse = None if self.coarse_encoder is None else self.coarse_encoder(wav).float()
+        return self.encoder(wav).float(), coarse
+
     def encode(self, wav: Tensor) -> list[Tensor]:
         """wav float32 [B, 1, T], -1 to 1 -> int64 [B, T_k] per level, on the codec's device.
 
@@ -117,8 +132,7 @@ class Codec(nn.Module):
             raise ValueError(f"encode takes wav of shape [B, 1, T] with T > 0, not {list(wav.shape)}")
         # The small encoder starts with an FFT, which is kept in float32 whatever the weights are.
         dtype = self.dtype if self.config.architecture == "published" else torch.float32
-        latent = self.encoder(self.padded(wav.to(self.device, dtype)))
-        return self.quantizer.listen(latent.float())
+        return self.quantizer.listen(*self.latents(self.padded(wav.to(self.device, dtype))))
 
     @torch.inference_mode()
     def decode(self, codes: Sequence[Tensor], seed: int | None = None, noise: bool = True) -> Tensor:

@@ -3,6 +3,7 @@
 Every level owns a frozen codebook (the LLM's word embeddings, `codebook.weight` [K, E]) and one linear layer into the
 latent space (`cb_proj`, E -> D). The nearest code is found by cosine; the vector passed on is the un-normalised one
 (UniAudio 1.5, section 3.1). Level k sees the residual averaged over `stride` frames and repeats its answer as often.
+Level 0 may be given a latent of its own, `coarse`: what it chose is taken from the other one all the same.
 """
 
 from __future__ import annotations
@@ -122,24 +123,24 @@ class MultiScaleQuantiser(nn.Module):
         for level in self.levels():
             level.project()
 
-    def forward(self, latent: Tensor) -> Quantised:
+    def forward(self, latent: Tensor, coarse: Tensor | None = None) -> Quantised:
         """latent [B, D, F] -> codes and their sum; F must be a multiple of the coarsest stride."""
         total = torch.zeros_like(latent)
         residual = latent
-        outputs = []
+        outputs = list[LevelOutput]()
         for level in self.levels():
-            output = level(residual)
+            output = level(residual if outputs or coarse is None else coarse)
             spread = output.through().repeat_interleave(level.stride, dim=-1)
             total = total + spread
             residual = residual - spread
             outputs.append(output)
         return Quantised(total, tuple(outputs))
 
-    def listen(self, latent: Tensor) -> list[LevelOutput]:
+    def listen(self, latent: Tensor, coarse: Tensor | None = None) -> list[LevelOutput]:
         """latent [B, D, F] -> what every level saw and chose, without what only training needs."""
-        residual, found = latent, []
+        residual, found = latent, list[LevelOutput]()
         for level in self.levels():
-            output = level(residual)
+            output = level(residual if found or coarse is None else coarse)
             residual = residual - output.chosen.repeat_interleave(level.stride, dim=-1)
             found.append(output)
         return found

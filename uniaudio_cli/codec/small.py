@@ -82,10 +82,22 @@ class SmallEncoder(nn.Module):
         spectrum = torch.stft(padded, MEL_FFT, SUBHOP, window=self.window, center=False, return_complex=True).abs()
         return (torch.log(self.filters @ spectrum + 1e-3) + 2.0) / 3.0
 
-    def forward(self, wav: Tensor) -> Tensor:
-        x = self.fine(_norm(self.stem_norm, self.stem(self.mel(wav).to(self.stem.weight.dtype))))
+    def forward(self, wav: Tensor, bend: Tensor | None = None) -> Tensor:
+        """`bend`: float32 [B], see `bent`; for training alone."""
+        mel = self.mel(wav) if bend is None else bent(self.mel(wav), bend)
+        x = self.fine(_norm(self.stem_norm, self.stem(mel.to(self.stem.weight.dtype))))
         x = self.coarse(self.down(x))
         return self.out_norm(self.out(x.transpose(1, 2))).transpose(1, 2)
+
+
+def bent(mel: Tensor, bend: Tensor) -> Tensor:
+    """log-mel [B, bins, T] of which band k is what was band bend * k, as of a longer or shorter vocal tract."""
+    rows, bins, count = mel.shape
+    bands = torch.arange(bins, device=mel.device) * bend[:, None]
+    up = 2 * bands.clamp(max=bins - 1) / (bins - 1) - 1
+    along = torch.linspace(-1, 1, count, device=mel.device)
+    grid = torch.stack([along.expand(rows, bins, count), up[..., None].expand(rows, bins, count)], dim=-1)
+    return F.grid_sample(mel[:, None], grid, align_corners=True)[:, 0]
 
 
 class SmallDecoder(nn.Module):

@@ -41,4 +41,5 @@ def inputs(batch: Batch, packed: PackedAudio, targets: Targets, crop_frames: int
     seeds = [int(clip) * 100_003 + int(frame) for clip, frame in zip(batch.clips, batch.frames, strict=True)]
     clean = torch.from_numpy(batch.clean).to(device)
     heard = clean if batch.heard is batch.clean else torch.from_numpy(batch.heard).to(device)
-    return Inputs(clean, heard, seeds, placed(units), placed(features), placed(semantic))
+    bends = placed(batch.bends)
+    return Inputs(clean, heard, seeds, placed(units), placed(features), placed(semantic), bends)

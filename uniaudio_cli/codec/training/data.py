@@ -138,13 +138,14 @@ def pack(sources: Sequence[Path], out: Path, sample_rate: int, level_db: float |
 class Batch:
     """`clean`: float32 [B, 1, T], the target. `heard`: [B, 1, T], what the codec is given: the same, or spoiled.
     `clips`, `frames`: int64 [B], where each crop starts, and `tempos`: float64 [B], how many of the clip's frames one
-    of the crop's takes: for what the teachers say of it."""
+    of the crop's takes: for what the teachers say of it. `bends`: float32 [B], as `small.bent` takes them."""
 
     clean: np.ndarray
     heard: np.ndarray
     clips: np.ndarray
     frames: np.ndarray
     tempos: np.ndarray
+    bends: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -153,8 +154,8 @@ class Crops:
     stopped, and no random state needs to be saved.
 
     Clips are drawn by length times the weight of their kind, a crop starts on a level-0 frame, shorter clips are
-    zero-padded, and each crop's gain is drawn from +-gain_db. `tempo`, `narrow_probability` and `denoise_probability`
-    are the recipe's.
+    zero-padded, and each crop's gain is drawn from +-gain_db. `tempo`, `narrow_probability`, `denoise_probability`
+    and `bend` are the recipe's.
 
     Raises:
         UniAudioError: the split has no clip.
@@ -170,6 +171,7 @@ class Crops:
     tempo: float = 0.0
     narrow_probability: float = 0.0
     denoise_probability: float = 0.0
+    bend: float = 0.0
 
     def __post_init__(self) -> None:
         if not len(self.members):
@@ -202,7 +204,8 @@ class Crops:
         clean = heard = np.clip(clean, -1, 1)[:, None]
         if self.denoise_probability:
             heard = np.stack([self._spoiled(row[0], random)[None] for row in clean]).clip(-1, 1)
-        return Batch(clean, heard, clips, frames, tempos)
+        bends = np.exp(random.uniform(-1, 1, self.batch_size) * np.log1p(self.bend)).astype(np.float32)
+        return Batch(clean, heard, clips, frames, tempos, bends)
 
     def _crop(self, clip: int, random: np.random.Generator, tempo: float = 1.0) -> tuple[int, np.ndarray]:
         """(first level-0 frame, samples) of a random crop, played `tempo` times as fast."""

@@ -96,14 +96,11 @@ class Trainer:
         self.recipe, self.packed, self.targets, self.folder = recipe, packed, targets, folder
         self.accelerator = accelerator
         wanted = {name for name in recipe.losses if recipe.weight(name)}
-        dims = [0 if rows is None else rows.shape[1] for rows in (targets.reduced, targets.semantic)]
-        trainee = Trainee(codec, wanted, *dims)
-        if recipe.decoder_only:
-            trainee.requires_grad_(False)
-            trainee.codec.decoder.requires_grad_(True)
+        frame_dim, text_dim = (0 if rows is None else rows.shape[1] for rows in (targets.reduced, targets.semantic))
+        trainee = Trainee(codec, wanted, frame_dim, text_dim, recipe.trains)
         if recipe.compile:
-            trainee.codec.encoder.compile()
-            trainee.codec.decoder.compile()
+            for network in codec.networks():
+                network.compile()
         trainable = [p for p in trainee.parameters() if p.requires_grad]
         optimiser = torch.optim.AdamW(trainable, lr=recipe.learning_rate, betas=BETAS, weight_decay=0.01)
         self.model, self.optimiser = accelerator.prepare(trainee, optimiser)
@@ -124,6 +121,7 @@ class Trainer:
             recipe.tempo,
             recipe.narrow_probability,
             recipe.denoise_probability,
+            recipe.bend,
         )
         self.validator = Validator(recipe, packed, targets, folder)
         self.step = 0
@@ -220,7 +218,7 @@ class Trainer:
             with accelerator.no_sync(self.model) if waits else contextlib.nullcontext():
                 with self.autocast():
                     found, made = self.model(given)
-                if self.judged:
+                if self.judged and made is not None:
                     found |= self._judge(made, given.clean)
                 total = torch.stack(
                     [recipe.weight(name) * found[name] for name in sorted(self.trainee.wanted & found.keys())]
@@ -255,13 +253,15 @@ class Trainer:
         return {**asked, "discriminators": own.detach()}
 
     def _validate(self) -> None:
-        """Log the validation split's losses and keep the codec where its spectra were never closer."""
+        """Log the validation split's losses; keep the codec where its spectra were never closer, or its units where it
+        makes no sound."""
         if not self.accelerator.is_main_process or not self.validator.possible:
             return
         self.model.eval()
         found = self.validator(self.trainee, self.step, self.accelerator.device)
         self.model.train()
         self._log("validation", found)
-        if found["mel"] < self.best:
-            self.best = found["mel"]
+        score = found.get("mel", found.get("units", 0.0))
+        if score < self.best:
+            self.best = score
             self._write_codec(f"{self.recipe.name}-best")

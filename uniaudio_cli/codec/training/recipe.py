@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
 from uniaudio_cli.errors import UsageError
-from uniaudio_cli.settings import check, load_settings
+from uniaudio_cli.settings import check, check_choices, load_settings
 
 LOSSES = (
     "time",
@@ -30,6 +30,7 @@ LOSSES = (
     "semantic",
 )
 OF_CODES = ("commitment", "codebook", "entropy", "units", "consistency", "semantic")  # say nothing to a decoder
+OF_COARSE = ("units", "consistency")  # all that level 0's own encoder is taught
 
 
 @dataclass(frozen=True)
@@ -68,14 +69,17 @@ class Recipe:
     `codec`: fields of `CodecConfig` except the words. Those come from `vocabulary`, a file that `codec vocabulary
     build` wrote, or else are chosen for `sizes` (codes per level) among `words`, a file of whole words, one a line.
     `init`: a codec (preset or checkpoint) to train on from, in the LLM's words; its architecture and words count then.
-    `decoder_only`: the encoder and the codebooks stay as they are, and so do all codes; only losses of what is heard.
+    `trains`: what learns, while all else stands still. "coarse": level 0's own encoder, a copy of the codec's where
+    `init` has none, and its table, by `units` and `consistency` alone. "fine": all but these, so that level 0's codes
+    stay. "decoder": the decoder alone, so that all codes do, by losses of what is heard.
 
     `audio`: folders (with metadata.jsonl or without), files and lists of them; None takes what `cache` holds already,
     as on a machine that only the cache was sent to. `cache`: where packed audio and the teachers' answers are kept.
     `kind_weights`: how much more often a kind of clip is drawn than its length says. `crop_frames`: level-0 frames
     (120 ms) per crop. `tempo`: a crop is played up to so much faster or slower, its pitch and formants with it, so that
     few voices become many. `narrow_probability`: how often a crop, target included, ends at 3 to 4 kHz, as from a
-    telephone. `denoise_probability`: how often the codec hears a spoiled crop and is asked for the clean one.
+    telephone. `denoise_probability`: how often the codec hears a spoiled crop and is asked for the clean one, or, where
+    only "coarse" trains, for its units; `bend`: how far its mel bands are moved there, as by other vocal tracts.
 
     `teacher_model`: a Whisper folder or preset, None for none; `teacher_dim` of its whitened dimensions pull levels
     0 + 1, `unit_dim` make the units that level 0 names. `sound_teacher`: a YAMNet folder or preset, of which
@@ -96,7 +100,7 @@ class Recipe:
     words: Path | None = None
     vocabulary: Path | None = None
     init: str | None = None
-    decoder_only: bool = False
+    trains: Literal["all", "coarse", "fine", "decoder"] = "all"
     teacher_model: str | None = None
     teacher_dim: int = 64
     unit_dim: int = 256
@@ -111,6 +115,7 @@ class Recipe:
     tempo: float = 0.0
     narrow_probability: float = 0.0
     denoise_probability: float = 0.0
+    bend: float = 0.0
     steps: int = 10_000
     learning_rate: float = 5e-4
     warmup: int = 300
@@ -130,7 +135,8 @@ class Recipe:
             check(getattr(self, key) >= 1, key, "1 or more", getattr(self, key))
         for key in ("learning_rate", "clip_gradient"):
             check(getattr(self, key) > 0, key, "more than 0", getattr(self, key))
-        for key in ("decay", "denoise_probability", "narrow_probability", "tempo"):
+        check_choices(self)
+        for key in ("decay", "denoise_probability", "narrow_probability", "tempo", "bend"):
             check(0 <= getattr(self, key) <= 1, key, "from 0 to 1", getattr(self, key))
         if self.sound_teacher is not None:
             check(self.teacher_model is not None, "teacher_model", "given beside a sound_teacher", None)
@@ -139,8 +145,12 @@ class Recipe:
         check(len(self.sizes) == len(self.codec.get("strides", ())), "sizes", "one size a stride", list(self.sizes))
         for name in self.losses:
             check(name in LOSSES, f"losses.{name}", f"one of {', '.join(LOSSES)}", name)
-        for name in OF_CODES:
-            check(not (self.decoder_only and self.weight(name)), f"losses.{name}", "left out with decoder_only", name)
+        for name in LOSSES:
+            fits = {"decoder": name not in OF_CODES, "coarse": name in OF_COARSE}.get(self.trains, True)
+            check(fits or not self.weight(name), f"losses.{name}", f"left out where {self.trains} trains alone", name)
+        check(not self.bend or self.trains == "coarse", "bend", "0 unless coarse trains alone", self.bend)
+        judged = self.discriminators is not None and self.trains == "coarse"
+        check(not judged, "discriminators", "left out where coarse trains alone", None)
         for names, key, there in (
             (("adversarial", "features"), "discriminators", self.discriminators is not None),
             (("units", "consistency"), "teacher_model", self.teacher_model is not None),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +44,7 @@ def first_codec(recipe: Recipe, lexicon: Lexicon) -> Codec:
     """The codec that the recipe starts from, trainable."""
     if recipe.init is not None:
         files = resolve_codec(recipe.init)
-        return continued(load_codec(files.weights, files.config, files.words), lexicon)
+        return continued(load_codec(files.weights, files.config, files.words), lexicon, recipe.trains == "coarse")
     if recipe.vocabulary is not None:
         return new_codec(recipe, read_vocabulary(recipe.vocabulary), lexicon)
     return new_codec(recipe, chosen(recipe.sizes, recipe.words, lexicon, recipe.seed), lexicon)
@@ -79,21 +79,31 @@ def new_codec(recipe: Recipe, levels: Levels, lexicon: Lexicon) -> Codec:
     return codec
 
 
-def continued(start: Codec, lexicon: Lexicon) -> Codec:
+def continued(start: Codec, lexicon: Lexicon, coarse: bool = False) -> Codec:
     """A trainable codec that encodes and decodes as `start` does, which may hold nothing but projected tables.
+
+    With `coarse`, level 0 gets an encoder of its own where it has none: a copy of the other one.
 
     The codebooks are made again from the words, and each level's layer is the least-squares map (the shortest, where
     there are fewer codes than dimensions) from its codebook to its table: exact to rounding for tables of such a map.
 
     Raises:
-        UsageError: `start` is in words that the LLM does not have, or its tables are of another LLM.
+        UsageError: `start` is in words that the LLM does not have, or its tables are of another LLM, or `coarse` and it
+            is of the published architecture.
     """
+    config = start.config
+    if coarse and config.architecture != "small":
+        raise UsageError("trains: coarse is for codecs of the small architecture")
+    if coarse and not config.coarse_encoder:
+        config = replace(config, coarse_encoder=config.encoder)
     wanted = {id for words in start.config.words for word in words or () for id in lexicon.tokenizer.word_ids(word)}
     if wanted and max(wanted) >= len(lexicon.embeddings):
         raise UsageError(f"init: a codec in words of {start.config.llm} that {lexicon.name} does not have")
-    codec = Codec(start.config)
+    codec = Codec(config)
     codec.encoder.load_state_dict(start.encoder.state_dict())
     codec.decoder.load_state_dict(start.decoder.state_dict())
+    if codec.coarse_encoder is not None:
+        codec.coarse_encoder.load_state_dict((start.coarse_encoder or start.encoder).state_dict())
     books = codebooks(start.config.words, lexicon.tokenizer, lexicon.embeddings)
     for level, known, book in zip(codec.quantizer.levels(), start.quantizer.levels(), books, strict=True):
         table = known.projection().double()

@@ -21,7 +21,8 @@ class Inputs:
     """One batch on the device. `clean`, `heard`: float32 [B, 1, T]. What is unknown of a teacher's is None.
 
     `units`: int64 [B, T0], -1 unknown. `features`: float32 [B, 2 T0, R], NaN unknown. `semantic`: float32 [B, S], NaN
-    unknown. `seeds`: of the decoder's noise, one a clip, where it has any.
+    unknown. `seeds`: of the decoder's noise, one a clip, where it has any. `bends`: float32 [B], as `small.bent` takes
+    them, for level 0's own encoder where it alone learns.
     """
 
     clean: Tensor
@@ -30,14 +31,18 @@ class Inputs:
     units: Tensor | None = None
     features: Tensor | None = None
     semantic: Tensor | None = None
+    bends: Tensor | None = None
 
 
 class Trainee(nn.Module):
     """The codec, and the adapters from its coarse levels to what the teachers say (0 dimensions: no such teacher)."""
 
-    def __init__(self, codec: Codec, wanted: Collection[str], frame_dim: int = 0, text_dim: int = 0) -> None:
+    def __init__(
+        self, codec: Codec, wanted: Collection[str], frame_dim: int = 0, text_dim: int = 0, trains: str = "all"
+    ) -> None:
         super().__init__()
         self.codec = codec
+        self.trains = trains
         self.wanted = frozenset(wanted)
         self.spectral = losses.SpectralLoss(codec.sample_rate)
         level_db = codec.config.level_db
@@ -46,16 +51,36 @@ class Trainee(nn.Module):
         latent = codec.config.latent_dim
         self.adapter = nn.Linear(latent, frame_dim) if frame_dim else None
         self.text_adapter = nn.Linear(latent, text_dim) if text_dim else None
+        self._hold_still()
 
-    def forward(self, batch: Inputs) -> tuple[dict[str, Tensor], Tensor]:
-        """(every wanted loss that needs no discriminator, unweighted; what the codec made, [B, 1, T])."""
+    def _hold_still(self) -> None:
+        """Take the gradients of all that does not learn."""
+        codec = self.codec
+        coarse = [codec.quantizer.levels()[0].cb_proj] + ([codec.coarse_encoder] if codec.coarse_encoder else [])
+        if self.trains in ("coarse", "decoder"):
+            self.requires_grad_(False)
+        if self.trains == "decoder":
+            codec.decoder.requires_grad_(True)
+        elif self.trains == "coarse":
+            for part in (*coarse, self.adapter):
+                if part is not None:
+                    part.requires_grad_(True)
+        elif self.trains == "fine":
+            for part in coarse:
+                part.requires_grad_(False)
+
+    def forward(self, batch: Inputs) -> tuple[dict[str, Tensor], Tensor | None]:
+        """(every wanted loss that needs no discriminator, unweighted; what the codec made, [B, 1, T], None where level
+        0's own encoder learns alone)."""
+        if self.trains == "coarse":
+            return self._coarse_losses(batch), None
         device = batch.heard.device.type
-        latent = self.codec.encoder(batch.heard).float()
+        latent, own = self.codec.latents(batch.heard)
         with torch.autocast(device, enabled=False):
-            quantised = self.codec.quantizer(latent)
+            quantised = self.codec.quantizer(latent, own)
         generators = [torch.Generator().manual_seed(seed) for seed in batch.seeds]
         made = self.codec.decoder(quantised.latent, generators).float()
-        again = self._heard_again(made) if "cycle" in self.wanted else None
+        again, coarse_again = self._heard_again(made) if "cycle" in self.wanted else (None, None)
         with torch.autocast(device, enabled=False):
             found = self.spectral(made, batch.clean)
             if "loudness" in self.wanted:
@@ -67,8 +92,8 @@ class Trainee(nn.Module):
             found["codebook"] = losses.codebook(quantised)
             found["entropy"] = losses.negative_entropy(quantised)
             coarse = quantised.levels[0]
-            if again is not None:
-                found["cycle"] = losses.cycle_loss(latent, coarse, again, self._coarse(again))
+            if again is not None and coarse_again is not None:
+                found["cycle"] = losses.cycle_loss(latent, coarse, again, coarse_again)
             if batch.units is not None:
                 found["units"] = losses.unit_loss(coarse, batch.units)
             if batch.features is not None and self.adapter is not None:
@@ -81,15 +106,29 @@ class Trainee(nn.Module):
                 found["semantic"] = losses.semantic_loss(said, batch.semantic)
         return {name: value for name, value in found.items() if name in self.wanted}, made
 
-    def _heard_again(self, made: Tensor) -> Tensor:
-        """The latent of what was decoded."""
-        with standing_still(self.codec.encoder):
-            return self.codec.encoder(made).float()
+    def _coarse_losses(self, batch: Inputs) -> dict[str, Tensor]:
+        """What level 0's own encoder is taught by, from crops that may be spoiled and bent."""
+        assert self.codec.coarse_encoder is not None
+        latent = self.codec.coarse_encoder(batch.heard, batch.bends).float()
+        found = {}
+        with torch.autocast(batch.heard.device.type, enabled=False):
+            if batch.units is not None:
+                found["units"] = losses.unit_loss(self.codec.quantizer.levels()[0](latent), batch.units)
+            if batch.features is not None and self.adapter is not None:
+                ratio = latent.shape[-1] // batch.features.shape[1]
+                steps = torch.nn.functional.avg_pool1d(latent, ratio, ratio).transpose(1, 2)
+                found["consistency"] = losses.consistency_loss(self.adapter(steps), batch.features)
+        return {name: value for name, value in found.items() if name in self.wanted}
 
-    def _coarse(self, latent: Tensor) -> LevelOutput:
+    def _heard_again(self, made: Tensor) -> tuple[Tensor, LevelOutput]:
+        """The latent and level 0 of what was decoded."""
         level = self.codec.quantizer.levels()[0]
-        with standing_still(level):
-            return level(latent)
+        with contextlib.ExitStack() as stack:
+            for part in (*self.codec.networks()[:-1], level):
+                stack.enter_context(standing_still(part))
+            latent, own = self.codec.latents(made)
+            with torch.autocast(made.device.type, enabled=False):
+                return latent, level(latent if own is None else own)
 
 
 @contextlib.contextmanager

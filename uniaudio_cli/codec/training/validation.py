@@ -46,12 +46,13 @@ class Validator:
             given = inputs(batch, self.packed, self.targets, recipe.crop_frames, device)
             with autocast(recipe, device):
                 found, made = trainee(given)
-            found["mel"] = trainee.spectral(made, given.clean)["mel"]
+            if made is not None:
+                found["mel"] = trainee.spectral(made, given.clean)["mel"]
             if given.units is not None:
                 found["unit_accuracy"] = _named_right(trainee, given.heard, given.units)
             for name, value in found.items():
                 sums.setdefault(name, []).append(float(value))
-            if number == 0:
+            if number == 0 and made is not None:
                 self._write_samples(given.clean, made, step, trainee.codec.sample_rate)
         return {name: float(np.mean(values)) for name, values in sums.items()}
 
@@ -66,6 +67,7 @@ class Validator:
 
 
 def _named_right(trainee: Trainee, heard: Tensor, units: Tensor) -> Tensor:
-    codes = trainee.codec.quantizer(trainee.codec.encoder(heard).float()).levels[0].codes
+    latent, own = trainee.codec.latents(heard)
+    codes = trainee.codec.quantizer.levels()[0](latent if own is None else own).codes
     known = units >= 0
     return (codes[known] == units[known]).float().mean()
