@@ -145,7 +145,7 @@ def make(out: Path, clips: range, voices: int, words: Sequence[str], seed: int, 
             continue
         (out / name).parent.mkdir(exist_ok=True)
         soundfile.write(out / name, np.clip(wav, -1, 1), SAMPLE_RATE, subtype="PCM_16")
-        row = {"file_name": name, "group": f"synthetic/{who:03d}", "kind": "speech", "split": "train"}
+        row = {"file_name": name, "group": f"synthetic/{who:03d}", "kind": "synthetic", "split": "train"}
         row |= {"seconds": round(seconds, 3), "licence": LICENCE, "text": text}
         with listing.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")

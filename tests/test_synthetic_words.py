@@ -35,7 +35,7 @@ def test_clips_are_listed_by_voice_as_the_packer_reads_them(tmp_path):
     rows = listing(tmp_path)
     assert len(rows) == 12 == len(hum.spoken)
     assert {row.group for row in rows} == {f"synthetic/{voice:03d}" for voice in range(4)}
-    assert {row.kind for row in rows} == {"speech"}
+    assert {row.kind for row in rows} == {"synthetic"}
     assert {row.split for row in rows} == {"train"}
     assert [row.text for row in rows] == hum.spoken
 

@@ -16,8 +16,8 @@ HELD_OUT = 20  # without metadata, one group in so many is kept for validation
 
 @dataclass(frozen=True)
 class Row:
-    """One clip. `group`: one speaker, voice pack or collection, what a split keeps together. `kind`: speech, sound or
-    music. `text`: its transcript, caption or label, "" where none is known."""
+    """One clip. `group`: one speaker, voice pack or collection, what a split keeps together. `kind`: speech, sound,
+    music, or what else a recipe weighs. `text`: its transcript, caption or label, "" where none is known."""
 
     path: Path
     kind: str = "sound"
