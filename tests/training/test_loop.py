@@ -61,10 +61,11 @@ def test_a_run_leaves_a_codec_losses_samples_and_a_state(tmp_path):
     [
         {},
         {"bfloat16": True},
+        {"average": 0.5},
         {"codec": {**SMALL, "coarse_encoder": SMALL["encoder"]}, "trains": "fine"},
         {"codec": PUBLISHED, "discriminators": None, "losses": WEIGHTS},
     ],
-    ids=["small, every loss", "bfloat16", "all but level 0's own encoder", "published"],
+    ids=["small, every loss", "bfloat16", "the mean of the weights", "all but level 0's own encoder", "published"],
 )
 def test_a_resumed_run_goes_on_as_if_it_had_never_stopped(tmp_path, changes):
     clips = packed(tmp_path)
@@ -170,6 +171,23 @@ def test_a_decoder_trained_alone_leaves_all_codes_as_they_are(tmp_path):
     assert changed
     assert all(name.startswith("decoder.") for name in changed)
     assert set(logged(tmp_path / "run")[0]) >= set(losses)
+
+
+def test_what_is_written_is_the_running_mean_of_the_weights(tmp_path):
+    clips = packed(tmp_path)
+    run = trainer(recipe(tmp_path / "cache", steps=3, average=0.75, save_every=3), clips, tmp_path / "run")
+    steps = []
+
+    def keep(progress):
+        steps.append(run.trainee.codec.encoder.out.weight.detach().clone())
+
+    run.run(keep)
+    expected = steps[0]
+    for weight in steps[1:]:
+        expected = 0.75 * expected + 0.25 * weight
+    written = load_codec(tmp_path / "run" / "tiny.safetensors").encoder.out.weight
+    assert torch.allclose(written, expected, atol=1e-6)
+    assert not torch.allclose(written, steps[-1], atol=1e-6)
 
 
 def test_the_learning_rate_warms_up_stays_and_decays(tmp_path):

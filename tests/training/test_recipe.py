@@ -48,6 +48,7 @@ def test_settings_stand_in_place_of_the_file(tmp_path):
         ({"trains": "coarse", "losses": {"mel": 1}}, "losses.mel"),
         ({"trains": "ears"}, "trains"),
         ({"bend": 0.1}, "bend"),
+        ({"average": 1.0}, "average"),
         ({"sizes": [8, 8]}, "one size a stride"),
         ({"steps": 0}, "steps"),
         ({"learning_rate": 0}, "learning_rate"),

@@ -13,11 +13,12 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from uniaudio_cli.codec.checkpoint import save_codec
 from uniaudio_cli.codec.model import Codec
@@ -98,6 +99,10 @@ class Trainer:
         wanted = {name for name in recipe.losses if recipe.weight(name)}
         frame_dim, text_dim = (0 if rows is None else rows.shape[1] for rows in (targets.reduced, targets.semantic))
         trainee = Trainee(codec, wanted, frame_dim, text_dim, recipe.trains)
+        self.averaged: AveragedModel | None = None
+        if recipe.average:
+            mean = get_ema_multi_avg_fn(recipe.average)
+            self.averaged = AveragedModel(trainee, accelerator.device, multi_avg_fn=mean)
         if recipe.compile:
             for network in codec.networks():
                 network.compile()
@@ -132,13 +137,20 @@ class Trainer:
         """The model without what accelerate wrapped around it."""
         return self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
 
+    @property
+    def result(self) -> Trainee:
+        """What is validated and written: the mean of the weights where the recipe wants one."""
+        return self.trainee if self.averaged is None else cast(Trainee, self.averaged.module)
+
     def resume(self) -> None:
         """Take up the last saved state."""
         state = torch.load(self.folder / "state.pt", map_location=self.accelerator.device, weights_only=True)
         self.trainee.load_state_dict(state["model"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.step, self.best = state["step"], state.get("best", math.inf)
-        # A run may take on discriminators where it is resumed.
+        # A run may take on a mean or discriminators where it is resumed.
+        if self.averaged is not None and "averaged" in state:
+            self.averaged.load_state_dict(state["averaged"])
         if self.discriminators is not None and "discriminators" in state:
             self.accelerator.unwrap_model(self.discriminators).load_state_dict(state["discriminators"])
             self.opponent.load_state_dict(state["opponent"])
@@ -153,6 +165,8 @@ class Trainer:
             "step": self.step,
             "best": self.best,
         }
+        if self.averaged is not None:
+            state["averaged"] = self.averaged.state_dict()
         if self.discriminators is not None:
             state["discriminators"] = self.accelerator.unwrap_model(self.discriminators).state_dict()
             state["opponent"] = self.opponent.state_dict()
@@ -162,7 +176,7 @@ class Trainer:
             torch.save(state, temporary)
 
     def _write_codec(self, name: str) -> None:
-        codec = self.trainee.codec
+        codec = self.result.codec
         # The codebooks are float16 numbers already: see `run.new_codec`.
         save_codec(codec, self.folder / f"{name}.safetensors", codebook_dtype=torch.float16, force=True)
 
@@ -228,6 +242,8 @@ class Trainer:
         # One bad batch must not end a run of hours: its update is left out.
         if math.isfinite(float(norm)):
             self.optimiser.step()
+            if self.averaged is not None:
+                self.averaged.update_parameters(self.trainee)
             if self.judged:
                 self.opponent.step()
         return found | {"gradient": torch.as_tensor(norm)}
@@ -257,9 +273,9 @@ class Trainer:
         makes no sound."""
         if not self.accelerator.is_main_process or not self.validator.possible:
             return
-        self.model.eval()
-        found = self.validator(self.trainee, self.step, self.accelerator.device)
-        self.model.train()
+        self.result.eval()
+        found = self.validator(self.result, self.step, self.accelerator.device)
+        self.result.train()
         self._log("validation", found)
         score = found.get("mel", found.get("units", 0.0))
         if score < self.best:

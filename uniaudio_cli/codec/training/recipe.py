@@ -86,6 +86,9 @@ class Recipe:
     `sound_units` of these units are made, for clips of the kind "sound". `text_teacher`: a text encoder for
     the semantic loss.
 
+    `average`: how much stays at every step of a running mean of the weights, which is then what is validated and
+    written (0.999 is about the last thousand steps); 0 for none.
+
     `losses`: the weight of each by name; what is left out is not computed. One step takes `accumulate` batches of
     `batch_size` on every process.
     """
@@ -121,6 +124,7 @@ class Recipe:
     warmup: int = 300
     decay: float = 0.3
     clip_gradient: float = 1.0
+    average: float = 0.0
     discriminators: Judges | None = None
     validation: Validation = field(default_factory=Validation)
     bfloat16: bool = True
@@ -136,6 +140,7 @@ class Recipe:
         for key in ("learning_rate", "clip_gradient"):
             check(getattr(self, key) > 0, key, "more than 0", getattr(self, key))
         check_choices(self)
+        check(0 <= self.average < 1, "average", "from 0 to below 1", self.average)
         for key in ("decay", "denoise_probability", "narrow_probability", "tempo", "bend"):
             check(0 <= getattr(self, key) <= 1, key, "from 0 to 1", getattr(self, key))
         if self.sound_teacher is not None:
