@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -19,7 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from sets import SETS, known
+from sets import SETS, settle
 
 from uniaudio_cli.demos import Demonstration
 from uniaudio_cli.episodes import Episode, episodes, half, load_items
@@ -111,8 +110,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--lm")
     parser.add_argument("--codec")
     arguments = parser.parse_args(argv)
-    arguments.data = arguments.data or Path(os.environ.get("UNIAUDIO_TEST_DATA", "")) / "data"
-    arguments.sets = known(parser, arguments.sets, arguments.data)
+    settle(parser, arguments)
     arguments.shots = [int(shots) for shots in arguments.shots.split(",")]
     try:
         run(arguments)

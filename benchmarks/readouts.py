@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 import random
 import sys
 import time
@@ -29,7 +28,7 @@ from typing import Any
 import numpy as np
 import torch
 from kept import Kept
-from sets import SETS, known
+from sets import SETS, settle
 
 from uniaudio_cli.demos import Demonstration
 from uniaudio_cli.episodes import Episode, Item, episodes, half, load_items
@@ -101,8 +100,11 @@ class Asker:
         first, *others = levels
         return " + ".join([level_name(first), *map(str, others)])
 
-    def words(self, episode: Episode) -> dict[str, Words]:
-        """What the LLM and the caches make of every word of the query: `likelihood` before it is added up."""
+    def words(self, episode: Episode, finer: bool) -> dict[str, Words]:
+        """What the LLM and the caches make of every word of the query: `likelihood` before it is added up.
+
+        `finer`: what else the LLM could be asked where there are two levels, one word a frame and the second level.
+        """
         session = self.session(self.listening, episode.demonstrations)
         readout = session.readout
         assert isinstance(readout, LikelihoodReadout)
@@ -112,21 +114,12 @@ class Asker:
         for place, level in enumerate(query):
             found[f"cache {place}"] = [readout.remembered(place, said) for said in level]
             found[f"counts {place}"] = [readout.remembered(place, Said(said.ids)) for said in level]
+        if finer:
+            contexts = [session._listening(label, self.levels[1]) for label in episode.labels]
+            prompts = [context.ids(self.kit.vocabulary) for context in contexts]
+            found["llm, hard"] = readout.read(readout.contexts[0], 0, [Said(said.ids) for said in query[0]])
+            found["llm 1"] = readout.read(self.kit.lm.prefill(prompts), 1, query[1])
         return found
-
-    def finer(self, episode: Episode) -> dict[str, Words]:
-        """What else the LLM could be asked where there are two levels: one word a frame, and the second level."""
-        session = self.session(self.listening, episode.demonstrations)
-        readout = session.readout
-        assert isinstance(readout, LikelihoodReadout)
-        assert readout.contexts[0] is not None
-        query = session.asked(self.hear(episode.query))
-        contexts = [session._listening(label, self.levels[1]) for label in episode.labels]
-        prompts = [context.ids(self.kit.vocabulary) for context in contexts]
-        return {
-            "llm, hard": readout.read(readout.contexts[0], 0, [Said(said.ids) for said in query[0]]),
-            "llm 1": readout.read(self.kit.lm.prefill(prompts), 1, query[1]),
-        }
 
     def from_words(self, words: Mapping[str, Words], rows: Sequence[int]) -> Scores:
         """Scores of the labels `rows`: a mean over hearings, each level at its weight; of what is `finer`, its own."""
@@ -271,7 +264,7 @@ def likelihoods(asker: Asker, cells: Sequence[Cell], parts: Sequence[Episode], f
     # Contexts are of one label each: fewer ways are some of the rows of more.
     for cell, part in sorted(zip(cells, parts, strict=True), key=lambda both: -both[0].ways):
         if cell.shots not in words:
-            words[cell.shots] = part, asker.words(part) | (asker.finer(part) if finer else {})
+            words[cell.shots] = part, asker.words(part, finer)
     found = []
     for cell, part in zip(cells, parts, strict=True):
         whole, heard = words[cell.shots]
@@ -394,9 +387,8 @@ def parsed(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--report", action="store_true", help="print the tables of the files in --out, ask nothing")
     parser.add_argument("--limit", type=int, help="only so many episodes in the report")
     arguments = parser.parse_args(argv)
-    arguments.data = arguments.data or Path(os.environ.get("UNIAUDIO_TEST_DATA", "")) / "data"
     if not arguments.report:
-        arguments.sets = known(parser, arguments.sets, arguments.data)
+        settle(parser, arguments)
     arguments.cells = [Cell.of(text) for text in arguments.cells.split(",")]
     arguments.shifts = tuple(map(int, arguments.shifts.split(","))) if arguments.shifts else None
     return arguments

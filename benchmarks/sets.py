@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,12 +27,15 @@ SETS = {
 }
 
 
-def known(parser: argparse.ArgumentParser, names: list[str], data: Path) -> list[str]:
-    """The sets that a command names, all whose clips are in `data` where it names none; what is no set ends it."""
-    if unknown := set(names) - set(SETS):
+def settle(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
+    """Give `data` and `sets` what they are by default: the tests' data, and the sets whose clips are there.
+
+    What is no set ends the command.
+    """
+    arguments.data = arguments.data or Path(os.environ.get("UNIAUDIO_TEST_DATA", "")) / "data"
+    if unknown := set(arguments.sets) - set(SETS):
         parser.error(f"unknown set {min(unknown)}: choose from {', '.join(SETS)}")
-    found = names or [name for name, clips in SETS.items() if (data / clips.folder).is_dir()]
-    if not found:
+    arguments.sets = arguments.sets or [name for name in SETS if (arguments.data / SETS[name].folder).is_dir()]
+    if not arguments.sets:
         folders = sorted({f"{clips.folder}/" for clips in SETS.values()})
-        parser.error(f"{data}: holds none of {', '.join(folders)}; give another --data")
-    return found
+        parser.error(f"{arguments.data}: holds none of {', '.join(folders)}; give another --data")

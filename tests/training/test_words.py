@@ -101,6 +101,15 @@ def test_level_0_gets_an_encoder_that_begins_as_a_copy(tmp_path):
         continued(new_codec(recipe(tmp_path, codec=PUBLISHED), LEVELS, known), known, coarse=True)
 
 
+@pytest.mark.parametrize("trains", ["coarse", "fine"])
+def test_what_trains_beside_an_encoder_of_level_0_needs_one(tmp_path, trains):
+    write_vocabulary(tmp_path / "v.json", "a-tiny-llm", LEVELS)
+    losses = {"units": 1.0} if trains == "coarse" else {"mel": 1.0}
+    asked = recipe(tmp_path, vocabulary=tmp_path / "v.json", trains=trains, losses=losses, teacher_model="w")
+    with pytest.raises(UsageError, match=f"trains: {trains} is for a codec whose level 0"):
+        first_codec(asked, lexicon())
+
+
 def test_a_codec_of_another_llm_is_refused(tmp_path):
     known = lexicon()
     other = replace(known, embeddings=known.embeddings[:, :8])

@@ -103,15 +103,19 @@ class Codec(nn.Module):
         """wav [B, 1, T], zero-padded on the right to a multiple of `config.padding_multiple`."""
         return F.pad(wav, (0, -wav.shape[-1] % self.config.padding_multiple))
 
+    def encoders(self) -> list[nn.Module]:
+        """One, and level 0's own where it has one."""
+        return [self.encoder] if self.coarse_encoder is None else [self.encoder, self.coarse_encoder]
+
     def networks(self) -> list[nn.Module]:
         """The encoders and the decoder: all but the tables."""
-        own = [] if self.coarse_encoder is None else [self.coarse_encoder]
-        return [self.encoder, *own, self.decoder]
+        return [*self.encoders(), self.decoder]
 
-    def latents(self, wav: Tensor) -> tuple[Tensor, Tensor | None]:
-        """wav [B, 1, T], padded -> the latent [B, D, F], and level 0's own where it has an encoder; float32."""
-        coarse = None if self.coarse_encoder is None else self.coarse_encoder(wav).float()
-        return self.encoder(wav).float(), coarse
+    def latents(self, wav: Tensor) -> tuple[Tensor, Tensor]:
+        """wav [B, 1, T], padded -> the latent and what level 0 listens to, the same where it has no encoder of its own;
+        float32 [B, D, F] each."""
+        latent = self.encoder(wav).float()
+        return latent, latent if self.coarse_encoder is None else self.coarse_encoder(wav).float()
 
     def encode(self, wav: Tensor) -> list[Tensor]:
         """wav float32 [B, 1, T], -1 to 1 -> int64 [B, T_k] per level, on the codec's device.

@@ -277,7 +277,7 @@ class Trainer:
         found = self.validator(self.result, self.step, self.accelerator.device)
         self.result.train()
         self._log("validation", found)
-        score = found.get("mel", found.get("units", 0.0))
+        score = next(found[name] for name in ("mel", "units", "consistency") if name in found)
         if score < self.best:
             self.best = score
             self._write_codec(f"{self.recipe.name}-best")

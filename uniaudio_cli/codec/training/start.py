@@ -41,13 +41,21 @@ def load_lexicon(name: str, offline: bool = False, say: Callable[[str], None] = 
 
 
 def first_codec(recipe: Recipe, lexicon: Lexicon) -> Codec:
-    """The codec that the recipe starts from, trainable."""
+    """The codec that the recipe starts from, trainable.
+
+    Raises:
+        UsageError: it does not fit the recipe or the LLM.
+    """
     if recipe.init is not None:
         files = resolve_codec(recipe.init)
-        return continued(load_codec(files.weights, files.config, files.words), lexicon, recipe.trains == "coarse")
-    if recipe.vocabulary is not None:
-        return new_codec(recipe, read_vocabulary(recipe.vocabulary), lexicon)
-    return new_codec(recipe, chosen(recipe.sizes, recipe.words, lexicon, recipe.seed), lexicon)
+        codec = continued(load_codec(files.weights, files.config, files.words), lexicon, recipe.trains == "coarse")
+    elif recipe.vocabulary is not None:
+        codec = new_codec(recipe, read_vocabulary(recipe.vocabulary), lexicon)
+    else:
+        codec = new_codec(recipe, chosen(recipe.sizes, recipe.words, lexicon, recipe.seed), lexicon)
+    if recipe.trains in ("coarse", "fine") and codec.coarse_encoder is None:
+        raise UsageError(f"trains: {recipe.trains} is for a codec whose level 0 has an encoder of its own (init)")
+    return codec
 
 
 def chosen(sizes: tuple[int, ...], words: Path | None, lexicon: Lexicon, seed: int, pieces: int = 1) -> Levels:

@@ -75,9 +75,9 @@ class Trainee(nn.Module):
         if self.trains == "coarse":
             return self._coarse_losses(batch), None
         device = batch.heard.device.type
-        latent, own = self.codec.latents(batch.heard)
+        latent, for_coarse = self.codec.latents(batch.heard)
         with torch.autocast(device, enabled=False):
-            quantised = self.codec.quantizer(latent, own)
+            quantised = self.codec.quantizer(latent, for_coarse)
         generators = [torch.Generator().manual_seed(seed) for seed in batch.seeds]
         made = self.codec.decoder(quantised.latent, generators).float()
         again, coarse_again = self._heard_again(made) if "cycle" in self.wanted else (None, None)
@@ -124,11 +124,11 @@ class Trainee(nn.Module):
         """The latent and level 0 of what was decoded."""
         level = self.codec.quantizer.levels()[0]
         with contextlib.ExitStack() as stack:
-            for part in (*self.codec.networks()[:-1], level):
+            for part in (*self.codec.encoders(), level):
                 stack.enter_context(standing_still(part))
-            latent, own = self.codec.latents(made)
+            latent, for_coarse = self.codec.latents(made)
             with torch.autocast(made.device.type, enabled=False):
-                return latent, level(latent if own is None else own)
+                return latent, level(for_coarse)
 
 
 @contextlib.contextmanager

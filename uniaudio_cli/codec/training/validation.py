@@ -67,7 +67,7 @@ class Validator:
 
 
 def _named_right(trainee: Trainee, heard: Tensor, units: Tensor) -> Tensor:
-    latent, own = trainee.codec.latents(heard)
-    codes = trainee.codec.quantizer.levels()[0](latent if own is None else own).codes
+    _, for_coarse = trainee.codec.latents(heard)
+    codes = trainee.codec.quantizer.levels()[0](for_coarse).codes
     known = units >= 0
     return (codes[known] == units[known]).float().mean()
