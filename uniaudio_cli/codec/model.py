@@ -143,8 +143,7 @@ class Codec(nn.Module):
         """int64 [B, T_k] per level -> wav float32 [B, 1, T_0 * strides[0] * hop_length].
 
         The published decoder adds noise. It is drawn per clip from a CPU generator seeded with `seed`, so a clip
-        sounds the same alone, in a batch and on a GPU; `noise=False` adds none. The small one has noise
-        where its `decoder` says so.
+        sounds the same alone, in a batch and on a GPU; `noise=False` adds none. The small one ignores both.
 
         Raises:
             ValueError: the levels' lengths are not in the ratio of the strides, or a code is out of range.

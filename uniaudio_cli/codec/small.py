@@ -7,7 +7,6 @@ that a coarse frame can mean something; the decoder's head predicts log-magnitud
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -102,15 +101,11 @@ def bent(mel: Tensor, bend: Tensor) -> Tensor:
 
 
 class SmallDecoder(nn.Module):
-    """latent [B, D, F] -> wav [B, 1, 480 F].
-
-    With `noise` a second head says how far each bin's phase is from known, 0 to 1, and as much of half a turn either
-    way is drawn for it: rain whose frames all came out alike would be a hum.
-    """
+    """latent [B, D, F] -> wav [B, 1, 480 F]. Deterministic: it draws no noise."""
 
     window: Tensor
 
-    def __init__(self, latent_dim: int, channels: int, blocks: int, noise: bool = False) -> None:
+    def __init__(self, latent_dim: int, channels: int, blocks: int) -> None:
         super().__init__()
         self.register_buffer("window", torch.hann_window(FFT), persistent=False)
         self.stem = nn.Conv1d(latent_dim, channels, 7, padding=3)
@@ -119,18 +114,10 @@ class SmallDecoder(nn.Module):
         self.blocks = nn.Sequential(*(ConvNeXtBlock(channels, blocks) for _ in range(blocks)))
         self.out_norm = nn.LayerNorm(channels, eps=1e-6)
         self.head = nn.Linear(channels, FFT + 2)
-        self.unknown = nn.Linear(channels, FFT // 2 + 1) if noise else None
 
-    def forward(self, latent: Tensor, generators: Sequence[torch.Generator] | None = None) -> Tensor:
-        """Noise is drawn only with `generators`, one CPU generator per clip."""
+    def forward(self, latent: Tensor, generators: list[torch.Generator] | None = None) -> Tensor:
         x = self.blocks(_norm(self.stem_norm, self.up(self.stem(latent))))
-        x = _norm(self.out_norm, x).transpose(1, 2)
-        magnitude, phase = self.head(x).float().transpose(1, 2).chunk(2, dim=1)
-        if self.unknown is not None and generators is not None:
-            share = torch.sigmoid(self.unknown(x).float()).transpose(1, 2)
-            # Frame by frame, so that a clip's beginning sounds the same however it goes on.
-            drawn = [torch.rand(share.shape[:0:-1], generator=generator).T for generator in generators]
-            phase = phase + torch.pi * share * (2 * torch.stack(drawn).to(share.device) - 1)
+        magnitude, phase = self.head(_norm(self.out_norm, x).transpose(1, 2)).float().transpose(1, 2).chunk(2, dim=1)
         spectrum = torch.polar(torch.exp(magnitude.clamp(max=6.0)), phase)
         return self.overlap_add(torch.fft.irfft(spectrum, FFT, dim=1))[:, None]
 

@@ -54,39 +54,6 @@ class SpectralLoss(nn.Module):
         return {"mel": mel / len(self.windows), "stft": stft / len(self.windows), "subband": subband}
 
 
-class TextureLoss(nn.Module):
-    """How unlike two wavs [B, 1, T] fluctuate, whatever the moments at which they do: a scalar.
-
-    Log-magnitudes of a short and a long window, their mean and their spread over patches of bins and frames. Frame by
-    frame the best guess at rain is its mean, a hum; what is heard as rain is how far it strays from it (McDermott and
-    Simoncelli, 2011).
-    """
-
-    WINDOWS, PATCH = (512, 2048), 8
-
-    def __init__(self) -> None:
-        super().__init__()
-        for window in self.WINDOWS:
-            self.register_buffer(f"hann_{window}", torch.hann_window(window), persistent=False)
-
-    def moments(self, wav: Tensor, window: int) -> tuple[Tensor, Tensor]:
-        hann = self.get_buffer(f"hann_{window}")
-        spectrum = torch.stft(wav[:, 0], window, window // 4, window=hann, center=True, return_complex=True)
-        power = (spectrum.real.square() + spectrum.imag.square()) * (2 / window)
-        log = 0.5 * (power + FLOOR**2).log()[:, None]
-        patch, hop = (self.PATCH, min(self.PATCH, log.shape[-1])), self.PATCH // 2
-        mean, square = (F.avg_pool2d(each, patch, hop) for each in (log, log.square()))
-        return mean, (square - mean.square()).clamp(min=1e-4).sqrt()
-
-    def forward(self, made: Tensor, target: Tensor) -> Tensor:
-        total = []
-        for window in self.WINDOWS:
-            with torch.no_grad():
-                known = self.moments(target, window)
-            total += [F.l1_loss(*pair) for pair in zip(self.moments(made, window), known, strict=True)]
-        return torch.stack(total).sum()
-
-
 class LoudnessLoss(nn.Module):
     """How much louder or softer each critical band sounds: `made`, `target` wavs [B, 1, T] -> a scalar from 0 to 6.
 

@@ -19,7 +19,6 @@ LOSSES = (
     "subband",
     "loudness",
     "envelope",
-    "texture",
     "cycle",
     "adversarial",
     "features",

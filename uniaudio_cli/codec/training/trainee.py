@@ -48,7 +48,6 @@ class Trainee(nn.Module):
         level_db = codec.config.level_db
         self.loudness = losses.LoudnessLoss(codec.sample_rate, USUAL_DB if level_db is None else level_db)
         self.envelope = losses.EnvelopeLoss(codec.sample_rate)
-        self.texture = losses.TextureLoss()
         latent = codec.config.latent_dim
         self.adapter = nn.Linear(latent, frame_dim) if frame_dim else None
         self.text_adapter = nn.Linear(latent, text_dim) if text_dim else None
@@ -88,8 +87,6 @@ class Trainee(nn.Module):
                 found["loudness"] = self.loudness(made, batch.clean)
             if "envelope" in self.wanted:
                 found["envelope"] = self.envelope(made, batch.clean)
-            if "texture" in self.wanted:
-                found["texture"] = self.texture(made, batch.clean)
             found["time"] = (made - batch.clean).abs().mean()
             found["commitment"] = losses.commitment(quantised)
             found["codebook"] = losses.codebook(quantised)
