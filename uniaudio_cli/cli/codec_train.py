@@ -36,7 +36,7 @@ def train(
 ) -> None:
     """Train a codec; a run killed at any moment goes on with --resume.
 
-    Several GPUs: `torchrun --nproc_per_node N -m uniaudio_cli codec train ...`, or `accelerate launch` alike.
+    Several GPUs, or CPU cores: `torchrun --nproc_per_node N -m uniaudio_cli codec train ...`, or `accelerate launch`.
     """
     from uniaudio_cli.codec.training.recipe import load_recipe
     from uniaudio_cli.codec.training.run import train as run
