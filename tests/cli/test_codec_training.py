@@ -176,3 +176,6 @@ def test_two_processes_train_one_codec(uniaudio, world):
     assert both[0]["mel"] == pytest.approx(one[0]["mel"], abs=1e-3)
     assert both[0]["gradient"] != pytest.approx(one[0]["gradient"], rel=1e-3)
     assert uniaudio("codec", "info", "both/mine.safetensors").code == 0
+    further = [*train, "both", "--resume", "--set", "steps=5"]
+    subprocess.run([*launch, *further], check=True, capture_output=True, env=environment)
+    assert logged(Path("both"))[-1]["step"] == 5

@@ -144,7 +144,7 @@ class Trainer:
 
     def resume(self) -> None:
         """Take up the last saved state."""
-        state = torch.load(self.folder / "state.pt", map_location=self.accelerator.device, weights_only=True)
+        state = torch.load(self.folder / "state.pt", map_location="cpu", weights_only=True)
         self.trainee.load_state_dict(state["model"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.step, self.best = state["step"], state.get("best", math.inf)
