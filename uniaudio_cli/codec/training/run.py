@@ -67,9 +67,12 @@ def train(
         codec = Codec(read_description(folder / f"{recipe.name}.json"))
     else:
         codec = first_codec(recipe, load_lexicon(recipe.lm, offline, say))
-    if recipe.init is not None:
+    numbers = folder / "units.npy"
+    if recipe.init is not None and (not going or numbers.exists()):  # a run from before there were any goes on without
         with accelerator.main_process_first():
-            targets = renumbered(recipe, targets, packed, codec, folder / "units.npy")
+            if accelerator.is_main_process and not going:
+                numbers.unlink(missing_ok=True)  # of a run that was stopped before it saved, perhaps on other audio
+            targets = renumbered(recipe, targets, packed, codec, numbers)
     trainer = Trainer(recipe, codec, packed, targets, folder, accelerator)
     if going:
         trainer.resume()
