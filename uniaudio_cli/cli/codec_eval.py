@@ -66,8 +66,7 @@ def evaluate(
         complain(problem, show(row.path))
 
     wanted = islice(quality.pieces(rows, loaded.sample_rate, leave_out), limit)
-    for number, piece in enumerate(counted(wanted, limit, "eval", quiet)):
-        each = quality.measure(loaded, piece, seed)
+    for number, each in enumerate(counted(quality.measured(loaded, wanted, seed), limit, "eval", quiet)):
         measured.append(each)
         if pictures is not None:
             wavs = {"original": each.original, "decoded": each.made}

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
-from itertools import groupby
+from itertools import groupby, islice
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +26,7 @@ from uniaudio_cli.errors import UniAudioError, UsageError
 from uniaudio_cli.files import atomic
 
 PIECE_SECONDS = 3.0
+AT_ONCE = 32
 PESQ_RATE = DNSMOS_RATE = 16_000
 MEL_WINDOW, MEL_HOP, MEL_BINS = 1024, 256, 80
 LOUD = 4.0  # nats below the loudest frame
@@ -33,13 +34,20 @@ FLOOR = 1e-3  # of magnitudes under a logarithm
 
 
 @dataclass(frozen=True)
-class Quality:
+class Coded:
+    """A piece [1, T] at the level the codec asks for, its codes, what they decode to, and how long both ways took."""
+
+    original: Tensor
+    codes: list[np.ndarray]
+    made: Tensor
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Quality(Coded):
     """One piece. `measures`: by name, only those whose package is installed and that are defined for the piece."""
 
     measures: dict[str, float]
-    codes: list[np.ndarray]
-    original: Tensor
-    made: Tensor
 
 
 def pieces(
@@ -68,21 +76,39 @@ def measure(codec: Codec, wav: Tensor, seed: int = 0, mos: bool = True) -> Quali
 
     `mos`: with DNSMOS, which takes longer than all else.
     """
+    return next(measured(codec, [wav], seed, mos))
+
+
+def measured(codec: Codec, wavs: Iterable[Tensor], seed: int = 0, mos: bool = True) -> Iterator[Quality]:
+    """`measure` of each. The codec does AT_ONCE of them before the judges come: their threads would slow it down."""
+    waiting = iter(wavs)
+    while some := [coded(codec, wav, seed) for wav in islice(waiting, AT_ONCE)]:
+        yield from (judged(each, codec.sample_rate, mos) for each in some)
+
+
+def coded(codec: Codec, wav: Tensor, seed: int = 0) -> Coded:
+    """Encode and decode wav float32 [1, T]."""
     if codec.config.level_db is not None:
         wav = normalise_level(wav, codec.config.level_db, codec.sample_rate)
     started = time.perf_counter()
     codes = codec.encode(wav[None])
     made = codec.decode(codes, seed=seed)[0, :, : wav.shape[-1]].cpu()
     seconds = time.perf_counter() - started
+    return Coded(wav, [level[0].cpu().numpy() for level in codes], made, seconds)
+
+
+def judged(piece: Coded, sample_rate: int, mos: bool = True) -> Quality:
+    """All measures of a piece."""
+    wav, made = piece.original, piece.made
     found = {
-        "times_real_time": wav.shape[-1] / codec.sample_rate / seconds,
-        "mel_l1": mel_distance(wav, made, codec.sample_rate),
+        "times_real_time": wav.shape[-1] / sample_rate / piece.seconds,
+        "mel_l1": mel_distance(wav, made, sample_rate),
         "stft": stft_distance(wav, made),
     }
-    found |= compared(wav, made, codec.sample_rate, mos)
-    if mos and (judge := dnsmos()) is not None and codec.sample_rate == DNSMOS_RATE:
+    found |= compared(wav, made, sample_rate, mos)
+    if mos and (judge := dnsmos()) is not None and sample_rate == DNSMOS_RATE:
         found["dnsmos_original"] = judge(wav[0].numpy())
-    return Quality(found, [level[0].cpu().numpy() for level in codes], wav, made)
+    return Quality(**vars(piece), measures=found)
 
 
 def log_mel(wav: Tensor, sample_rate: int) -> Tensor:
