@@ -1,11 +1,13 @@
 """Time the published codec, its tables projected once, against the reference procedure: at every call.
 
     python benchmarks/codec.py [--seconds 1 10] [--repeats 3] [--threads N] [--json]
+    python benchmarks/codec.py --shipped [--seconds 3 10 30] [--repeats 20] [--json]
 
 Random weights at the published size (about 1.3 GB, 2.5 GB at the peak). Both sides run the same folded networks on the
 same clip and must find the same codes, so that the tables are all that differs: `Codec` holds them, and decoding takes
 the rows of its codes; the reference procedure multiplies every level's whole codebook (3,248 and twice 32,000 vectors
-of 4,096) in every encode and every decode.
+of 4,096) in every encode and every decode. With --shipped, how many times as fast as it plays the codec that comes
+with the package encodes and decodes noise, on one core and on all: the median of so many calls of both.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import resource
+import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -21,8 +24,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from uniaudio_cli.codec.checkpoint import load_codec
 from uniaudio_cli.codec.model import Codec, CodecConfig
 from uniaudio_cli.codec.published import remove_weight_norm
+from uniaudio_cli.models import resolve_codec
 
 CONFIG = CodecConfig(
     architecture="published",
@@ -83,9 +88,7 @@ def timed(calls: Sequence[Callable[[], object]], repeats: int) -> list[float]:
     times: list[list[float]] = [[] for _ in calls]
     for _ in range(repeats):
         for call, its_times in zip(calls, times, strict=True):
-            start = time.perf_counter()
-            call()
-            its_times.append(time.perf_counter() - start)
+            its_times.append(called(call))
     return [min(its_times) for its_times in times]
 
 
@@ -108,26 +111,59 @@ def measure(codec: Codec, seconds: float, repeats: int) -> list[dict[str, float 
     return rows
 
 
+def shipped(seconds: Sequence[float], repeats: int) -> list[dict[str, float]]:
+    """One row a number of threads and a length of clip, for the codec in the package."""
+    files = resolve_codec("uniaudio-small")
+    codec = load_codec(files.weights, files.config)
+    rows: list[dict[str, float]] = []
+    for threads in dict.fromkeys((1, torch.get_num_threads())):
+        torch.set_num_threads(threads)
+        for length in seconds:
+            wav = 0.1 * torch.randn(1, 1, int(length * codec.sample_rate))
+            codes = codec.encode(wav)
+            codec.decode(codes)
+            encode, decode = (
+                statistics.median(called(call) for _ in range(repeats))
+                for call in (lambda x=wav: codec.encode(x), lambda x=codes: codec.decode(x))
+            )
+            times = length / (encode + decode)
+            row = {"threads": threads, "clip_s": length, "encode_s": encode, "decode_s": decode}
+            rows.append({**row, "times_real_time": times})
+    return rows
+
+
+def called(call: Callable[[], object]) -> float:
+    """How many seconds it takes."""
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, nargs="+", default=[1, 10], help="lengths of the clips")
-    parser.add_argument("--repeats", type=int, default=3, help="the best of so many calls is shown")
+    parser.add_argument("--shipped", action="store_true", help="the codec in the package, against real time")
+    parser.add_argument("--seconds", type=float, nargs="+", help="lengths of the clips")
+    parser.add_argument("--repeats", type=int, help="so many calls")
     parser.add_argument("--threads", type=int, help="torch's threads; by default torch's own choice")
     parser.add_argument("--json", action="store_true", help="print JSON")
     arguments = parser.parse_args()
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
+    if arguments.shipped:
+        _show_shipped(shipped(arguments.seconds or (3, 10, 30), arguments.repeats or 20), arguments.json)
+        return
+    repeats = arguments.repeats or 3
     start = time.perf_counter()
     codec = random_codec()
     start_projecting = time.perf_counter()
     codec.quantizer.project()
     projecting = time.perf_counter() - start_projecting
     print(f"built in {start_projecting - start:.0f} s", file=sys.stderr)
-    rows = [row for seconds in arguments.seconds for row in measure(codec, seconds, arguments.repeats)]
+    rows = [row for seconds in arguments.seconds or (1, 10) for row in measure(codec, seconds, repeats)]
     result = {
         "rows": rows,
         "projecting_s": projecting,
-        "repeats": arguments.repeats,
+        "repeats": repeats,
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "peak_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6,
@@ -139,8 +175,19 @@ def main() -> None:
     for row in rows:
         clip, once, every = f"{row['clip_s']:g} s", f"{row['once_s']:.2f} s", f"{row['every_call_s']:.2f} s"
         print(f"{row['what']:8}{clip:>8}{once:>14}{every:>13}{row['ratio']:>7.1f}x")
-    print(f"Codes equal. Best of {arguments.repeats}, {result['threads']} threads, torch {torch.__version__}.")
+    print(f"Codes equal. Best of {repeats}, {result['threads']} threads, torch {torch.__version__}.")
     print(f"Peak memory {result['peak_gb']:.1f} GB. Projecting once, at load: {projecting:.2f} s.")
+
+
+def _show_shipped(rows: Sequence[dict[str, float]], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps({"rows": rows, "torch": torch.__version__}, indent=1))
+        return
+    print(f"{'threads':>8}{'clip':>8}{'encode':>10}{'decode':>10}{'x real time':>13}")
+    for row in rows:
+        clip, encode, decode = f"{row['clip_s']:g} s", f"{row['encode_s']:.3f} s", f"{row['decode_s']:.3f} s"
+        print(f"{row['threads']:>8}{clip:>8}{encode:>10}{decode:>10}{row['times_real_time']:>13.0f}")
+    print(f"torch {torch.__version__}")
 
 
 if __name__ == "__main__":
