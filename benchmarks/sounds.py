@@ -32,7 +32,7 @@ from yamnet import Ears, Listener, NearestEmbedding, divergence, frechet
 
 import uniaudio_cli
 from uniaudio_cli import audio, models
-from uniaudio_cli.codec.quality import log_mel
+from uniaudio_cli.codec.quality import texture
 from uniaudio_cli.demos import Demonstration
 from uniaudio_cli.episodes import Item, half, load_items
 from uniaudio_cli.errors import UniAudioError, UsageError
@@ -65,22 +65,17 @@ def parted(items: Iterable[Item]) -> Parts:
 
 
 class NearestSpectrum:
-    """The label of the reference whose log-mel bands are nearest in mean, spread and spread of their change from one
-    frame to the next, each in units of how it varies over the references."""
+    """The label of the reference whose `texture` is nearest, each dimension in units of its spread over them."""
 
     def __init__(self, references: Mapping[str, Sequence[Tensor]], sample_rate: int) -> None:
         self.sample_rate = sample_rate
         self.labels = [label for label, wavs in references.items() for _ in wavs]
-        known = np.array([self._statistics(wav) for wavs in references.values() for wav in wavs])
+        known = np.array([texture(wav, sample_rate) for wavs in references.values() for wav in wavs])
         self.mean, self.spread = known.mean(axis=0), known.std(axis=0) + 1e-6
         self.known = (known - self.mean) / self.spread
 
-    def _statistics(self, wav: Tensor) -> np.ndarray:
-        bands = log_mel(wav, self.sample_rate).numpy()
-        return np.concatenate([bands.mean(axis=1), bands.std(axis=1), np.diff(bands, axis=1).std(axis=1)])
-
     def __call__(self, wav: Tensor) -> str:
-        heard = (self._statistics(wav) - self.mean) / self.spread
+        heard = (texture(wav, self.sample_rate) - self.mean) / self.spread
         return self.labels[int(np.linalg.norm(self.known - heard, axis=1).argmin())]
 
 

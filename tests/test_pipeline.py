@@ -487,3 +487,19 @@ def test_the_takes_that_the_codec_carries_best_are_spoken_from(clips, monkeypatc
     assert kit.picked(speech_task(), takes, 1) == choose(takes, 1, 0)
     monkeypatch.setattr(Kit, "lost", lambda *_: pytest.fail("nothing to choose among"))
     assert len(kit.picked(task, takes[-1:], 1)) == 1
+
+
+def test_sounds_are_made_from_the_clips_that_stay_distinct(clips, monkeypatch):
+    kit = make_kit()
+    takes = [Demonstration(clips / f"{n}.wav", text=text) for n, text in enumerate(["one"] * 4 + ["two"] * 3 + ["six"])]
+    task = speech_task(pick="distinct")
+    worth = kit.margins(takes, task)
+    assert len(set(worth.values())) > 4
+    for shots in (1, 2):
+        picked = kit.picked(task, takes, shots)
+        for text in ("one", "two", "six"):
+            best = sorted((each for each in takes if each.text == text), key=worth.__getitem__)[::-1][:shots]
+            assert [each for each in picked if each.text == text] == best
+    assert {each.text for each in kit.picked(task, takes, 1, labels=["two"])} == {"two"}
+    monkeypatch.setattr(Kit, "copied", lambda *_: pytest.fail("nothing to choose among"))
+    assert len(kit.picked(task, takes[-1:], 1)) == 1

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.kits import clean_task, label_task, make_kit, write_clips
 from uniaudio_cli.demos import Demonstration, choose
 from uniaudio_cli.errors import UsageError
-from uniaudio_cli.spread import representatives
+from uniaudio_cli.spread import margins, representatives
 
 # Two kinds of clips: three of words 0 and 1, two of words 7 and 8, of which the first of each has most of the others'.
 KINDS = [[7, 7, 8], [0, 0, 1, 1], [0, 0, 0, 1], [0, 1, 1, 1], [7, 8, 8]]
@@ -25,6 +26,16 @@ def test_the_typical_clip_first_and_then_the_other_kind(count, expected):
 def test_equals_are_taken_in_order_and_clips_without_words_are_no_trouble():
     assert representatives([[1, 2], [2, 1], [2, 1]], 3) == [0, 1, 2]
     assert representatives([[], [3], []], 1) == [1]
+
+
+def test_a_copy_s_margin_is_what_it_is_nearer_to_its_own_kind():
+    # Dimension 1 says nothing, however large its numbers; dimension 0 spreads by 2 over the originals.
+    originals = np.array([[0.0, 700.0], [0.0, 700.0], [4.0, 700.0], [4.0, 700.0]])
+    copies = np.array([[0.0, 700.0], [3.0, 700.0], [4.0, 700.0], [2.0, 700.0]])
+    assert margins(copies, originals, ["a", "a", "b", "b"]) == pytest.approx([2.0, -1.0, 2.0, 0.0], abs=1e-4)
+    assert margins(copies[:1], originals[:1], ["a"]) == [0.0]
+    alone = margins(copies[:3], originals[:3], ["a", "a", "b"])
+    assert alone[2] > 0  # no other of its kind: how far it is from the rest
 
 
 @pytest.fixture(scope="module")

@@ -121,7 +121,7 @@ def test_round_trip_through_yaml(load):
         ({**LEAST, "ways": "all"}, "'ways' must be a whole number or null"),
         ({**LEAST, "repeats": 0}, "'repeats' must be 1 or more"),
         ({**LEAST, "pick": "carried"}, "'pick' must be drawn or typical where demonstrations have a label"),
-        ({**SPOKEN, "pick": "typical"}, "'pick' must be drawn or carried where demonstrations have a text"),
+        ({**SPOKEN, "pick": "typical"}, "'pick' must be drawn or carried or distinct where demonstrations have a text"),
         ({**LEAST, "abstain_below": 1.5}, "'abstain_below' must be a probability, 0 to 1"),
         ({**LEAST, "readout": "labels"}, "'readout' must be one of likelihood, label"),
         ({**LEAST, "clip": {"seconds": 0}}, r"'clip\.seconds' must be more than 0"),

@@ -19,12 +19,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from uniaudio_cli import audio
 from uniaudio_cli.codec.model import Codec
-from uniaudio_cli.codec.quality import loud_distance
+from uniaudio_cli.codec.quality import loud_distance, texture
 from uniaudio_cli.codec.quantise import SHARPNESS
 from uniaudio_cli.codec.stream import StreamDecoder
 from uniaudio_cli.counts import NgramCache
@@ -39,7 +40,7 @@ from uniaudio_cli.prompt import show as show_prompt
 from uniaudio_cli.prosody import PROSODY, coded, level_name, measured
 from uniaudio_cli.remembered import Remembered
 from uniaudio_cli.score import LabelReadout, LikelihoodReadout, Query, Readout, Said
-from uniaudio_cli.spread import representatives
+from uniaudio_cli.spread import margins, representatives
 from uniaudio_cli.task import Task, changed, load_task
 from uniaudio_cli.template import Template
 from uniaudio_cli.vocabulary import Order, Vocabulary
@@ -54,8 +55,8 @@ OVERLAP = 0.25
 ROWS_WRITTEN = 8
 # Seconds of silence between words that are spoken one by one.
 PAUSE = 0.08
-# Demonstrations of a text among which those that the codec carries best are looked for.
-CANDIDATES = 5
+# Demonstrations of a text among which those that come through the codec best are looked for.
+CANDIDATES = {"carried": 5, "distinct": 8}
 
 
 @dataclass(frozen=True)
@@ -224,17 +225,24 @@ class Kit:
         labels: Collection[str] | None = None,
     ) -> list[Demonstration]:
         """`shots` demonstrations of each label or text: drawn (`choose`) or, where the task says so, those of
-        CANDIDATES drawn that the codec carries best, or those that are typical of their label (`typical`)."""
+        CANDIDATES drawn that the codec carries best (`lost`) or that stay distinct in it (`margins`), or those that are
+        typical of their label (`typical`)."""
         if task.pick == "drawn":
             return choose(demonstrations, shots, seed, labels)
         if task.pick == "typical":
             return choose(demonstrations, shots, seed, labels, lambda some, count: self.typical(task, some, count))
         texts: dict[str | None, list[Demonstration]] = {}
-        for each in choose(demonstrations, max(shots, CANDIDATES), seed, labels):
+        found = choose(demonstrations, max(shots, CANDIDATES[task.pick]), seed, labels)
+        for each in found:
             texts.setdefault(each.text, []).append(each)
+        asked = [each for some in texts.values() if len(some) > shots for each in some]
+        if task.pick == "carried":
+            worth = {each: -self.lost(each.audio, task) for each in asked}
+        else:
+            worth = self.margins(found, task) if asked else {}
         for some in texts.values():
             if len(some) > shots:
-                some.sort(key=lambda each: self.lost(each.audio, task))
+                some.sort(key=worth.__getitem__, reverse=True)
         return [some[n] for n in range(shots) for some in texts.values() if n < len(some)]
 
     def typical(self, task: Task, some: list[Demonstration], count: int) -> list[Demonstration]:
@@ -247,11 +255,20 @@ class Kit:
 
     def lost(self, path: Path, task: Task) -> float:
         """How far a clip is from what the codec makes of it, in nats of its louder frames' spectrum."""
+        return loud_distance(*self.copied(path, task), self.codec.sample_rate)
+
+    def margins(self, some: Sequence[Demonstration], task: Task) -> dict[Demonstration, float]:
+        """By how much each, as the codec makes it, sounds more like another of its text than like one of any other."""
+        both = [[texture(wav, self.codec.sample_rate) for wav in self.copied(each.audio, task)] for each in some]
+        originals, copies = np.array(both).swapaxes(0, 1)
+        return dict(zip(some, margins(copies, originals, [each.text for each in some]), strict=True))
+
+    def copied(self, path: Path, task: Task) -> tuple[Tensor, Tensor]:
+        """A file as the task wants its clips, at the codec's level, and what the codec makes of it; [1, T] each."""
         wav = self.read(path, task)
         if self.codec.config.level_db is not None:
             wav = audio.normalise_level(wav, self.codec.config.level_db, self.codec.sample_rate)
-        made = self.decode(self.hear(wav).codes)[:, : wav.shape[-1]]
-        return loud_distance(wav, made, self.codec.sample_rate)
+        return wav, self.decode(self.hear(wav).codes)[:, : wav.shape[-1]]
 
     def decode(self, codes: Sequence[Sequence[int]], seed: int = 0) -> Tensor:
         """Codes per level -> wav float32 [1, T]."""

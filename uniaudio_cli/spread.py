@@ -1,9 +1,10 @@
-"""Which few of many clips stand for the rest: their words in, places among them out. Never knows audio or an LLM."""
+"""Which few of many clips to show: their words or measures in, places or worth out. Never knows audio or an LLM."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -29,3 +30,20 @@ def representatives(clips: Sequence[Sequence[int]], count: int) -> list[int]:
         chosen.append(best)
         nearest = torch.maximum(nearest, alike[best])
     return chosen
+
+
+def margins(copies: np.ndarray, originals: np.ndarray, kinds: Sequence[object]) -> list[float]:
+    """How much nearer every copy is to another original of its own kind than to any of other kinds.
+
+    `copies`, `originals`: float [n, D], the same n clips; `kinds`: what each is, [n]. Distances are Euclidean, every
+    dimension in units of its spread over the originals. Where there is no other of its own kind, or of another, the
+    missing distance counts as 0.
+    """
+    scale = originals.std(axis=0) + 1e-6
+    apart = np.linalg.norm((copies[:, None] - originals[None]) / scale, axis=2)
+    found = []
+    for place, kind in enumerate(kinds):
+        own = [apart[place, n] for n, other in enumerate(kinds) if other == kind and n != place]
+        others = [apart[place, n] for n, other in enumerate(kinds) if other != kind]
+        found.append(float(min(others, default=0.0) - min(own, default=0.0)))
+    return found

@@ -65,18 +65,18 @@ class Generation:
 class Task:
     """What is asked of the LLM, and how.
 
-    `instruction` may hold {labels} where the output is a label; "" leaves the instruction out. `levels` are the
-    codec levels that enter the prompt, 0 the coarsest: by default (0,) for labels, (0, 1, 2) for audio; the likelihood
+    `instruction` may hold {labels} where the output is a label; "" leaves the instruction out. `levels` are the codec
+    levels that enter the prompt, 0 the coarsest: by default (0,) for labels, (0, 1, 2) for audio; the likelihood
     readout asks of each apart and leaves out those the LLM has no words for. Before them, where the output is a label,
     may stand `PROSODY` ("prosody" in YAML): what is measured of how a clip sounds. `order`: where the output is audio,
     whether audio is written level after level, as published, or frame by frame, which can stream and is easier for a
-    small LLM; "auto": frame by frame where the codec's words allow it. `kept`: where audio becomes audio,
-    the finest levels, which the answer keeps as they were heard in the input. `texts`: where the input is text, whether
-    any will do or only those of the demonstrations. `pick`: whether the demonstrations are drawn, or of a text those
-    that the codec carries best, or of a label those that are typical of it. `ways` is the most labels an episode takes,
-    None for all. `readout` says how a label is scored, and `abstain_below` how probable the likeliest must be to be
-    given; both mean nothing for audio. `worked` are questions with the answers that would do, for tasks whose answer is
-    thought out as text first.
+    small LLM; "auto": frame by frame where the codec's words allow it. `kept`: where audio becomes audio, the finest
+    levels, which the answer keeps as they were heard in the input. `texts`: where the input is text, whether any will
+    do or only those of the demonstrations. `pick`: whether the demonstrations are drawn, or of a text those that the
+    codec carries best or that stay distinct in it, or of a label those that are typical of it. `ways` is the most
+    labels an episode takes, None for all. `readout` says how a label is scored, and `abstain_below` how probable the
+    likeliest must be to be given; both mean nothing for audio. `worked` are questions with the answers that would do,
+    for tasks whose answer is thought out as text first.
 
     Raises:
         UsageError: a value that is out of range or does not go with another; the message names the key.
@@ -92,7 +92,7 @@ class Task:
     order: Literal["levels", "frames", "auto"] = "levels"
     kept: tuple[int, ...] = ()
     texts: Literal["any", "demonstrated"] = "any"
-    pick: Literal["drawn", "carried", "typical"] = "drawn"
+    pick: Literal["drawn", "carried", "distinct", "typical"] = "drawn"
     shots: int = 1
     ways: int | None = None
     repeats: int = 1
@@ -124,7 +124,7 @@ class Task:
             check(self.clip.crop == "start", "clip.crop", "start where audio becomes audio", self.clip.crop)
         self._check_kept()
         pick = self.pick
-        allowed = {"text": ("drawn", "carried"), "label": ("drawn", "typical")}.get(self.wants, ("drawn",))
+        allowed = {"text": ("drawn", "carried", "distinct"), "label": ("drawn", "typical")}.get(self.wants, ("drawn",))
         check(pick in allowed, "pick", f"{' or '.join(allowed)} where demonstrations have a {self.wants}", pick)
         if self.input == "text":
             length = self.generation.length

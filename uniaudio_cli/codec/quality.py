@@ -118,6 +118,13 @@ def log_mel(wav: Tensor, sample_rate: int) -> Tensor:
     return (filters @ spectrum + FLOOR).log()
 
 
+def texture(wav: Tensor, sample_rate: int) -> np.ndarray:
+    """What a sound is like, whenever what happens in it: for every band of the log-mel spectrum of wav [1, T] the mean,
+    the spread and the spread of the change from one frame to the next. float32 [240]."""
+    bands = log_mel(wav, sample_rate).numpy()
+    return np.concatenate([bands.mean(axis=1), bands.std(axis=1), np.diff(bands, axis=1).std(axis=1)])
+
+
 def mel_distance(target: Tensor, made: Tensor, sample_rate: int) -> float:
     """Mean absolute difference of log-mel spectra, in nats."""
     return float((log_mel(target, sample_rate) - log_mel(made, sample_rate)).abs().mean())
