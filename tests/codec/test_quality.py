@@ -8,6 +8,7 @@ import torch
 
 from tests.factories import chirps, small_codec
 from uniaudio_cli.audio import write_wav
+from uniaudio_cli.codec import quality
 from uniaudio_cli.codec.listing import Row
 from uniaudio_cli.codec.quality import (
     PIECE_SECONDS,
@@ -19,6 +20,7 @@ from uniaudio_cli.codec.quality import (
     si_sdr,
     spectrograms,
     stft_distance,
+    texture,
     usage,
 )
 
@@ -53,6 +55,37 @@ def test_only_what_is_loud_counts_where_loud_frames_are_compared():
     hiss[:, : RATE // 2] = 0
     assert loud_distance(wav, wav + hiss, RATE) < 0.1 * mel_distance(wav, wav + hiss, RATE)
     assert loud_distance(wav, 0.5 * wav, RATE) > mel_distance(wav, 0.5 * wav, RATE) > 0
+
+
+def test_a_clip_of_a_few_milliseconds_has_a_spectrum_too():
+    for samples in (1, 160, 1_024):
+        wav = chirps(samples)[0]
+        assert mel_distance(wav, wav, RATE) == loud_distance(wav, wav, RATE) == 0.0
+        assert np.isfinite(texture(wav, RATE)).all()
+
+
+def test_texture_is_what_a_sound_is_like_and_not_when_it_happens():
+    noise = 0.1 * torch.randn(1, 2 * RATE, generator=torch.Generator().manual_seed(0))
+    pulses = noise * (torch.arange(2 * RATE) % 1_600 < 800)
+    alike = np.linalg.norm(texture(noise, RATE) - texture(noise.roll(RATE, dims=1), RATE))
+    assert alike < 0.05 * np.linalg.norm(texture(noise, RATE) - texture(pulses, RATE))
+    assert texture(noise, RATE).shape == (240,)
+
+
+def test_the_codec_does_many_pieces_before_the_judges_come(monkeypatch):
+    codec = small_codec()
+    wavs = [chirps(RATE, seed=seed)[0] for seed in range(5)]
+    calls = []
+    monkeypatch.setattr(quality, "AT_ONCE", 3)
+    for name in ("coded", "judged"):
+        real = getattr(quality, name)
+        monkeypatch.setattr(
+            quality, name, lambda *args, n=name, f=real, **options: (calls.append(n), f(*args, **options))[1]
+        )
+    found = list(quality.measured(codec, wavs, mos=False))
+    assert calls == ["coded"] * 3 + ["judged"] * 3 + ["coded"] * 2 + ["judged"] * 2
+    for each, wav in zip(found, wavs, strict=True):
+        assert each.measures["mel_l1"] == measure(codec, wav, mos=False).measures["mel_l1"]
 
 
 def test_a_clip_is_measured_at_the_level_the_codec_hears():

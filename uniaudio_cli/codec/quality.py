@@ -112,7 +112,9 @@ def judged(piece: Coded, sample_rate: int, mos: bool = True) -> Quality:
 
 
 def log_mel(wav: Tensor, sample_rate: int) -> Tensor:
-    """wav float32 [1, T] -> log-mel spectrum [80, T / 256 + 1], in nats, 64-ms windows."""
+    """wav float32 [1, T] -> log-mel spectrum [80, T / 256 + 1], in nats, 64-ms windows; a clip that is shorter than one
+    is padded with silence."""
+    wav = F.pad(wav, (0, max(0, MEL_WINDOW - wav.shape[-1])))
     window, filters = torch.hann_window(MEL_WINDOW), mel_filters(MEL_BINS, MEL_WINDOW, sample_rate)
     spectrum = torch.stft(wav[0], MEL_WINDOW, MEL_HOP, window=window, return_complex=True).abs()
     return (filters @ spectrum + FLOOR).log()
