@@ -143,7 +143,7 @@ class Bench:
         kit, seed = self.kit, self.options.seed + draw
         given = [Demonstration(path, label, label) for path in shown(self.clips[label], seed)]
         session = kit.session(self.task, kit.picked(self.task, given, self.task.shots, seed), seed)
-        alone = changed(self.task, generation=replace(self.task.generation, cache=False))
+        alone = changed(self.task, generation=replace(self.task.generation, cache=0))
         copied = session.about(label)[0][1]
         told = [heard.codes for _, heard in session.about(label)]
         rows = {"copying a demonstration": self.judged(kit.decode(copied.codes, seed)[:, : copied.samples], label)}

@@ -117,7 +117,7 @@ class Bench:
     def by_llm(self, voice: str, draw: int) -> Session:
         """The same, and the LLM writes by itself."""
         session = self.session(voice, draw)
-        alone = changed(session.task, generation=replace(session.task.generation, cache=False))
+        alone = changed(session.task, generation=replace(session.task.generation, cache=0))
         return self.kit.session(alone, session.demonstrations, session.seed)
 
     @cache  # noqa: B019

@@ -23,6 +23,33 @@ def test_by_hand():
     assert cache.score([5, 6]).exp().tolist() == pytest.approx([first, second])
 
 
+def test_longer_n_grams_by_hand():
+    # Seen: a mark, 1, 2, 3, 1, 2, 4. After 1 2 comes 3 or 4, and after 3 1 only 2.
+    cache = NgramCache([[1, 2, 3, 1, 2, 4]], range(5), alpha=0.1, weight=0.5, order=3)
+    single = [0.1 / 6.5, 2.1 / 6.5, 2.1 / 6.5, 1.1 / 6.5, 1.1 / 6.5]
+    twos = 0.5 * (1 + 0.1) / 2.5 + 0.5 * single[3]  # 3 after 2
+    assert cache.score([1, 2, 3]).exp()[2].item() == pytest.approx(0.5 * (1 + 0.1) / 2.5 + 0.5 * twos)
+    # 2 was never heard after 4, nor anything after 4 4: then the shorter one counts.
+    assert cache.rows([4, 4, 2])[2].tolist() == pytest.approx(cache.rows([0, 4, 2])[2].tolist())
+    assert cache.rows([1, 2, 2, 4]).exp().sum(dim=1).tolist() == pytest.approx([1] * 4)
+
+
+@pytest.mark.parametrize("order", [2, 3, 5])
+def test_what_comes_next_is_what_it_scores(order):
+    heard = [1, 2, 1, 3, 1, 2, 1, 0]
+    cache = NgramCache([heard, [3, 3]], range(4), order=order)
+    rows = cache.rows(heard)
+    for number in range(len(heard)):
+        assert cache.next(heard[:number], (0, 1, 2, 3)).tolist() == pytest.approx(rows[number].tolist())
+
+
+def test_the_longer_the_n_grams_the_surer_it_goes_on_as_it_was_heard():
+    heard = [1, 2, 1, 3, 1, 2, 1, 0, 1, 2, 2, 3]
+    scores = [float(NgramCache([heard], range(4), order=order).score(heard).sum()) for order in (2, 3, 4, 6)]
+    assert scores == sorted(scores)
+    assert scores[0] < scores[-1]
+
+
 def test_ids_are_known_by_what_they_are_not_by_their_place():
     near = NgramCache([[0, 1, 0]], range(3))
     far = NgramCache([[70, 900, 70]], [70, 900, 5_000])

@@ -131,6 +131,8 @@ def test_round_trip_through_yaml(load):
         ({**LEAST, "clip": {"crop": "middle"}}, r"'clip\.crop' must be one of start, loudest"),
         ({**LEAST, "clip": {"pad": 1}}, r"'clip\.pad' must be true or false"),
         ({**LEAST, "generation": {"temperature": -0.1}}, r"'generation\.temperature' must be 0 or more"),
+        ({**LEAST, "generation": {"cache": 1}}, r"'generation\.cache' must be 0, or 2 or more"),
+        ({**LEAST, "generation": {"cache": True}}, r"'generation\.cache' must be a whole number"),
         ({**LEAST, "generation": {"top_p": 0}}, r"'generation\.top_p' must be more than 0, at most 1"),
         ({**LEAST, "order": "frames"}, r"'order' must be levels where the output is a label"),
         ({**LEAST, "texts": "all"}, r"'texts'"),

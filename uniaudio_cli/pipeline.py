@@ -493,12 +493,13 @@ class Session:
 
     def cache(self, grammar: AudioGrammar, about: str | None) -> NgramCache | None:
         """What the demonstrations in the prompt would have had the LLM write, where the task gives that a say."""
-        if not self.task.generation.cache:
+        order = self.task.generation.cache
+        if not order:
             return None
         vocabulary, levels = self.kit.vocabulary, self.task.written
         written = [[heard.codes[level] for level in levels] for _, heard in self.about(about)]
         clips = [[*vocabulary.ids(codes, levels, self.order), *grammar.end] for codes in written]
-        return NgramCache(clips, sorted({*vocabulary.audio_ids(levels), *grammar.end}))
+        return NgramCache(clips, sorted({*vocabulary.audio_ids(levels), *grammar.end}), order=order)
 
     def opened(
         self, queries: Sequence[Piece], samples: int | None = None, about: str | None = None

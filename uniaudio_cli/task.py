@@ -45,19 +45,21 @@ class Generation:
     """How audio is generated: as long as the input, as the demonstrations are, or until the LLM ends it.
 
     `temperature`: 0 takes the likeliest id, more draws one; `top_p`: from the likeliest ids that have this share.
-    `cache`: an n-gram cache of the demonstrations in the prompt has as much of a say in every id as the LLM.
+    `cache`: the n of an n-gram cache of the demonstrations in the prompt, which has as much of a say in every id as the
+    LLM; 0 for none.
     """
 
     length: Literal["input", "demonstrations", "free"] = "demonstrations"
     max_seconds: float = 10.0
     temperature: float = 0.0
     top_p: float = 1.0
-    cache: bool = False
+    cache: int = 0
 
     def __post_init__(self) -> None:
         check_choices(self, "generation.")
         check(0 < self.max_seconds < math.inf, "generation.max_seconds", "more than 0", self.max_seconds)
         check(0 <= self.temperature < math.inf, "generation.temperature", "0 or more", self.temperature)
+        check(self.cache == 0 or self.cache >= 2, "generation.cache", "0, or 2 or more", self.cache)
         check(0 < self.top_p <= 1, "generation.top_p", "more than 0, at most 1", self.top_p)
 
 
