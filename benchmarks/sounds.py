@@ -42,7 +42,7 @@ from uniaudio_cli.metrics import accuracy, mean
 from uniaudio_cli.pipeline import Kit
 from uniaudio_cli.task import changed, load_task
 
-SPECTRUM, NEAREST = "nearest by spectrum", "nearest by YAMNet"
+TEXTURE, NEAREST = "nearest by texture", "nearest by YAMNet"
 MADE, ALONE = "`text-to-sound`", "its LLM alone"
 LEVEL_DB = -23.0
 
@@ -60,7 +60,7 @@ def shown(items: Sequence[Item], seed: int) -> list[Path]:
     return [path for paths in drawn for path in paths]
 
 
-class NearestSpectrum:
+class NearestTexture:
     """The label of the reference whose `texture` is nearest, each dimension in units of its spread over them."""
 
     def __init__(self, references: Mapping[str, Sequence[Tensor]], sample_rate: int) -> None:
@@ -116,16 +116,16 @@ class Bench:
         return self.yamnet(self.level(wav))
 
     @cached_property
-    def by_spectrum(self) -> NearestSpectrum:
+    def by_texture(self) -> NearestTexture:
         levelled = {label: [self.level(wav) for wav in wavs] for label, wavs in self.known.items()}
-        return NearestSpectrum(levelled, self.kit.codec.sample_rate)
+        return NearestTexture(levelled, self.kit.codec.sample_rate)
 
     @cached_property
     def by_yamnet(self) -> NearestEmbedding:
         return NearestEmbedding(self.known_ears)
 
     def judged(self, wav: Tensor, label: str) -> dict[str, Any]:
-        row: dict[str, Any] = {SPECTRUM: self.by_spectrum(self.level(wav)) == label}
+        row: dict[str, Any] = {TEXTURE: self.by_texture(self.level(wav)) == label}
         if self.yamnet:
             ears = self.ears(wav)
             row[NEAREST] = self.by_yamnet(ears) == label
@@ -162,7 +162,7 @@ def _same(codes: Sequence[Sequence[int]], others: Sequence[Sequence[int]]) -> fl
 
 
 def table(found: Sequence[dict[str, dict[str, Any]]], known: Sequence[Ears] | None) -> str:
-    columns = [SPECTRUM] + [NEAREST, "FAD", "KL"] * (known is not None)
+    columns = [TEXTURE] + [NEAREST, "FAD", "KL"] * (known is not None)
     lines = [f"| what | n | {' | '.join(columns)} |\n|---|---|{'---|' * len(columns)}"]
     for what in dict.fromkeys(what for each in found for what in each):
         rows = [each[what] for each in found if what in each]

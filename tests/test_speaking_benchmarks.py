@@ -118,13 +118,13 @@ def test_sounds_are_judged(script, world, tmp_path, monkeypatch, capsys):
     assert "was made with another seed" in capsys.readouterr().err
 
 
-def test_the_nearest_spectrum_tells_what_flickers_from_what_stands(script):
+def test_the_nearest_texture_tells_what_flickers_from_what_stands(script):
     def noise(seed: int, pulses: bool) -> torch.Tensor:
         wav = 0.1 * torch.randn(1, 32_000, generator=torch.Generator().manual_seed(seed))
         return wav * (torch.arange(32_000) % 1_600 < 800) if pulses else wav
 
     known = {"rain": [noise(seed, False) for seed in (1, 2)], "clapping": [noise(seed, True) for seed in (3, 4)]}
-    judge = script("sounds").NearestSpectrum(known, RATE)
+    judge = script("sounds").NearestTexture(known, RATE)
     assert [judge(noise(9, pulses)) for pulses in (False, True)] == ["rain", "clapping"]
     assert judge(0.5 * noise(9, True)) == "clapping"
 
