@@ -32,7 +32,8 @@ test-slow: setup
 # Those in the second line need clips, and are left out where UNIAUDIO_TEST_DATA names none.
 bench: setup
 	$(BIN)/uniaudio models pull small
-	set -e; for script in codec lm random_logits streaming; do $(BIN)/python benchmarks/$$script.py; done
+	set -e; for script in codec "codec --shipped" lm random_logits streaming; do \
+		set -- $$script; $(BIN)/python benchmarks/$$1.py $$2; done
 	set -e; test -z "$$UNIAUDIO_TEST_DATA" || for script in episodes "speech --voices=george,yweweler" sounds "folder speed"; do \
 		set -- $$script; $(BIN)/python benchmarks/$$1.py $$2; done
 
