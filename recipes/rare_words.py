@@ -12,6 +12,7 @@ recipe's `init` goes on from it.
 from __future__ import annotations
 
 import argparse
+import copy
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +22,7 @@ import torch
 
 from uniaudio_cli.codec.checkpoint import load_codec, save_codec
 from uniaudio_cli.codec.model import Codec
-from uniaudio_cli.codec.training.data import Crops, PackedAudio, load_packed
+from uniaudio_cli.codec.training.data import FRAME, Crops, PackedAudio, load_packed
 from uniaudio_cli.codec.training.recipe import Recipe, load_recipe
 from uniaudio_cli.errors import UniAudioError, UsageError
 
@@ -33,8 +34,8 @@ def shares(codec: Codec, packed: PackedAudio, recipe: Recipe, batches: int) -> n
     for number in range(batches):
         batch = crops.batch(number)
         codes = codec.encode(torch.from_numpy(batch.clean))[0].numpy()
-        lasts = np.array([packed.frame_range(int(clip))[1] - packed.frame_range(int(clip))[0] for clip in batch.clips])
-        within = batch.frames[:, None] + np.arange(recipe.crop_frames) < lasts[:, None]  # not what short clips end with
+        lasts = packed.lengths[batch.clips, None] // FRAME
+        within = batch.frames[:, None] + np.arange(recipe.crop_frames) < lasts  # not what short clips end with
         np.add.at(counts, codes[within], 1)
     return counts / counts.sum()
 
@@ -44,16 +45,13 @@ def without(codec: Codec, dropped: np.ndarray) -> Codec:
     words, sizes = codec.config.words, codec.config.sizes
     if words[0] is None:
         raise UsageError("level 0 of this codec has no words of its own to drop")
-    kept = np.flatnonzero(~dropped)
-    config = replace(codec.config, sizes=(len(kept), *sizes[1:]), words=(tuple(words[0][n] for n in kept), *words[1:]))
-    fewer = Codec(config)
-    for network, known in zip(fewer.networks(), codec.networks(), strict=True):
-        network.load_state_dict(known.state_dict())
-    for place, (level, known) in enumerate(zip(fewer.quantizer.levels(), codec.quantizer.levels(), strict=True)):
-        table = known.projection()
-        level.use(table[torch.from_numpy(kept)] if place == 0 else table)
-        level.forget()
-    return fewer.eval().requires_grad_(False)
+    kept, fewer = np.flatnonzero(~dropped), copy.deepcopy(codec)
+    fewer.config = replace(
+        codec.config, sizes=(len(kept), *sizes[1:]), words=(tuple(words[0][n] for n in kept), *words[1:])
+    )
+    coarse = fewer.quantizer.levels()[0]
+    coarse.use(coarse.projection()[torch.from_numpy(kept)])
+    return fewer
 
 
 def main() -> int:

@@ -48,21 +48,20 @@ class NgramCache:
         """Log-probability among `allowed` of each of them after what is written so far, float64 [len(allowed)]."""
         if allowed not in self._places:  # a grammar asks for the same tuples again and again
             self._places[allowed] = torch.tensor([self.place[id] for id in allowed])
-        last = [self.place[id] for id in written[max(0, len(written) - self.order + 1) :]]
-        before = tuple(last) if len(written) >= self.order - 1 else (None, *last)
+        last = [self.place[id] for id in written[1 - self.order :]]
+        before = (None, *last)[1 - self.order :]  # the start counts as an id, while it is near
         return self._next(before)[self._places[allowed]].log_softmax(dim=0)
 
     def _next(self, before: tuple[int | None, ...]) -> Tensor:
         """Log-probability of every id after those in the places `before`, None the start: float64 [size]."""
         row = self.single
         for length in range(1, len(before) + 1):
-            after = self.after.get(before[-length:])
-            if after is None and length > 1:
+            after = self.after.get(before[-length:], Counter())
+            if not after and length > 1:
                 break
-            row = (1 - self.weight) * row
-            share = self.weight / (after.total() + self.alpha * len(row) if after else self.alpha * len(row))
-            row += self.alpha * share
-            for id, count in (after or {}).items():
+            share = self.weight / (after.total() + self.alpha * len(row))
+            row = (1 - self.weight) * row + self.alpha * share
+            for id, count in after.items():
                 row[id] += count * share
         return row.log()
 

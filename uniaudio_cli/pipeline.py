@@ -235,14 +235,13 @@ class Kit:
         found = choose(demonstrations, max(shots, CANDIDATES[task.pick]), seed, labels)
         for each in found:
             texts.setdefault(each.text, []).append(each)
-        asked = [each for some in texts.values() if len(some) > shots for each in some]
-        if task.pick == "carried":
-            worth = {each: -self.lost(each.audio, task) for each in asked}
+        crowded = [some for some in texts.values() if len(some) > shots]
+        if crowded and task.pick == "distinct":
+            worth = self.margins(found, task)
         else:
-            worth = self.margins(found, task) if asked else {}
-        for some in texts.values():
-            if len(some) > shots:
-                some.sort(key=worth.__getitem__, reverse=True)
+            worth = {each: -self.lost(each.audio, task) for some in crowded for each in some}
+        for some in crowded:
+            some.sort(key=worth.__getitem__, reverse=True)
         return [some[n] for n in range(shots) for some in texts.values() if n < len(some)]
 
     def typical(self, task: Task, some: list[Demonstration], count: int) -> list[Demonstration]:
