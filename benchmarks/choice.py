@@ -20,12 +20,12 @@ from pathlib import Path
 import numpy as np
 from sets import SETS, settle
 
-from uniaudio_cli.demos import Demonstration
-from uniaudio_cli.episodes import Episode, episodes, half, load_items
-from uniaudio_cli.errors import UniAudioError, UsageError
-from uniaudio_cli.metrics import accuracy, difference
-from uniaudio_cli.pipeline import Kit
-from uniaudio_cli.task import Task, changed, load_task
+from uniaudio_cli.core.errors import UniAudioError, UsageError
+from uniaudio_cli.data.demonstrations import Demonstration
+from uniaudio_cli.data.episodes import Episode, episodes, half, load_items
+from uniaudio_cli.evaluation.metrics import accuracy, difference
+from uniaudio_cli.inference.pipeline import Kit
+from uniaudio_cli.prompting.task import Task, load_task, override_task
 
 WAYS, CLIPS = 5, 8
 CHOICES: dict[str, str] = {"draw": "drawn", "spread": "typical"}
@@ -35,7 +35,7 @@ def shown(kit: Kit, task: Task, episode: Episode, shots: int, pick: str) -> Epis
     """The same query with `shots` of each label's clips."""
     items = {item.path: item for item in episode.demonstrations}
     given = [Demonstration(item.path, item.label) for item in episode.demonstrations]
-    chosen = kit.picked(changed(task, pick=pick), given, shots)
+    chosen = kit.picked(override_task(task, pick=pick), given, shots)
     return Episode(episode.labels, tuple(items[each.audio] for each in chosen), episode.query)
 
 
@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace) -> None:
         plans[name] = list(episodes(kept, WAYS, CLIPS, arguments.episodes, arguments.seed, SETS[name].rule))
 
     import uniaudio_cli
-    from uniaudio_cli.evaluate import RememberingKit, evaluate
+    from uniaudio_cli.evaluation.baselines import RememberingKit, evaluate
 
     kit = RememberingKit.of(uniaudio_cli.load(arguments.model, lm=arguments.lm, codec=arguments.codec, progress=say))
     arguments.out.mkdir(parents=True, exist_ok=True)

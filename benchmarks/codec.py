@@ -24,10 +24,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from uniaudio_cli.codec.checkpoint import load_codec
-from uniaudio_cli.codec.model import Codec, CodecConfig
-from uniaudio_cli.codec.published import remove_weight_norm
-from uniaudio_cli.models import resolve_codec
+from uniaudio_cli.codec.architectures.published import remove_weight_norm
+from uniaudio_cli.codec.checkpoint.own import load_codec
+from uniaudio_cli.codec.config import CodecConfig
+from uniaudio_cli.codec.model import Codec
+from uniaudio_cli.models.registry import resolve_codec
 
 CONFIG = CodecConfig(
     architecture="published",

@@ -34,14 +34,15 @@ from kept import Kept
 from torch import Tensor
 
 import uniaudio_cli
-from uniaudio_cli import audio, models
+from uniaudio_cli.audio.io import read_wav, write_wav
 from uniaudio_cli.codec.quality import compared
-from uniaudio_cli.demos import Demonstration
-from uniaudio_cli.episodes import half, load_items
-from uniaudio_cli.errors import UniAudioError, UsageError
-from uniaudio_cli.metrics import mean
-from uniaudio_cli.pipeline import Kit, Session
-from uniaudio_cli.task import changed, load_task
+from uniaudio_cli.core.errors import UniAudioError, UsageError
+from uniaudio_cli.data.demonstrations import Demonstration
+from uniaudio_cli.data.episodes import half, load_items
+from uniaudio_cli.evaluation.metrics import mean
+from uniaudio_cli.inference.pipeline import Kit, Session
+from uniaudio_cli.models import registry as models
+from uniaudio_cli.prompting.task import load_task, override_task
 
 NOISES = ("rain", "chainsaw", "fire_crackling")
 OTHERS = ("rain", "chainsaw", "fire_crackling", "baby_cry", "dog_bark")
@@ -49,7 +50,7 @@ VOICES = {"development": "jackson,lucas", "test": "george,yweweler"}
 MEASURES = ("stoi", "pesq_wb", "si_sdr", "dnsmos")
 
 
-def mixed(speech: Tensor, noise: Tensor, snr: float) -> Tensor:
+def smooth_across_labels(speech: Tensor, noise: Tensor, snr: float) -> Tensor:
     """Noise [1, N] repeated and laid under speech [1, T] at an SNR in dB over the whole of it."""
     noise = noise.repeat(1, math.ceil(speech.shape[-1] / noise.shape[-1]))[:, : speech.shape[-1]]
     gain = speech.square().mean() / noise.square().mean().clamp(min=1e-12) / 10 ** (snr / 10)
@@ -61,7 +62,7 @@ def speech(data: Path, voice: str, takes: range, rate: int) -> Iterator[Tensor]:
     """Digits of one speaker, joined to wavs [1, T] of three seconds and more: STOI means nothing on half a second."""
     held: list[Tensor] = []
     for take, digit in product(takes, range(10)):
-        held.append(audio.read_wav(data / f"fsdd/{digit}_{voice}_{take}.wav", rate))
+        held.append(read_wav(data / f"fsdd/{digit}_{voice}_{take}.wav", rate))
         if sum(wav.shape[-1] for wav in held) >= 3 * rate:
             yield torch.cat(held, dim=1)
             held = []
@@ -173,7 +174,7 @@ def demonstrations(folder: Path, pairs: list[tuple[Tensor, Tensor]], rate: int, 
             clean = pairs[(number + 1) % len(pairs)][1]
         paths = folder / f"noisy{number}{exchanged}.wav", folder / f"clean{number}{exchanged}.wav"
         for path, wav in zip(paths, (noisy, clean), strict=True):
-            audio.write_wav(path, wav, rate, force=True)
+            write_wav(path, wav, rate, force=True)
         found.append(Demonstration(paths[0], target=paths[1]))
     return found
 
@@ -188,7 +189,7 @@ class Bench:
             raise UsageError("give the folder of fsdd/ and esc10/ with --data or UNIAUDIO_TEST_DATA")
         self.data, self.peers = data, peers(options.peers)
         codec = models.resolve_codec(options.codec or models.resolve_model(options.model).codec)
-        self.task = changed(load_task("enhance"), shots=options.shots, repeats=options.repeats)
+        self.task = override_task(load_task("enhance"), shots=options.shots, repeats=options.repeats)
         about = {"model": options.model, "codec": codec.identity, "half": options.half, "seed": options.seed}
         about |= {"pairs": options.pairs, "shots": self.task.shots, "repeats": self.task.repeats}
         about |= {"rows": [*self.peers, *(["ablations"] if options.ablations else [])]}
@@ -202,7 +203,7 @@ class Bench:
         # In an order of recordings: what demonstrates must not be cut from what is asked.
         groups = sorted({item.group for item in items})
         group = groups[(self.options.seed + number) % len(groups)]
-        return audio.read_wav(next(item.path for item in items if item.group == group), self.rate)
+        return read_wav(next(item.path for item in items if item.group == group), self.rate)
 
     @cache  # noqa: B019
     def pieces(self, voice: str) -> tuple[list[Tensor], list[Tensor]]:
@@ -216,11 +217,16 @@ class Bench:
     def sessions(self, voice: str, kind: str, snr: float, number: int | None) -> dict[str, Session]:
         """The LLM, what stands beside it and its ablations; one for all pieces with the same demonstrations."""
         if number is None:
-            pairs = [(mixed(each, self.noise(kind, 1 + n), snr), each) for n, each in enumerate(self.pieces(voice)[1])]
+            pairs = [
+                (smooth_across_labels(each, self.noise(kind, 1 + n), snr), each)
+                for n, each in enumerate(self.pieces(voice)[1])
+            ]
         else:
             window, clean = int(self.task.clip.seconds * self.rate), self.pieces(voice)[0][number]
             others = [other for other in OTHERS if other != kind][: self.task.shots]
-            pairs = [(mixed(clean, self.noise(o, 1), snr)[:, :window], clean[:, :window]) for o in others]
+            pairs = [
+                (smooth_across_labels(clean, self.noise(o, 1), snr)[:, :window], clean[:, :window]) for o in others
+            ]
         make = (self.kit, self.task)
         given, seed = tuple(demonstrations(self.folder, pairs, self.rate, exchanged=False)), self.options.seed
         found = {
@@ -238,7 +244,7 @@ class Bench:
 
     def row(self, voice: str, kind: str, snr: float, number: int) -> dict[str, dict[str, float]]:
         clean = self.pieces(voice)[0][number]
-        noisy = mixed(clean, self.noise(kind, 0), snr)
+        noisy = smooth_across_labels(clean, self.noise(kind, 0), snr)
         found = {"noisy": compared(clean, noisy, self.rate)}
         for name, peer in self.peers.items():
             found[name] = compared(clean, peer(noisy, self.rate), self.rate)

@@ -20,11 +20,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from uniaudio_cli.episodes import Episode, Item, Rule, are_recordings, episodes, half, load_items
-from uniaudio_cli.errors import UniAudioError, UsageError
-from uniaudio_cli.files import atomic, is_file, is_folder, show
-from uniaudio_cli.metrics import Interval, chance
-from uniaudio_cli.prosody import PROSODY, level_name
+from uniaudio_cli.audio.prosody import PROSODY, level_name
+from uniaudio_cli.core.errors import UniAudioError, UsageError
+from uniaudio_cli.core.paths import atomic, is_file, is_folder, show
+from uniaudio_cli.data.episodes import Episode, Item, Rule, are_recordings, episodes, half, load_items
+from uniaudio_cli.evaluation.metrics import Interval, chance
 
 HALVES = ("test", "development", "all")
 READOUTS = ("likelihood", "label")
@@ -78,13 +78,13 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     ]
 
     import uniaudio_cli
-    from uniaudio_cli.evaluate import RememberingKit, evaluate
-    from uniaudio_cli.task import changed, load_task
+    from uniaudio_cli.evaluation.baselines import RememberingKit, evaluate
+    from uniaudio_cli.prompting.task import load_task, override_task
 
-    task = changed(
+    task = override_task(
         load_task(arguments.task or ("sound-event" if recordings else "spoken-digit")), levels=arguments.levels
     )
-    if task.wants != "label":
+    if task.demonstration_kind != "label":
         raise UsageError(f"task {task.name}: gives no labels to be right or wrong about")
     start = time.perf_counter()
     kit = RememberingKit.of(uniaudio_cli.load(arguments.model, lm=arguments.lm, codec=arguments.codec, progress=say))

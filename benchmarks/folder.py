@@ -51,15 +51,17 @@ def speed(arguments: argparse.Namespace) -> None:
     import torch
 
     import uniaudio_cli
-    from uniaudio_cli.demos import Demonstration
-    from uniaudio_cli.pipeline import Kit, Session, in_batches
-    from uniaudio_cli.task import Task, changed, load_task
+    from uniaudio_cli.data.demonstrations import Demonstration
+    from uniaudio_cli.inference.pipeline import Kit, Session, in_batches
+    from uniaudio_cli.prompting.task import Task, load_task, override_task
 
     clips = fsdd(arguments.data)
     # Without the cache of codes on disk, which would encode the reference procedure's demonstrations for it.
     kit: Kit = replace(uniaudio_cli.load(arguments.model, lm=arguments.lm, codec=arguments.codec), remembered=None)
     default = load_task("spoken-digit")
-    label = replace(changed(default, readout="label", levels=(0,)), clip=replace(default.clip, shifts=(0,)))
+    label = replace(
+        override_task(default, readout="label", levels=(0,)), clip=replace(default.clip, time_offsets_ms=(0,))
+    )
 
     def session(task: Task, shots: int) -> Session:
         shown = [Demonstration(clip, clip.name[0]) for clip in clips[: shots * WAYS]]
@@ -153,7 +155,7 @@ def gpu(arguments: argparse.Namespace) -> None:
         return
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    from uniaudio_cli.lm import LanguageModel
+    from uniaudio_cli.llm.model import LanguageModel
 
     config = LlamaConfig(
         vocab_size=32_000, hidden_size=4_096, intermediate_size=11_008, num_hidden_layers=32, num_attention_heads=32

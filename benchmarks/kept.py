@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from uniaudio_cli.errors import UsageError
-from uniaudio_cli.files import show
+from uniaudio_cli.core.errors import UsageError
+from uniaudio_cli.core.paths import show
 
 
 class Kept:

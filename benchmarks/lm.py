@@ -20,11 +20,12 @@ from collections.abc import Callable
 import torch
 
 from uniaudio_cli.api import load_hearing
-from uniaudio_cli.device import choose_device, choose_dtype
-from uniaudio_cli.generate import generate
-from uniaudio_cli.grammar import AudioGrammar
-from uniaudio_cli.lm import LanguageModel, Prefix, load_lm
-from uniaudio_cli.models import resolve_lm
+from uniaudio_cli.core.device import choose_device, choose_dtype
+from uniaudio_cli.llm.constraints import AudioGrammar
+from uniaudio_cli.llm.decoding import generate
+from uniaudio_cli.llm.loading import load_lm
+from uniaudio_cli.llm.model import LanguageModel, Prefix
+from uniaudio_cli.models.registry import resolve_lm
 
 
 def seconds(work: Callable[[], object]) -> float:

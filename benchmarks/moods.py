@@ -108,12 +108,12 @@ def make(folder: Path, takes: int, seed: int) -> int:
 
 def table(arguments: argparse.Namespace) -> None:
     """Ask the episodes that have no line yet, and print the table."""
-    from uniaudio_cli.episodes import episodes, half, load_items
-    from uniaudio_cli.errors import UsageError
-    from uniaudio_cli.evaluate import RememberingKit, evaluate
-    from uniaudio_cli.metrics import accuracy, difference
-    from uniaudio_cli.prosody import PROSODY
-    from uniaudio_cli.task import changed, load_task
+    from uniaudio_cli.audio.prosody import PROSODY
+    from uniaudio_cli.core.errors import UsageError
+    from uniaudio_cli.data.episodes import episodes, half, load_items
+    from uniaudio_cli.evaluation.baselines import RememberingKit, evaluate
+    from uniaudio_cli.evaluation.metrics import accuracy, difference
+    from uniaudio_cli.prompting.task import load_task, override_task
 
     kept = half(load_items(arguments.folder), arguments.half)
     plan = list(episodes(kept, 5, 1, arguments.episodes, arguments.seed, "other"))
@@ -129,7 +129,7 @@ def table(arguments: argparse.Namespace) -> None:
 
     kit = RememberingKit.of(uniaudio_cli.load(arguments.model, lm=arguments.lm, codec=arguments.codec, progress=say))
     tasks = {
-        name: changed(load_task("emotion"), levels=levels)
+        name: override_task(load_task("emotion"), levels=levels)
         for name, levels in (("level 0", (0,)), ("prosody", (PROSODY,)), ("prosody, level 0", (PROSODY, 0)))
     }
     with file.open("a", encoding="utf-8") as out:
@@ -171,7 +171,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--codec")
     arguments = parser.parse_args(argv)
     if arguments.what == "table":
-        from uniaudio_cli.errors import UniAudioError
+        from uniaudio_cli.core.errors import UniAudioError
 
         try:
             table(arguments)

@@ -23,14 +23,14 @@ import torch
 from torch import Tensor
 
 import uniaudio_cli
-from uniaudio_cli.demos import choose, load_demonstrations
-from uniaudio_cli.generate import generate
-from uniaudio_cli.grammar import GRAMMARS, AudioGrammar
-from uniaudio_cli.lm import Prefix
-from uniaudio_cli.pipeline import Kit
-from uniaudio_cli.prompt import Text
-from uniaudio_cli.task import changed, load_task
-from uniaudio_cli.vocabulary import Order
+from uniaudio_cli.data.demonstrations import choose, load_demonstrations
+from uniaudio_cli.inference.pipeline import Kit
+from uniaudio_cli.llm.constraints import GRAMMARS, AudioGrammar
+from uniaudio_cli.llm.decoding import generate
+from uniaudio_cli.llm.model import Prefix
+from uniaudio_cli.prompting.prompt import Text
+from uniaudio_cli.prompting.task import load_task, override_task
+from uniaudio_cli.prompting.vocabulary import Layout
 
 DEMOS = Path(__file__).parent.parent / "examples" / "audio" / "digits"
 ROWS = 25
@@ -49,7 +49,7 @@ class Noise:
         return {row: 5 * torch.randn(len(ids), generator=self.draw) for row, ids in asked.items()}
 
 
-def check(kit: Kit, rows: list[list[int]], grammar: AudioGrammar, levels: tuple[int, ...], order: Order) -> None:
+def check(kit: Kit, rows: list[list[int]], grammar: AudioGrammar, levels: tuple[int, ...], order: Layout) -> None:
     """Raise where one is not what it should be."""
     strides = [kit.codec.strides[level] for level in levels]
     fixed = grammar.most * strides[0] if grammar.least == grammar.most else None
@@ -91,7 +91,7 @@ def main() -> None:
         check(kit, rows, grammar, levels, order)
         made[f"random logits, order of {order}"] += len(rows)
     for order in ("levels", "frames") if options.real else ():
-        task = changed(load_task("spoken-answer"), order=order)
+        task = override_task(load_task("spoken-answer"), order=order)
         session = kit.session(task, choose(load_demonstrations(DEMOS, "text"), task.shots, 0), 0)
         while made[f"{kit.lm.name}, order of {order}"] < options.real / 2:
             digit = session.texts[made.total() % len(session.texts)]

@@ -30,15 +30,22 @@ import torch
 from kept import Kept
 from sets import SETS, settle
 
-from uniaudio_cli.demos import Demonstration
-from uniaudio_cli.episodes import Episode, Item, episodes, half, load_items
-from uniaudio_cli.errors import UniAudioError, UsageError
-from uniaudio_cli.evaluate import RememberingKit
-from uniaudio_cli.metrics import accuracy, auroc, best, calibration_error, difference
-from uniaudio_cli.pipeline import Heard, Session
-from uniaudio_cli.prosody import PROSODY, level_name
-from uniaudio_cli.score import LabelReadout, LikelihoodReadout, Said, mixed, temperature, together
-from uniaudio_cli.task import Task, changed, load_task
+from uniaudio_cli.audio.prosody import PROSODY, level_name
+from uniaudio_cli.core.errors import UniAudioError, UsageError
+from uniaudio_cli.data.demonstrations import Demonstration
+from uniaudio_cli.data.episodes import Episode, Item, episodes, half, load_items
+from uniaudio_cli.evaluation.baselines import RememberingKit
+from uniaudio_cli.evaluation.metrics import accuracy, auroc, best, calibration_error, difference
+from uniaudio_cli.inference.pipeline import EncodedClip, Session
+from uniaudio_cli.inference.scoring import (
+    LabelReadout,
+    LikelihoodReadout,
+    TokenObservation,
+    average_logprobs,
+    smooth_across_labels,
+    temperature,
+)
+from uniaudio_cli.prompting.task import Task, load_task, override_task
 
 Scores = dict[str, list[float]]
 # Log-scores of a query's words, [labels, words] for every time it was heard.
@@ -46,7 +53,7 @@ Words = list[torch.Tensor]
 
 NEAREST, LABEL, DEFAULT = "nearest demonstration, ", "label", "likelihood (default)"
 # What a file of scores is about: with another of these it cannot be gone on with.
-ABOUT = ("half", "seed", "model", "lm", "codec", "dtype", "shifts", "cells")
+ABOUT = ("half", "seed", "model", "lm", "codec", "dtype", "time_offsets_ms", "cells")
 
 
 @dataclass(frozen=True)
@@ -82,14 +89,14 @@ class Asker:
     def __init__(self, kit: RememberingKit, task: Task) -> None:
         self.kit = kit
         self.levels = task.levels
-        self.listening = changed(task, readout="likelihood")
-        self.labelling = changed(task, readout="label", levels=task.levels[:1])
+        self.listening = override_task(task, readout="likelihood")
+        self.labelling = override_task(task, readout="label", levels=task.levels[:1])
         self.mels: dict[Path, np.ndarray] = {}
 
-    def hear(self, item: Item) -> list[Heard]:
+    def hear(self, item: Item) -> list[EncodedClip]:
         return self.kit.hear_shifted(item.path, self.listening)
 
-    def ids(self, heard: Heard, level: int) -> list[int]:
+    def ids(self, heard: EncodedClip, level: int) -> list[int]:
         return self.kit.vocabulary.ids([heard.level(level)], [level])
 
     def session(self, task: Task, shown: Sequence[Item]) -> Session:
@@ -113,11 +120,11 @@ class Asker:
         found = {"llm": readout.read(readout.contexts[0], 0, query[0])}
         for place, level in enumerate(query):
             found[f"cache {place}"] = [readout.remembered(place, said) for said in level]
-            found[f"counts {place}"] = [readout.remembered(place, Said(said.ids)) for said in level]
+            found[f"counts {place}"] = [readout.remembered(place, TokenObservation(said.ids)) for said in level]
         if finer:
             contexts = [session._listening(label, self.levels[1]) for label in episode.labels]
             prompts = [context.ids(self.kit.vocabulary) for context in contexts]
-            found["llm, hard"] = readout.read(readout.contexts[0], 0, [Said(said.ids) for said in query[0]])
+            found["llm, hard"] = readout.read(readout.contexts[0], 0, [TokenObservation(said.ids) for said in query[0]])
             found["llm 1"] = readout.read(self.kit.lm.prefill(prompts), 1, query[1])
         return found
 
@@ -130,9 +137,9 @@ class Asker:
             return added([[row[list(rows)] for row in level] for level in levels], weights)
 
         caches = [words[f"cache {place}"] for place in range(len(weights))]
-        joint = [together(*each) for each in zip(words["llm"], caches[0], strict=True)]
+        joint = [average_logprobs(*each) for each in zip(words["llm"], caches[0], strict=True)]
         if "llm 1" in words:
-            two = [together(*each) for each in zip(words["llm 1"], caches[1], strict=True)]
+            two = [average_logprobs(*each) for each in zip(words["llm 1"], caches[1], strict=True)]
             return {
                 "its LLM and cache on both levels": total(joint, two),
                 f"its LLM alone, {both}": total(words["llm"], words["llm 1"]),
@@ -166,7 +173,7 @@ class Asker:
         written = greedy(answers, per_id[0])
         return {LABEL: plain.tolist(), "calibrated": calibrated.tolist(), "generate": written.tolist()}
 
-    def random_words(self, like: Heard, seed: int) -> list[Heard]:
+    def random_words(self, like: EncodedClip, seed: int) -> list[EncodedClip]:
         """A query without content: words at random, as many as of another."""
         level, draw = self.levels[0], random.Random(f"words {seed}")
         codes = draw.choices(range(len(self.kit.vocabulary.code_ids(level))), k=len(like.level(level)))
@@ -224,7 +231,7 @@ def added(levels: Sequence[Words], weights: Sequence[float]) -> list[float]:
     scores, length = torch.zeros(len(levels[0][0]), dtype=torch.float64), torch.zeros(())
     for hearings, weight in zip(levels, weights, strict=False):
         for logp in hearings:
-            scores += weight / len(hearings) * mixed(logp)
+            scores += weight / len(hearings) * smooth_across_labels(logp)
             length += weight / len(hearings) * logp.shape[1]
     return (scores / temperature(length)).tolist()
 
@@ -291,8 +298,8 @@ def run(arguments: argparse.Namespace) -> None:
     )
     for name, kept, plan in plans:
         task = load_task(SETS[name].task)
-        if arguments.shifts:
-            task = replace(task, clip=replace(task.clip, shifts=arguments.shifts))
+        if arguments.time_offsets_ms:
+            task = replace(task, clip=replace(task.clip, time_offsets_ms=arguments.time_offsets_ms))
         asker = Asker(kit, task)
         slow = arguments.slow_episodes if len(task.levels) > 1 else 0
         for part, count in {"likelihood": len(plan), LABEL: len(plan), "finer": min(slow, len(plan))}.items():
@@ -379,7 +386,7 @@ def parsed(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--cells", default="5x1,5x5,2x1,2x5", help="ways x shots")
     parser.add_argument("--slow-episodes", type=int, default=100, help="of the LLM on level 1 and by one word")
-    parser.add_argument("--shifts", help="milliseconds, in place of the tasks' own")
+    parser.add_argument("--time_offsets_ms", help="milliseconds, in place of the tasks' own")
     parser.add_argument("--model", default="small")
     parser.add_argument("--lm")
     parser.add_argument("--codec")
@@ -390,7 +397,9 @@ def parsed(argv: Sequence[str] | None = None) -> argparse.Namespace:
     if not arguments.report:
         settle(parser, arguments)
     arguments.cells = [Cell.of(text) for text in arguments.cells.split(",")]
-    arguments.shifts = tuple(map(int, arguments.shifts.split(","))) if arguments.shifts else None
+    arguments.time_offsets_ms = (
+        tuple(map(int, arguments.time_offsets_ms.split(","))) if arguments.time_offsets_ms else None
+    )
     return arguments
 
 

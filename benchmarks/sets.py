@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from uniaudio_cli.episodes import Rule
+from uniaudio_cli.data.episodes import Rule
 
 
 @dataclass(frozen=True)

@@ -33,14 +33,15 @@ from torch import Tensor
 from yamnet import Ears, Listener, NearestEmbedding, divergence, frechet
 
 import uniaudio_cli
-from uniaudio_cli import audio, models
-from uniaudio_cli.codec.quality import texture
-from uniaudio_cli.demos import Demonstration
-from uniaudio_cli.episodes import Item, half, load_items
-from uniaudio_cli.errors import UniAudioError, UsageError
-from uniaudio_cli.metrics import accuracy, mean
-from uniaudio_cli.pipeline import Kit
-from uniaudio_cli.task import changed, load_task
+from uniaudio_cli.audio.features import texture
+from uniaudio_cli.audio.transforms import normalise_level
+from uniaudio_cli.core.errors import UniAudioError, UsageError
+from uniaudio_cli.data.demonstrations import Demonstration
+from uniaudio_cli.data.episodes import Item, half, load_items
+from uniaudio_cli.evaluation.metrics import accuracy, mean
+from uniaudio_cli.inference.pipeline import Kit
+from uniaudio_cli.models import registry as models
+from uniaudio_cli.prompting.task import load_task, override_task
 
 TEXTURE, NEAREST = "nearest by texture", "nearest by YAMNet"
 MADE, ALONE = "`text-to-sound`", "its LLM alone"
@@ -86,7 +87,7 @@ class Bench:
         items = load_items(data)
         self.clips = by_label(half(items, options.half))
         self.judging = by_label(half(items, "development" if options.half == "test" else "test"))
-        self.task = changed(load_task("text-to-sound"), repeats=options.repeats)
+        self.task = override_task(load_task("text-to-sound"), repeats=options.repeats)
         codec = models.resolve_codec(options.codec or models.resolve_model(options.model).codec)
         about = {
             **{"model": options.model, "codec": codec.identity, "half": options.half, "seed": options.seed},
@@ -105,7 +106,7 @@ class Bench:
 
     def level(self, wav: Tensor) -> Tensor:
         """A wav at the level that the codec speaks at, so that loudness gives nothing away."""
-        return audio.normalise_level(wav, LEVEL_DB, self.kit.codec.sample_rate)
+        return normalise_level(wav, LEVEL_DB, self.kit.codec.sample_rate)
 
     @cached_property
     def known_ears(self) -> dict[str, list[Ears]]:
@@ -143,7 +144,7 @@ class Bench:
         kit, seed = self.kit, self.options.seed + draw
         given = [Demonstration(path, label, label) for path in shown(self.clips[label], seed)]
         session = kit.session(self.task, kit.picked(self.task, given, self.task.shots, seed), seed)
-        alone = changed(self.task, generation=replace(self.task.generation, cache=0))
+        alone = override_task(self.task, generation=replace(self.task.generation, cache=0))
         copied = session.about(label)[0][1]
         told = [heard.codes for _, heard in session.about(label)]
         rows = {"copying a demonstration": self.judged(kit.decode(copied.codes, seed)[:, : copied.samples], label)}

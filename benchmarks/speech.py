@@ -31,13 +31,14 @@ from kept import Kept
 from torch import Tensor
 
 import uniaudio_cli
-from uniaudio_cli import audio, models
-from uniaudio_cli.demos import Demonstration
-from uniaudio_cli.errors import UniAudioError, UsageError
-from uniaudio_cli.judges import NearestClip, WhisperJudge, dnsmos
-from uniaudio_cli.metrics import accuracy, mean
-from uniaudio_cli.pipeline import Kit, Session
-from uniaudio_cli.task import changed, load_task
+from uniaudio_cli.audio.io import read_wav, write_wav
+from uniaudio_cli.core.errors import UniAudioError, UsageError
+from uniaudio_cli.data.demonstrations import Demonstration
+from uniaudio_cli.evaluation.judges import NearestClip, WhisperJudge, dnsmos
+from uniaudio_cli.evaluation.metrics import accuracy, mean
+from uniaudio_cli.inference.pipeline import Kit, Session
+from uniaudio_cli.models import registry as models
+from uniaudio_cli.prompting.task import load_task, override_task
 
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 HERE = Path(__file__).parent
@@ -81,7 +82,7 @@ def _said(voice: str, word: str, number: int, folder: Path) -> Path:
         import torch
 
         made = make_examples.digit(word, voice, 50, number).astype("float32")
-        audio.write_wav(path, torch.from_numpy(made)[None], make_examples.RATE)
+        write_wav(path, torch.from_numpy(made)[None], make_examples.RATE)
     return path
 
 
@@ -117,14 +118,14 @@ class Bench:
     def by_llm(self, voice: str, draw: int) -> Session:
         """The same, and the LLM writes by itself."""
         session = self.session(voice, draw)
-        alone = changed(session.task, generation=replace(session.task.generation, cache=0))
+        alone = override_task(session.task, generation=replace(session.task.generation, cache=0))
         return self.kit.session(alone, session.demonstrations, session.seed)
 
     @cache  # noqa: B019
     def nearest(self, voice: str, draw: int) -> NearestClip:
         rate = self.kit.codec.sample_rate
         known = {d: self.takes(voice, d, draw)[KNOWN] for d in range(10)}
-        return NearestClip({WORDS[d]: [audio.read_wav(p, rate) for p in paths] for d, paths in known.items()}, rate)
+        return NearestClip({WORDS[d]: [read_wav(p, rate) for p in paths] for d, paths in known.items()}, rate)
 
     def judged(self, wav: Tensor, voice: str, draw: int, digit: int) -> Row:
         """What the judges make of an answer."""

@@ -17,11 +17,11 @@ from pathlib import Path
 import torch
 
 import uniaudio_cli
-from uniaudio_cli import audio
-from uniaudio_cli.codec.stream import reach
-from uniaudio_cli.demos import Demonstration
-from uniaudio_cli.prompt import Text
-from uniaudio_cli.task import Clip, Generation, load_task
+from uniaudio_cli.audio.io import read_wav, write_wav
+from uniaudio_cli.codec.streaming import reach
+from uniaudio_cli.data.demonstrations import Demonstration
+from uniaudio_cli.prompting.prompt import Text
+from uniaudio_cli.prompting.task import Clip, Generation, load_task
 
 DIGITS = Path(__file__).parent.parent / "examples" / "audio" / "digits"
 
@@ -34,7 +34,7 @@ def main() -> None:
     options = parser.parse_args()
     kit = uniaudio_cli.load(options.model, codec=options.codec)
     rate = kit.codec.sample_rate
-    clips = [audio.read_wav(path, rate) for path in sorted(DIGITS.rglob("*.flac"))]
+    clips = [read_wav(path, rate) for path in sorted(DIGITS.rglob("*.flac"))]
     task = dataclasses.replace(
         load_task("text-to-sound"),
         order="frames",
@@ -43,7 +43,7 @@ def main() -> None:
     )
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "digits.wav"
-        audio.write_wav(path, torch.cat(clips, dim=1)[:, : int(options.seconds * rate)], rate)
+        write_wav(path, torch.cat(clips, dim=1)[:, : int(options.seconds * rate)], rate)
         session = kit.session(task, [Demonstration(path, "digits", "digits")])
     reply = session("digits")  # reads the demonstration, and makes the LLM's copy for writing
     assert reply.codes is not None

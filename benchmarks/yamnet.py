@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from uniaudio_cli.models import resolve_teacher
-from uniaudio_cli.yamnet import PATCH, YAMNet
+from uniaudio_cli.codec.frozen.yamnet import PATCH, YAMNet
+from uniaudio_cli.models.registry import resolve_teacher
 
 HOP = 48  # frames of 10 ms: half of a patch is new
 

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 import uniaudio_cli
-from uniaudio_cli.audio import read_wav, write_wav
+from uniaudio_cli.audio.io import read_wav, write_wav
 
 AUDIO = Path(__file__).parent / "audio"
 

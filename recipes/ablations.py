@@ -18,15 +18,15 @@ from pathlib import Path
 from typing import Any
 
 import uniaudio_cli
-from uniaudio_cli.codec.checkpoint import load_codec
-from uniaudio_cli.codec.listing import listing
+from uniaudio_cli.codec.checkpoint.own import load_codec
 from uniaudio_cli.codec.quality import measure, pieces
 from uniaudio_cli.codec.training.recipe import Recipe, load_recipe
 from uniaudio_cli.codec.training.run import train
-from uniaudio_cli.episodes import Rule, episodes, half, load_items
-from uniaudio_cli.evaluate import NEAREST, RememberingKit, evaluate
-from uniaudio_cli.metrics import mean
-from uniaudio_cli.task import load_task
+from uniaudio_cli.data.audio_listing import listing
+from uniaudio_cli.data.episodes import Rule, episodes, half, load_items
+from uniaudio_cli.evaluation.baselines import NEAREST, RememberingKit, evaluate
+from uniaudio_cli.evaluation.metrics import mean
+from uniaudio_cli.prompting.task import load_task
 
 MEASURES = ("stoi", "pesq_nb")
 RULES: tuple[Rule, ...] = ("same", "other")

@@ -20,11 +20,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from uniaudio_cli.codec.checkpoint import load_codec, save_codec
+from uniaudio_cli.codec.checkpoint.own import load_codec, save_codec
 from uniaudio_cli.codec.model import Codec
 from uniaudio_cli.codec.training.data import FRAME, Crops, PackedAudio, load_packed
 from uniaudio_cli.codec.training.recipe import Recipe, load_recipe
-from uniaudio_cli.errors import UniAudioError, UsageError
+from uniaudio_cli.core.errors import UniAudioError, UsageError
 
 
 def shares(codec: Codec, packed: PackedAudio, recipe: Recipe, batches: int) -> np.ndarray:

@@ -12,7 +12,8 @@ import torch
 import yaml
 from torch import Tensor, nn
 
-from uniaudio_cli.codec.model import Codec, CodecConfig
+from uniaudio_cli.codec.config import CodecConfig
+from uniaudio_cli.codec.model import Codec
 
 _SYLLABLES = ("river", "stone", "cloud", "paper", "garden", "window", "bridge", "winter")
 WORDS = tuple(a + b for a in ("", *_SYLLABLES) for b in _SYLLABLES)[:60]

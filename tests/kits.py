@@ -9,13 +9,13 @@ from typing import Any
 from tests.factories import chirps, codec_in_words, published_codec, small_codec
 from tests.small_lms import tiny_llama
 from tests.small_tokenizers import STEMS, WORDS, byte_bpe
-from uniaudio_cli.audio import write_wav
+from uniaudio_cli.audio.io import write_wav
 from uniaudio_cli.codec.model import Codec
-from uniaudio_cli.demos import Demonstration
-from uniaudio_cli.lm import LanguageModel
-from uniaudio_cli.pipeline import Kit
-from uniaudio_cli.task import Clip, Generation, Task
-from uniaudio_cli.vocabulary import vocabulary_for
+from uniaudio_cli.data.demonstrations import Demonstration
+from uniaudio_cli.inference.pipeline import Kit
+from uniaudio_cli.llm.model import LanguageModel
+from uniaudio_cli.prompting.task import Clip, Generation, Task
+from uniaudio_cli.prompting.vocabulary import vocabulary_for
 
 RATE = 16_000
 # Samples of a clip that needs no padding: 8 latent frames, as many as the published attention takes at a time.

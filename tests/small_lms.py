@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from tests.factories import seeded
-from uniaudio_cli.errors import UsageError
-from uniaudio_cli.lm import Prefix
+from uniaudio_cli.core.errors import UsageError
+from uniaudio_cli.llm.model import Prefix
 
 
 def tiny_llama(vocab: int, context: int = 4096, seed: int = 0) -> Any:

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from uniaudio_cli.errors import MissingWeightsError
-from uniaudio_cli.models import resolve_lm
-from uniaudio_cli.tokenizer import HuggingFaceTokenizer, SentencePieceTokenizer, load_tokenizer
+from uniaudio_cli.core.errors import MissingWeightsError
+from uniaudio_cli.llm.tokenizer import HuggingFaceTokenizer, SentencePieceTokenizer, load_tokenizer
+from uniaudio_cli.models.registry import resolve_lm
 
 STEMS = ["river", "stone", "cloud", "paper", "garden", "window", "bridge", "winter"]
 STEMS += ["candle", "mirror", "basket", "forest", "silver", "pocket"]

@@ -16,19 +16,19 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from uniaudio_cli.api import load as load
-    from uniaudio_cli.codec.checkpoint import load_codec as load_codec
-    from uniaudio_cli.pipeline import Kit as Kit
-    from uniaudio_cli.pipeline import Reply as Reply
-    from uniaudio_cli.task import Task as Task
-    from uniaudio_cli.task import load_task as load_task
+    from uniaudio_cli.codec.checkpoint.own import load_codec as load_codec
+    from uniaudio_cli.inference.pipeline import Kit as Kit
+    from uniaudio_cli.inference.pipeline import Reply as Reply
+    from uniaudio_cli.prompting.task import Task as Task
+    from uniaudio_cli.prompting.task import load_task as load_task
 
 _HOMES = {
     "load": "api",
-    "load_codec": "codec.checkpoint",
-    "Kit": "pipeline",
-    "Reply": "pipeline",
-    "Task": "task",
-    "load_task": "task",
+    "load_codec": "codec.checkpoint.own",
+    "Kit": "inference.pipeline",
+    "Reply": "inference.pipeline",
+    "Task": "prompting.task",
+    "load_task": "prompting.task",
 }
 __all__ = ["Kit", "Reply", "Task", "__version__", "load", "load_codec", "load_task"]
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from uniaudio_cli import models
-from uniaudio_cli.codec.checkpoint import load_codec
-from uniaudio_cli.codec.model import Codec, CodecConfig
-from uniaudio_cli.device import choose_device, choose_dtype
-from uniaudio_cli.files import cache_dir
-from uniaudio_cli.lm import await_lm
-from uniaudio_cli.pipeline import Kit
-from uniaudio_cli.remembered import Remembered
-from uniaudio_cli.tokenizer import load_tokenizer
-from uniaudio_cli.vocabulary import Vocabulary, vocabulary_for
+from uniaudio_cli.codec.checkpoint.own import load_codec
+from uniaudio_cli.codec.config import CodecConfig
+from uniaudio_cli.codec.model import Codec
+from uniaudio_cli.core.device import choose_device, choose_dtype
+from uniaudio_cli.core.paths import cache_dir
+from uniaudio_cli.inference.code_cache import CodeCache
+from uniaudio_cli.inference.pipeline import Kit
+from uniaudio_cli.llm.loading import lazy_lm
+from uniaudio_cli.llm.tokenizer import load_tokenizer
+from uniaudio_cli.models import registry as models
+from uniaudio_cli.prompting.vocabulary import Vocabulary, vocabulary_for
 
 
 def load(
@@ -46,8 +47,8 @@ def load(
     files = models.resolve_lm(lm or models.resolve_model(model).lm, offline, progress)
     # Writing on a CPU waits for memory: a quarter of the bytes make it more than twice as quick (benchmarks/lm.py).
     quick = 8 if dtype == "auto" and bits is None and place == "cpu" else None
-    asked = await_lm(str(files.folder), files.name, quick, device=place, dtype=choose_dtype(dtype, place), bits=bits)
-    return Kit(hearing, asked, vocabulary, Remembered(cache_dir() / "codes", hearing))
+    asked = lazy_lm(str(files.folder), files.name, quick, device=place, dtype=choose_dtype(dtype, place), bits=bits)
+    return Kit(hearing, asked, vocabulary, CodeCache(cache_dir() / "codes", hearing))
 
 
 def load_hearing(

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from tests.cli.world import CLIP, RATE, write
-from uniaudio_cli.audio import read_wav
-from uniaudio_cli.pipeline import PAUSE
+from uniaudio_cli.audio.io import read_wav
+from uniaudio_cli.inference.pipeline import PAUSE
 
 
 def test_classify_prints_one_json_object_a_clip(world, classify):
@@ -57,7 +57,7 @@ def test_a_label_that_is_not_sure_is_not_given(world, classify):
 
 
 def test_a_plan_says_what_fits_without_the_llms_weights(world, classify, monkeypatch):
-    monkeypatch.setattr("uniaudio_cli.lm.load_lm", lambda *names, **options: pytest.fail("loaded"))
+    monkeypatch.setattr("uniaudio_cli.llm.loading.load_lm", lambda *names, **options: pytest.fail("loaded"))
     query = world.labels / "up" / "0.wav"
     done = classify(query, "--plan", "--shots", 1)
     assert done.code == 0

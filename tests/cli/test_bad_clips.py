@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.cli.world import CLIP, RATE, clip_samples, write, write_samples
-from uniaudio_cli.audio import read_wav
+from uniaudio_cli.audio.io import read_wav
 
 
 def corrupt(path: Path) -> None:

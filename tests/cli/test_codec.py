@@ -10,9 +10,10 @@ import soundfile
 from tests.cli.test_bad_clips import BAD, ODD, batch
 from tests.cli.world import CLIP, RATE, WORDS, write, write_samples
 from tests.factories import tiny_published
-from uniaudio_cli.audio import level_db, read_wav
+from uniaudio_cli.audio.io import read_wav
+from uniaudio_cli.audio.transforms import level_db
 from uniaudio_cli.cli.words import shared_runs
-from uniaudio_cli.codec.checkpoint import load_codec
+from uniaudio_cli.codec.checkpoint.own import load_codec
 
 
 @pytest.fixture(scope="module")

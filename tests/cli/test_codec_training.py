@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from tests.cli.world import RATE, write
-from tests.training.parts import SMALL, WEIGHTS, logged
+from tests.codec.training.parts import SMALL, WEIGHTS, logged
 
 BASE = {
     "name": "mine",

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from tests.cli.world import write
 from uniaudio_cli.cli.main import app
 from uniaudio_cli.codec.model import Codec
-from uniaudio_cli.pipeline import Session
+from uniaudio_cli.inference.pipeline import Session
 
 
 def stopped(number: int, monkeypatch, method: str = "__call__") -> None:

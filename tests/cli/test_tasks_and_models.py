@@ -6,8 +6,8 @@ import pytest
 import yaml
 
 from tests.cli.world import write_task
-from uniaudio_cli import models
-from uniaudio_cli.task import load_task, task_names
+from uniaudio_cli.models import registry as models
+from uniaudio_cli.prompting.task import load_task, task_names
 
 
 def test_tasks_are_listed_a_line_each(uniaudio):

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from tests.cli.world import CLIP, RATE, write
-from uniaudio_cli.audio import read_wav
-from uniaudio_cli.errors import UsageError
-from uniaudio_cli.pipeline import Session
+from uniaudio_cli.audio.io import read_wav
+from uniaudio_cli.core.errors import UsageError
+from uniaudio_cli.inference.pipeline import Session
 
 
 def metadata(folder: Path, text: str) -> Path:

@@ -15,7 +15,7 @@ import yaml
 from tests.factories import chirps, codec_in_words
 from tests.small_lms import tiny_llama
 from tests.small_tokenizers import STEMS, byte_bpe_object
-from uniaudio_cli.codec.checkpoint import save_codec
+from uniaudio_cli.codec.checkpoint.own import save_codec
 
 RATE = 16_000
 WORDS = (tuple(STEMS[:4]), tuple(STEMS[4:9]), tuple(STEMS[9:14]))
@@ -123,7 +123,7 @@ def build_world(folder: Path) -> World:
         write_lm(folder / "lm", 4_096),
         write_lm(folder / "short-lm", 16),
         write_task(folder / "listen.yaml", input="audio", output="label"),
-        write_task(folder / "speak.yaml", input="text", output="audio", worked={"1 + 1": ["two"]}),
+        write_task(folder / "speak.yaml", input="text", output="audio", qa_examples={"1 + 1": ["two"]}),
         write_task(folder / "clean.yaml", input="audio", output="audio", generation={"length": "input"}),
         folder / "labels",
         folder / "digits",

@@ -7,22 +7,11 @@ import pytest
 import torch
 
 from tests.factories import chirps, small_codec
-from uniaudio_cli.audio import write_wav
+from uniaudio_cli.audio.features import loud_distance, mel_distance, stft_distance, texture
+from uniaudio_cli.audio.io import write_wav
 from uniaudio_cli.codec import quality
-from uniaudio_cli.codec.listing import Row
-from uniaudio_cli.codec.quality import (
-    PIECE_SECONDS,
-    bits_per_second,
-    loud_distance,
-    measure,
-    mel_distance,
-    pieces,
-    si_sdr,
-    spectrograms,
-    stft_distance,
-    texture,
-    usage,
-)
+from uniaudio_cli.codec.quality import PIECE_SECONDS, bits_per_second, measure, pieces, si_sdr, spectrograms, usage
+from uniaudio_cli.data.audio_listing import Row
 
 RATE = 16_000
 

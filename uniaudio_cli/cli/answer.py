@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from uniaudio_cli.cli import options
-from uniaudio_cli.cli.job import Job, adapted, label_all, plan_all, require, speak_all, stream_one, transform_all
-from uniaudio_cli.cli.options import Which
+from uniaudio_cli.cli import params as options
+from uniaudio_cli.cli.job import Job, label_all, override_task, plan_all, require, speak_all, stream_one, transform_all
+from uniaudio_cli.cli.params import ModelOptions
 
 TaskName = Annotated[str, typer.Option("--task", "-t", help="Shipped task or a .yaml file (`uniaudio tasks list`).")]
 
@@ -62,9 +62,9 @@ def classify(
 ) -> None:
     """Label audio clips from a few labelled ones."""
     pick = "typical" if spread else None
-    chosen = adapted(task, readout, repeats, levels, no_instruction, abstain_below, pick=pick)
+    chosen = override_task(task, readout, repeats, levels, no_instruction, abstain_below, pick=pick)
     require(chosen, "classify", input="audio", output="label")
-    which = Which(model, lm, codec, device, dtype, bits, offline)
+    which = ModelOptions(model, lm, codec, device, dtype, bits, offline)
     job = Job(
         chosen, which, demos, shots, labels, seed, as_json=False, show_prompt=show_prompt, quiet=quiet, force=force
     )
@@ -111,9 +111,9 @@ def tts(
     force: options.Force = False,
 ) -> None:
     """Speak a simple answer in the demonstrations' voice: of several speakers' folders, --demos chooses one."""
-    chosen = adapted(task, levels=levels, no_instruction=no_instruction, order="frames" if stream else None)
+    chosen = override_task(task, levels=levels, no_instruction=no_instruction, order="frames" if stream else None)
     require(chosen, "tts", input="text", output="audio")
-    which = Which(model, lm, codec, device, dtype, bits, offline)
+    which = ModelOptions(model, lm, codec, device, dtype, bits, offline)
     job = Job(
         chosen, which, demos, shots, None, seed, as_json=as_json, show_prompt=show_prompt, quiet=quiet, force=force
     )
@@ -149,9 +149,9 @@ def enhance(
     force: options.Force = False,
 ) -> None:
     """Clean noisy recordings from a few (noisy, clean) pairs."""
-    chosen = adapted(task, levels=levels, repeats=repeats, no_instruction=no_instruction)
+    chosen = override_task(task, levels=levels, repeats=repeats, no_instruction=no_instruction)
     require(chosen, "enhance", input="audio", output="audio")
-    which = Which(model, lm, codec, device, dtype, bits, offline)
+    which = ModelOptions(model, lm, codec, device, dtype, bits, offline)
     job = Job(
         chosen, which, demos, shots, None, seed, as_json=as_json, show_prompt=show_prompt, quiet=quiet, force=force
     )
@@ -182,8 +182,8 @@ def run(
     force: options.Force = False,
 ) -> None:
     """Run any task: audio or text in, labels or audio out."""
-    chosen = adapted(task)
-    which = Which(model, lm, codec, device, dtype, bits, offline)
+    chosen = override_task(task)
+    which = ModelOptions(model, lm, codec, device, dtype, bits, offline)
     job = Job(
         chosen, which, demos, shots, labels, seed, as_json=as_json, show_prompt=show_prompt, quiet=quiet, force=force
     )

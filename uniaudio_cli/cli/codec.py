@@ -11,13 +11,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from uniaudio_cli.cli import codec_eval, codec_train, options
+from uniaudio_cli.cli import codec_eval, codec_train
+from uniaudio_cli.cli import params as options
 from uniaudio_cli.cli.codes import listen, read_codes, sound, stored
-from uniaudio_cli.cli.output import each, finish, is_terminal, json_line
-from uniaudio_cli.cli.targets import check_targets, mirrored
+from uniaudio_cli.cli.console import each, finish, is_terminal, json_line
+from uniaudio_cli.cli.output_paths import check_targets, mirrored
 from uniaudio_cli.cli.words import print_level
-from uniaudio_cli.errors import UsageError
-from uniaudio_cli.files import atomic, is_folder, show
+from uniaudio_cli.core.errors import UsageError
+from uniaudio_cli.core.paths import atomic, is_folder, show
 
 if TYPE_CHECKING:
     from uniaudio_cli.codec.model import Codec
@@ -43,7 +44,7 @@ def encode(
     force: options.Force = False,
 ) -> None:
     """Audio files to codes: one JSON file each."""
-    from uniaudio_cli.audio import find_audio
+    from uniaudio_cli.audio.discovery import find_audio
 
     targets = mirrored(find_audio(files), files, output, ".json")
     check_targets(targets.values(), force)
@@ -68,7 +69,7 @@ def decode(
     force: options.Force = False,
 ) -> None:
     """Codes back to audio, at the level and length of the original."""
-    from uniaudio_cli.audio import write_wav
+    from uniaudio_cli.audio.io import write_wav
 
     inside = [sorted(given.rglob("*.json")) if is_folder(given) else [given] for given in files]
     found = list(dict.fromkeys(file for some in inside for file in some))
@@ -96,7 +97,8 @@ def reconstruct(
     force: options.Force = False,
 ) -> None:
     """Encode and decode: what is left of a sound after the codec."""
-    from uniaudio_cli.audio import find_audio, write_wav
+    from uniaudio_cli.audio.discovery import find_audio
+    from uniaudio_cli.audio.io import write_wav
 
     targets = mirrored(find_audio(files), files, output)
     check_targets(targets.values(), force)
@@ -125,9 +127,10 @@ def words(
 
     Prosody, the words for how a clip sounds, comes first: it is seen by tasks whose levels name it.
     """
-    from uniaudio_cli import prosody
     from uniaudio_cli.api import load_spelling
-    from uniaudio_cli.audio import find_audio, read_wav
+    from uniaudio_cli.audio import prosody
+    from uniaudio_cli.audio.discovery import find_audio
+    from uniaudio_cli.audio.io import read_wav
 
     found = find_audio(files)
     loaded = open_codec(codec)
@@ -201,7 +204,7 @@ def convert(
     """Write a checkpoint as safetensors + JSON with the codebooks projected: small, and quick to load and run."""
     import torch
 
-    from uniaudio_cli.codec.checkpoint import convert as convert_checkpoint
+    from uniaudio_cli.codec.checkpoint.own import convert as convert_checkpoint
 
     dtype = torch.float16 if half else torch.float32
     print(show(convert_checkpoint(checkpoint, output, config, words, dtype=dtype, force=force)))
@@ -209,9 +212,9 @@ def convert(
 
 def open_codec(name: str, device: str = "auto") -> Codec:
     """A preset or a checkpoint, on a device by name."""
-    from uniaudio_cli.codec.checkpoint import load_codec
-    from uniaudio_cli.device import choose_device
-    from uniaudio_cli.models import resolve_codec
+    from uniaudio_cli.codec.checkpoint.own import load_codec
+    from uniaudio_cli.core.device import choose_device
+    from uniaudio_cli.models.registry import resolve_codec
 
     place = choose_device(device)
     files = resolve_codec(name)

@@ -12,13 +12,13 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from uniaudio_cli.cli import options
-from uniaudio_cli.cli.output import complain, counted, finish, json_line
-from uniaudio_cli.errors import UniAudioError, UsageError
-from uniaudio_cli.files import show
+from uniaudio_cli.cli import params as options
+from uniaudio_cli.cli.console import complain, counted, finish, json_line
+from uniaudio_cli.core.errors import UniAudioError, UsageError
+from uniaudio_cli.core.paths import show
 
 if TYPE_CHECKING:
-    from uniaudio_cli.codec.listing import Row
+    from uniaudio_cli.data.audio_listing import Row
 
 
 def evaluate(
@@ -43,7 +43,7 @@ def evaluate(
     """
     from uniaudio_cli.cli.codec import open_codec
     from uniaudio_cli.codec import quality
-    from uniaudio_cli.codec.listing import listing
+    from uniaudio_cli.data.audio_listing import listing
 
     try:
         named = re.compile(by) if by is not None else None
@@ -112,7 +112,7 @@ def evaluate(
 
 def _mean(values: list[float]) -> dict[str, float]:
     """`reach`: half the 95 % interval of the mean over pieces."""
-    from uniaudio_cli.metrics import mean
+    from uniaudio_cli.evaluation.metrics import mean
 
     middle, reach = mean(values)
     return {"mean": round(middle, 4), "reach": round(reach, 4), "n": len(values)}

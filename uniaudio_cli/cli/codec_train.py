@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from uniaudio_cli.cli import options
-from uniaudio_cli.cli.output import note, stderr
-from uniaudio_cli.cli.targets import check_targets
-from uniaudio_cli.errors import UsageError
-from uniaudio_cli.files import show
+from uniaudio_cli.cli import params as options
+from uniaudio_cli.cli.console import note, stderr
+from uniaudio_cli.cli.output_paths import check_targets
+from uniaudio_cli.core.errors import UsageError
+from uniaudio_cli.core.paths import show
 
 if TYPE_CHECKING:
     from uniaudio_cli.codec.training.loop import Progress as Trained
@@ -91,7 +91,7 @@ def build(
     force: options.Force = False,
 ) -> None:
     """Choose each level's words: frequent whole words, well spread over the LLM's embeddings, in no two levels."""
-    from uniaudio_cli.codec.training.start import chosen, load_lexicon
+    from uniaudio_cli.codec.training.initialise import chosen, load_lexicon
     from uniaudio_cli.codec.training.words import write_vocabulary
 
     try:

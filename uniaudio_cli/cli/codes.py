@@ -7,8 +7,8 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from uniaudio_cli.errors import UniAudioError
-from uniaudio_cli.files import show
+from uniaudio_cli.core.errors import UniAudioError
+from uniaudio_cli.core.paths import show
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from uniaudio_cli.codec.model import Codec
 
 
-class Heard(NamedTuple):
+class EncodedClip(NamedTuple):
     """A clip in codes, int64 [1, T_k] per level. `samples`: its length at the codec's rate. `gain`: what it was
     multiplied by before it was heard, as some codecs hear all clips at one level; None for silence."""
 
@@ -25,38 +25,39 @@ class Heard(NamedTuple):
     gain: float | None
 
 
-def listen(codec: Codec, file: Path) -> Heard:
+def listen(codec: Codec, file: Path) -> EncodedClip:
     """Read and encode a file."""
-    from uniaudio_cli.audio import normalise_level, read_wav
+    from uniaudio_cli.audio.io import read_wav
+    from uniaudio_cli.audio.transforms import normalise_level
 
     wav = read_wav(file, codec.sample_rate)
     wanted = codec.config.level_db
     heard = wav if wanted is None else normalise_level(wav, wanted, codec.sample_rate)
     peak = float(wav.abs().max())
     gain = None if peak == 0 else float(heard.abs().max()) / peak
-    return Heard(codec.encode(heard[None]), wav.shape[-1], gain)
+    return EncodedClip(codec.encode(heard[None]), wav.shape[-1], gain)
 
 
-def sound(codec: Codec, heard: Heard, seed: int) -> Tensor:
+def sound(codec: Codec, heard: EncodedClip, seed: int) -> Tensor:
     """Decode to wav [1, samples], as loud as the clip was."""
     wav = codec.decode(heard.codes, seed=seed)[0, :, : heard.samples].cpu()
     return wav / heard.gain if heard.gain else 0 * wav
 
 
-def stored(heard: Heard, codec: str) -> dict[str, Any]:
+def stored(heard: EncodedClip, codec: str) -> dict[str, Any]:
     """What `encode` writes, as JSON; `read_codes` reads it."""
     codes = [row[0].tolist() for row in heard.codes]
     return {"codec": codec, "samples": heard.samples, "gain": heard.gain, "codes": codes}
 
 
-def read_codes(codec: Codec, file: Path) -> Heard:
+def read_codes(codec: Codec, file: Path) -> EncodedClip:
     """Raises UniAudioError where the file cannot be read or does not hold codes of this codec."""
     import torch
 
     try:
         found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         codes = [torch.tensor([row]) for row in found["codes"]]
-        heard = Heard(codes, found["samples"], found["gain"])
+        heard = EncodedClip(codes, found["samples"], found["gain"])
         if any(row.dtype != torch.int64 for row in codes):
             raise ValueError("codes are whole numbers")
         codec.check(codes)

@@ -15,15 +15,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from uniaudio_cli.cli.options import Which, load_kit
-from uniaudio_cli.cli.output import complain, each, finish, is_terminal, json_line, note, progressing, records
-from uniaudio_cli.cli.targets import check_audio, check_targets, mirrored
-from uniaudio_cli.errors import UniAudioError, UsageError
-from uniaudio_cli.files import atomic, show
+from uniaudio_cli.cli.console import complain, each, finish, is_terminal, json_line, note, progressing, records
+from uniaudio_cli.cli.output_paths import check_audio, check_targets, mirrored
+from uniaudio_cli.cli.params import ModelOptions, load_kit
+from uniaudio_cli.core.errors import UniAudioError, UsageError
+from uniaudio_cli.core.paths import atomic, show
 
 if TYPE_CHECKING:
-    from uniaudio_cli.pipeline import Reply, Session
-    from uniaudio_cli.task import Task
+    from uniaudio_cli.inference.pipeline import Reply, Session
+    from uniaudio_cli.prompting.task import Task
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Job:
     """What a command was asked for, whatever the task. `labels`: as typed, with commas."""
 
     task: Task
-    which: Which
+    which: ModelOptions
     demos: Path
     shots: int | None
     labels: str | None
@@ -44,11 +44,11 @@ class Job:
 
     def session(self) -> Session:
         """The demonstrations chosen and heard, and the models loaded."""
-        from uniaudio_cli.demos import choose, load_demonstrations
+        from uniaudio_cli.data.demonstrations import choose, load_demonstrations
 
-        if self.labels is not None and self.task.wants == "pair":
+        if self.labels is not None and self.task.demonstration_kind == "pair":
             raise UsageError(f"--labels: the demonstrations of task {self.task.name} have none")
-        demonstrations = load_demonstrations(self.demos, self.task.wants)
+        demonstrations = load_demonstrations(self.demos, self.task.demonstration_kind)
         shots, labels = self.shots or self.task.shots, split_labels(self.labels)
         choose(demonstrations, shots, self.seed, labels)  # what is wrong is said before anything is loaded
         kit = load_kit(self.which, self.quiet)
@@ -69,7 +69,7 @@ class Job:
             note(line, self.quiet)
 
 
-def adapted(
+def override_task(
     name: str,
     readout: str | None = None,
     repeats: int | None = None,
@@ -80,7 +80,7 @@ def adapted(
     pick: str | None = None,
 ) -> Task:
     """The task with the command's flags in place of its own values."""
-    from uniaudio_cli.task import LEVELS, changed, load_task
+    from uniaudio_cli.prompting.task import LEVELS, load_task, override_task
 
     numbers: tuple[int, ...] | None = None
     if levels is not None:
@@ -89,7 +89,7 @@ def adapted(
             raise UsageError(f"--levels {levels}: give numbers separated by commas, such as 0 or 0,1, or prosody")
     elif readout == "label":
         numbers = (0,)  # the paper's prompt; the tasks' finer levels are for likelihood
-    return changed(
+    return override_task(
         load_task(name),
         readout=readout,
         repeats=repeats,
@@ -115,8 +115,8 @@ def label_all(job: Job, files: list[Path], jsonl: str | None, resume: bool = Fal
 
     In `jsonl` a file that failed has a row with its `error`. With `resume`, files that have a label there are left out.
     """
-    from uniaudio_cli.audio import find_audio
-    from uniaudio_cli.pipeline import in_batches
+    from uniaudio_cli.audio.discovery import find_audio
+    from uniaudio_cli.inference.pipeline import in_batches
 
     found = find_audio(files)
     if job.show_prompt:
@@ -165,7 +165,7 @@ def label_all(job: Job, files: list[Path], jsonl: str | None, resume: bool = Fal
 
 def plan_all(job: Job, files: list[Path], jsonl: str | None) -> None:
     """What the demonstrations take of the LLM's context, in rows or a table as `label_all` gives them."""
-    from uniaudio_cli.audio import find_audio
+    from uniaudio_cli.audio.discovery import find_audio
 
     find_audio(files)
     if jsonl is not None and jsonl != "-":
@@ -247,7 +247,7 @@ def check_labels(labels: Sequence[str], done: Iterable[tuple[str, ...]], jsonl: 
 
 def speak_all(job: Job, given: list[str], output: Path | None, think: bool | None) -> None:
     """A spoken answer to every text: of one to the file `output`; of several, or of stdin's lines, into that folder."""
-    from uniaudio_cli.audio import write_wav
+    from uniaudio_cli.audio.io import write_wav
 
     texts = [one_line(text) for text in (stdin_lines() if given == ["-"] else given)]
     if job.show_prompt:
@@ -259,7 +259,7 @@ def speak_all(job: Job, given: list[str], output: Path | None, think: bool | Non
     check_targets(targets, job.force)
     session = job.open()
     rate = session.kit.codec.sample_rate
-    answer = timed(session, think=bool(job.task.worked) if think is None else think)
+    answer = timed(session, think=bool(job.task.qa_examples) if think is None else think)
 
     def work(pair: tuple[str, Path]) -> tuple[Reply, float]:
         reply, seconds = answer(pair[0])
@@ -280,7 +280,7 @@ def speak_all(job: Job, given: list[str], output: Path | None, think: bool | Non
 
 def stream_one(job: Job, text: str, output: Path | None, think: bool | None) -> None:
     """The spoken answer to one text, written to the file `output` or ("-") to stdout while it is being made."""
-    from uniaudio_cli.audio import stream_wav
+    from uniaudio_cli.audio.io import stream_wav
 
     place, text = needed(output, job.task), one_line(text)
     if text == "-":
@@ -294,7 +294,7 @@ def stream_one(job: Job, text: str, output: Path | None, think: bool | None) -> 
         check_targets([place], job.force)
     session = job.open()
     started = time.perf_counter()
-    pieces = session.stream(text, think=bool(job.task.worked) if think is None else think)
+    pieces = session.stream(text, think=bool(job.task.qa_examples) if think is None else think)
     rate = session.kit.codec.sample_rate
     if str(place) == "-":
         count = stream_wav(sys.stdout.buffer, pieces, rate)
@@ -308,7 +308,8 @@ def stream_one(job: Job, text: str, output: Path | None, think: bool | None) -> 
 
 def transform_all(job: Job, files: list[Path], output: Path | None, mix: float = 0.0) -> None:
     """Every file made anew below the folder `output`, the tree of an input folder kept."""
-    from uniaudio_cli.audio import find_audio, write_wav
+    from uniaudio_cli.audio.discovery import find_audio
+    from uniaudio_cli.audio.io import write_wav
 
     found = find_audio(files)
     if job.show_prompt:
@@ -348,7 +349,7 @@ def timed(session: Session, **options: Any) -> Callable[[Path | str], tuple[Repl
 
 def tell_conversion(files: Iterable[Path], rate: int, quiet: bool) -> None:
     """One note where files are not mono at the codec's rate, whichever and however many they are."""
-    from uniaudio_cli.audio import layout
+    from uniaudio_cli.audio.io import layout
 
     for file in () if quiet else files:
         # What cannot be read is reported when its turn comes.

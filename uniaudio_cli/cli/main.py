@@ -12,8 +12,8 @@ import typer
 
 from uniaudio_cli import __version__
 from uniaudio_cli.cli import answer, codec, models, tasks
-from uniaudio_cli.cli.output import complain, note
-from uniaudio_cli.errors import UniAudioError, UsageError
+from uniaudio_cli.cli.console import complain, note
+from uniaudio_cli.core.errors import UniAudioError, UsageError
 
 INTERRUPTED = 130
 

@@ -9,8 +9,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from uniaudio_cli.cli import options
-from uniaudio_cli.cli.output import is_terminal, note
+from uniaudio_cli.cli import params as options
+from uniaudio_cli.cli.console import is_terminal, note
 
 app = typer.Typer(help="Models: presets, their files, and fetching them.", no_args_is_help=True)
 Name = Annotated[str, typer.Argument(help="A preset (`uniaudio models list`), or an LLM's hub name.")]
@@ -19,7 +19,7 @@ Name = Annotated[str, typer.Argument(help="A preset (`uniaudio models list`), or
 @app.command("list")
 def list_() -> None:
     """All presets, and which are here."""
-    from uniaudio_cli import models
+    from uniaudio_cli.models import registry as models
 
     if not is_terminal():
         for each in models.list_models():
@@ -41,7 +41,7 @@ def pull(
     quiet: options.Quiet = False,
 ) -> None:
     """Fetch a preset's files and make them ready."""
-    from uniaudio_cli import models
+    from uniaudio_cli.models import registry as models
 
     for path in models.pull(name, source, progress=lambda line: note(line, quiet)):
         print(path)
@@ -50,7 +50,7 @@ def pull(
 @app.command()
 def info(name: Name) -> None:
     """What a preset is, and where its files lie."""
-    from uniaudio_cli import models
+    from uniaudio_cli.models import registry as models
 
     found = models.info(name)
     print(f"{found.name} ({found.kind}): {found.about}")
@@ -61,7 +61,7 @@ def info(name: Name) -> None:
 @app.command()
 def path(name: Name) -> None:
     """Where a preset's files lie; exit code 4 where they do not."""
-    from uniaudio_cli import models
+    from uniaudio_cli.models import registry as models
 
     for each in models.path(name):
         print(each)

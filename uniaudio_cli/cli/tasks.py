@@ -10,13 +10,13 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from uniaudio_cli.cli import options
-from uniaudio_cli.cli.output import complain, is_terminal
-from uniaudio_cli.errors import UsageError
-from uniaudio_cli.files import data_folder, show
+from uniaudio_cli.cli import params as options
+from uniaudio_cli.cli.console import complain, is_terminal
+from uniaudio_cli.core.errors import UsageError
+from uniaudio_cli.core.paths import data_folder, show
 
 if TYPE_CHECKING:
-    from uniaudio_cli.prompt import Prompt
+    from uniaudio_cli.prompting.prompt import Prompt
 
 Result = TypeVar("Result")
 
@@ -26,7 +26,7 @@ app = typer.Typer(help="Tasks: what is asked of the LLM, as YAML.", no_args_is_h
 @app.command("list")
 def list_() -> None:
     """The shipped tasks."""
-    from uniaudio_cli.task import list_tasks
+    from uniaudio_cli.prompting.task import list_tasks
 
     if not is_terminal():
         for task in list_tasks():
@@ -41,7 +41,7 @@ def list_() -> None:
 @app.command("show")
 def show_(name: Annotated[str, typer.Argument(help="A shipped task or a .yaml file.")]) -> None:
     """A task's YAML, to read or to start one's own from."""
-    from uniaudio_cli.task import load_task
+    from uniaudio_cli.prompting.task import load_task
 
     load_task(name)
     path = Path(name)
@@ -60,8 +60,8 @@ def validate(
 ) -> None:
     """Check task files to the last key and build a real prompt of each, with a second of noise for every clip."""
     from uniaudio_cli.api import load_hearing
-    from uniaudio_cli.pipeline import rehearse
-    from uniaudio_cli.task import load_task
+    from uniaudio_cli.inference.pipeline import rehearse
+    from uniaudio_cli.prompting.task import load_task
 
     names = list(dict.fromkeys(names))
     # The files first: nobody waits for a codec to load to hear of a misspelt key.

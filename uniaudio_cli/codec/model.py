@@ -2,50 +2,17 @@
 
 from __future__ import annotations
 
-import math
 import secrets
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from uniaudio_cli.codec.published import PublishedDecoder, PublishedEncoder
-from uniaudio_cli.codec.quantise import LevelOutput, MultiScaleQuantiser
-from uniaudio_cli.codec.small import SmallDecoder, SmallEncoder
-
-
-@dataclass(frozen=True)
-class CodecConfig:
-    """Everything but the weights.
-
-    `architecture`: "published" (LLM-Codec) or "small". `strides`: latent frames per code, coarsest level first.
-    `sizes`: codes per level. `words[k]`: level k's words in code order, or None where a code is an LLM id as it
-    stands. `llm`: the LLM whose embeddings the codebooks are. `level_db`: the active level clips should be brought to
-    `encode` (None: as they are). `encoder`, `decoder`: arguments of the architecture's classes. `coarse_encoder`: those
-    of an encoder that level 0 alone listens to, of the small architecture; empty where it listens to what all do.
-    """
-
-    architecture: str
-    sample_rate: int
-    hop_length: int
-    strides: tuple[int, ...]
-    sizes: tuple[int, ...]
-    embedding_dim: int
-    latent_dim: int
-    words: tuple[tuple[str, ...] | None, ...]
-    llm: str
-    level_db: float | None = None
-    encoder: Mapping[str, Any] = field(default_factory=dict)
-    decoder: Mapping[str, Any] = field(default_factory=dict)
-    coarse_encoder: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def padding_multiple(self) -> int:
-        """Every clip is padded to a multiple of so many samples: all levels and attention windows come out whole."""
-        return self.hop_length * math.lcm(*self.strides, self.encoder.get("attn_window_size") or 1)
+from uniaudio_cli.codec.architectures.published import PublishedDecoder, PublishedEncoder
+from uniaudio_cli.codec.architectures.small import SmallDecoder, SmallEncoder
+from uniaudio_cli.codec.config import CodecConfig
+from uniaudio_cli.codec.quantizer import LevelOutput, MultiScaleQuantizer
 
 
 class Codec(nn.Module):
@@ -67,7 +34,7 @@ class Codec(nn.Module):
         self.coarse_encoder: nn.Module | None = None
         if config.coarse_encoder:
             self.coarse_encoder = SmallEncoder(config.latent_dim, config.sample_rate, **config.coarse_encoder)
-        self.quantizer = MultiScaleQuantiser(config.sizes, config.embedding_dim, config.latent_dim, config.strides)
+        self.quantizer = MultiScaleQuantizer(config.sizes, config.embedding_dim, config.latent_dim, config.strides)
 
     @property
     def sample_rate(self) -> int:
@@ -123,10 +90,10 @@ class Codec(nn.Module):
         Raises:
             ValueError: `wav` is not [B, 1, T] or has no sample.
         """
-        return [level.codes for level in self.listen(wav)]
+        return [level.codes for level in self.encode_soft(wav)]
 
     @torch.inference_mode()
-    def listen(self, wav: Tensor) -> list[LevelOutput]:
+    def encode_soft(self, wav: Tensor) -> list[LevelOutput]:
         """`encode` with all that was heard: the codes of every level, and how near every other code was.
 
         Raises:
@@ -136,7 +103,7 @@ class Codec(nn.Module):
             raise ValueError(f"encode takes wav of shape [B, 1, T] with T > 0, not {list(wav.shape)}")
         # The small encoder starts with an FFT, which is kept in float32 whatever the weights are.
         dtype = self.dtype if self.config.architecture == "published" else torch.float32
-        return self.quantizer.listen(*self.latents(self.padded(wav.to(self.device, dtype))))
+        return self.quantizer.encode_soft(*self.latents(self.padded(wav.to(self.device, dtype))))
 
     @torch.inference_mode()
     def decode(self, codes: Sequence[Tensor], seed: int | None = None, noise: bool = True) -> Tensor:

@@ -15,22 +15,19 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from uniaudio_cli.audio import normalise_level, read_wav
-from uniaudio_cli.codec.listing import Row
+from uniaudio_cli.audio.features import MEL_BINS, MEL_HOP, log_mel, mel_distance, stft_distance
+from uniaudio_cli.audio.io import read_wav
+from uniaudio_cli.audio.transforms import normalise_level
 from uniaudio_cli.codec.model import Codec
-from uniaudio_cli.codec.small import mel_filters
-from uniaudio_cli.errors import UniAudioError, UsageError
-from uniaudio_cli.files import atomic
+from uniaudio_cli.core.errors import UniAudioError, UsageError
+from uniaudio_cli.core.paths import atomic
+from uniaudio_cli.data.audio_listing import Row
 
 PIECE_SECONDS = 3.0
 AT_ONCE = 32
 PESQ_RATE = DNSMOS_RATE = 16_000
-MEL_WINDOW, MEL_HOP, MEL_BINS = 1024, 256, 80
-LOUD = 4.0  # nats below the loudest frame
-FLOOR = 1e-3  # of magnitudes under a logarithm
 
 
 @dataclass(frozen=True)
@@ -109,52 +106,6 @@ def judged(piece: Coded, sample_rate: int, mos: bool = True) -> Quality:
     if mos and (judge := dnsmos()) is not None and sample_rate == DNSMOS_RATE:
         found["dnsmos_original"] = judge(wav[0].numpy())
     return Quality(**vars(piece), measures=found)
-
-
-def log_mel(wav: Tensor, sample_rate: int) -> Tensor:
-    """wav float32 [1, T] -> log-mel spectrum [80, T / 256 + 1], in nats, 64-ms windows; a clip that is shorter than one
-    is padded with silence."""
-    wav = F.pad(wav, (0, max(0, MEL_WINDOW - wav.shape[-1])))
-    window, filters = torch.hann_window(MEL_WINDOW), mel_filters(MEL_BINS, MEL_WINDOW, sample_rate)
-    spectrum = torch.stft(wav[0], MEL_WINDOW, MEL_HOP, window=window, return_complex=True).abs()
-    return (filters @ spectrum + FLOOR).log()
-
-
-def texture(wav: Tensor, sample_rate: int) -> np.ndarray:
-    """What a sound is like, whenever what happens in it: for every band of the log-mel spectrum of wav [1, T] the mean,
-    the spread and the spread of the change from one frame to the next. float32 [240]."""
-    bands = log_mel(wav, sample_rate).numpy()
-    return np.concatenate([bands.mean(axis=1), bands.std(axis=1), np.diff(bands, axis=1).std(axis=1)])
-
-
-def mel_distance(target: Tensor, made: Tensor, sample_rate: int) -> float:
-    """Mean absolute difference of log-mel spectra, in nats."""
-    return float((log_mel(target, sample_rate) - log_mel(made, sample_rate)).abs().mean())
-
-
-def loud_distance(target: Tensor, made: Tensor, sample_rate: int) -> float:
-    """`mel_distance` over the frames of the target that are near its loudest: what a listener goes by."""
-    a, b = log_mel(target, sample_rate), log_mel(made, sample_rate)
-    loudness = a.mean(dim=0)
-    return float((a - b)[:, loudness > loudness.max() - LOUD].abs().mean())
-
-
-def stft_distance(target: Tensor, made: Tensor) -> float:
-    """`spectral_distance` of wavs [1, T], the mean over windows of 512 to 2,048."""
-    found = []
-    for window in (512, 1024, 2048):
-        hann = torch.hann_window(window)
-        a, b = (
-            torch.stft(wav[0], window, window // 4, window=hann, return_complex=True).abs() for wav in (made, target)
-        )
-        found.append(spectral_distance(a, b))
-    return float(torch.stack(found).mean())
-
-
-def spectral_distance(made: Tensor, target: Tensor) -> Tensor:
-    """Spectral convergence plus L1 between log-magnitudes, a scalar; both [..., bins, T]. A training loss too."""
-    convergence = torch.linalg.vector_norm(made - target) / torch.linalg.vector_norm(target).clamp(min=FLOOR)
-    return convergence + F.l1_loss((made + FLOOR).log(), (target + FLOOR).log())
 
 
 def si_sdr(target: Tensor, made: Tensor) -> float:

@@ -1,6 +1,6 @@
 """Other voices and telephones for a crop; bad rooms and noise for the codec's input alone. Never knows files.
 
-`denoise_probability` is 0 in the shipped recipe: a codec that removes noise would erase rain, and would be the enhancer
+`degrade_probability` is 0 in the shipped recipe: a codec that removes noise would erase rain, and would be the enhancer
 that the LLM is meant to be.
 """
 

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from uniaudio_cli.codec.training.data import Batch, PackedAudio
+from uniaudio_cli.codec.training.module import Inputs
 from uniaudio_cli.codec.training.recipe import Recipe
 from uniaudio_cli.codec.training.teachers import Targets
-from uniaudio_cli.codec.training.trainee import Inputs
 
 
 def autocast(recipe: Recipe, device: torch.device) -> torch.autocast:

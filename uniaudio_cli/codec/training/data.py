@@ -20,11 +20,12 @@ from typing import Any
 
 import numpy as np
 
-from uniaudio_cli.audio import normalise_level, read_wav
-from uniaudio_cli.codec.listing import listing
+from uniaudio_cli.audio.io import read_wav
+from uniaudio_cli.audio.transforms import normalise_level
 from uniaudio_cli.codec.training.augment import TELEPHONE_HZ, band_limited, faster, spoiled
-from uniaudio_cli.errors import UniAudioError
-from uniaudio_cli.files import atomic, show
+from uniaudio_cli.core.errors import UniAudioError
+from uniaudio_cli.core.paths import atomic, show
+from uniaudio_cli.data.audio_listing import listing
 
 FRAME = 1920
 TAUGHT = "taught"  # the subfolder of a cache with what teachers said of its audio
@@ -154,8 +155,8 @@ class Crops:
     stopped, and no random state needs to be saved.
 
     Clips are drawn by length times the weight of their kind, a crop starts on a level-0 frame, shorter clips are
-    zero-padded, and each crop's gain is drawn from +-gain_db. `tempo`, `narrow_probability`, `denoise_probability`
-    and `bend` are the recipe's.
+    zero-padded, and each crop's gain is drawn from +-gain_db. `tempo`, `narrow_probability`, `degrade_probability`
+    and `vtlp` are the recipe's.
 
     Raises:
         UniAudioError: the split has no clip.
@@ -170,8 +171,8 @@ class Crops:
     seed: int
     tempo: float = 0.0
     narrow_probability: float = 0.0
-    denoise_probability: float = 0.0
-    bend: float = 0.0
+    degrade_probability: float = 0.0
+    vtlp: float = 0.0
 
     def __post_init__(self) -> None:
         if not len(self.members):
@@ -202,9 +203,9 @@ class Crops:
                 piece = band_limited(piece, random.uniform(*TELEPHONE_HZ), self.packed.sample_rate)
             clean[row, : len(piece)] = piece * 10 ** (random.uniform(-self.gain_db, self.gain_db) / 20)
         clean = heard = np.clip(clean, -1, 1)[:, None]
-        if self.denoise_probability:
+        if self.degrade_probability:
             heard = np.stack([self._spoiled(row[0], random)[None] for row in clean]).clip(-1, 1)
-        bends = np.exp(random.uniform(-1, 1, self.batch_size) * np.log1p(self.bend)).astype(np.float32)
+        bends = np.exp(random.uniform(-1, 1, self.batch_size) * np.log1p(self.vtlp)).astype(np.float32)
         return Batch(clean, heard, clips, frames, tempos, bends)
 
     def _crop(self, clip: int, random: np.random.Generator, tempo: float = 1.0) -> tuple[int, np.ndarray]:
@@ -217,7 +218,7 @@ class Crops:
         return frame, faster(piece, tempo)[:wanted]
 
     def _spoiled(self, clean: np.ndarray, random: np.random.Generator) -> np.ndarray:
-        if random.random() >= self.denoise_probability:
+        if random.random() >= self.degrade_probability:
             return clean
         noise = np.zeros_like(clean)
         _, piece = self._crop(int(random.choice(self.members, p=self.chance)), random)

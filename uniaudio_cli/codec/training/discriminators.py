@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
-from uniaudio_cli.codec.small import mel_filters
+from uniaudio_cli.audio.features import mel_filters
 
 WINDOW_HOPS = 4
 SLOPE = 0.1

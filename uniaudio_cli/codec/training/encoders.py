@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from uniaudio_cli.codec.frozen.yamnet import PATCH, YAMNet
 from uniaudio_cli.codec.training.teachers import STEP, FrameTeacher
-from uniaudio_cli.errors import UsageError
-from uniaudio_cli.files import show
-from uniaudio_cli.quiet import quiet_transformers
-from uniaudio_cli.yamnet import PATCH, YAMNet
+from uniaudio_cli.core.errors import UsageError
+from uniaudio_cli.core.paths import show
+from uniaudio_cli.core.quiet import quiet_transformers
 
 WHISPER_FRAMES_PER_STEP = 3
 AFTERWARDS = 50  # mel frames: half a second of silence follows every clip, as in a Whisper window

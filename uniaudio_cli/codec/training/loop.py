@@ -20,7 +20,7 @@ from accelerate import Accelerator
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from uniaudio_cli.codec.checkpoint import save_codec
+from uniaudio_cli.codec.checkpoint.own import save_codec
 from uniaudio_cli.codec.model import Codec
 from uniaudio_cli.codec.training.batches import autocast, inputs
 from uniaudio_cli.codec.training.data import Crops, PackedAudio
@@ -30,11 +30,11 @@ from uniaudio_cli.codec.training.discriminators import (
     discriminator_loss,
     feature_loss,
 )
+from uniaudio_cli.codec.training.module import TrainingModule, frozen_parameters
 from uniaudio_cli.codec.training.recipe import Recipe
 from uniaudio_cli.codec.training.teachers import Targets
-from uniaudio_cli.codec.training.trainee import Trainee, standing_still
 from uniaudio_cli.codec.training.validation import Validator
-from uniaudio_cli.files import atomic
+from uniaudio_cli.core.paths import atomic
 
 BETAS = (0.8, 0.99)
 
@@ -98,7 +98,7 @@ class Trainer:
         self.accelerator = accelerator
         wanted = {name for name in recipe.losses if recipe.weight(name)}
         frame_dim, text_dim = (0 if rows is None else rows.shape[1] for rows in (targets.reduced, targets.semantic))
-        trainee = Trainee(codec, wanted, frame_dim, text_dim, recipe.trains)
+        trainee = TrainingModule(codec, wanted, frame_dim, text_dim, recipe.trains)
         self.averaged: AveragedModel | None = None
         if recipe.average:
             mean = get_ema_multi_avg_fn(recipe.average)
@@ -125,22 +125,22 @@ class Trainer:
             recipe.seed,
             recipe.tempo,
             recipe.narrow_probability,
-            recipe.denoise_probability,
-            recipe.bend,
+            recipe.degrade_probability,
+            recipe.vtlp,
         )
         self.validator = Validator(recipe, packed, targets, folder)
         self.step = 0
         self.best = math.inf
 
     @property
-    def trainee(self) -> Trainee:
+    def trainee(self) -> TrainingModule:
         """The model without what accelerate wrapped around it."""
         return self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
 
     @property
-    def result(self) -> Trainee:
+    def result(self) -> TrainingModule:
         """What is validated and written: the mean of the weights where the recipe wants one."""
-        return self.trainee if self.averaged is None else cast(Trainee, self.averaged.module)
+        return self.trainee if self.averaged is None else cast(TrainingModule, self.averaged.module)
 
     def resume(self) -> None:
         """Take up the last saved state."""
@@ -261,7 +261,7 @@ class Trainer:
             own = discriminator_loss(judges(clean), judges(made.detach()))
         accelerator.backward(own / self.recipe.accumulate)
         # The codec's gradient must not become theirs.
-        with standing_still(judges), self.autocast():
+        with frozen_parameters(judges), self.autocast():
             heard = judges(made)
             with torch.no_grad():
                 real = judges(clean)

@@ -8,9 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from uniaudio_cli.codec.quality import FLOOR, spectral_distance
-from uniaudio_cli.codec.quantise import SHARPNESS, LevelOutput, Quantised
-from uniaudio_cli.codec.small import mel_filters
+from uniaudio_cli.audio.features import FLOOR, mel_filters, spectral_distance
+from uniaudio_cli.codec.quantizer import SIMILARITY_SCALE, LevelOutput, Quantised
 
 SPREAD_SHARPNESS = 48.0  # sharper: the spread that counts is that of the hard choices
 BANDS = 6
@@ -202,14 +201,14 @@ def cycle_loss(latent: Tensor, coarse: LevelOutput, again: Tensor, coarse_again:
     The distance of the latents, and that of what level 0 may have been, as `unit_loss` sees it. No judge has a part in
     it, yet judges of words and of sounds agree with it (docs/LOG.md).
     """
-    heard, heard_again = ((SHARPNESS * each.similarity).log_softmax(dim=-1) for each in (coarse, coarse_again))
+    heard, heard_again = ((SIMILARITY_SCALE * each.similarity).log_softmax(dim=-1) for each in (coarse, coarse_again))
     divergence = F.kl_div(heard_again, heard.detach(), log_target=True, reduction="none").sum(dim=-1).mean()
     return F.mse_loss(again, latent.detach()) + divergence
 
 
 def unit_loss(level: LevelOutput, units: Tensor) -> Tensor:
     """Level 0 names the teacher's unit of each frame: cross-entropy. `units`: int64 [B, T], -1 where unknown."""
-    logits = (SHARPNESS * level.similarity).flatten(0, 1)
+    logits = (SIMILARITY_SCALE * level.similarity).flatten(0, 1)
     known = units.flatten() >= 0
     if not bool(known.any()):
         return logits.sum() * 0.0

@@ -17,8 +17,8 @@ from uniaudio_cli.codec.training.batches import inputs
 from uniaudio_cli.codec.training.data import Crops, PackedAudio
 from uniaudio_cli.codec.training.recipe import Recipe
 from uniaudio_cli.codec.training.teachers import Targets
-from uniaudio_cli.errors import UsageError
-from uniaudio_cli.files import atomic
+from uniaudio_cli.core.errors import UsageError
+from uniaudio_cli.core.paths import atomic
 
 BATCHES, BATCH_SIZE = 100, 16  # half an hour of crops
 

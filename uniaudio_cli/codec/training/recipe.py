@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 import yaml
 
-from uniaudio_cli.errors import UsageError
-from uniaudio_cli.settings import check, check_choices, load_settings
+from uniaudio_cli.core.errors import UsageError
+from uniaudio_cli.core.schema import check, check_choices, load_settings
 
 LOSSES = (
     "time",
@@ -78,8 +78,8 @@ class Recipe:
     `kind_weights`: how much more often a kind of clip is drawn than its length says. `crop_frames`: level-0 frames
     (120 ms) per crop. `tempo`: a crop is played up to so much faster or slower, its pitch and formants with it, so that
     few voices become many. `narrow_probability`: how often a crop, target included, ends at 3 to 4 kHz, as from a
-    telephone. `denoise_probability`: how often the codec hears a spoiled crop and is asked for the clean one, or, where
-    only "coarse" trains, for its units; `bend`: how far its mel bands are moved there, as by other vocal tracts.
+    telephone. `degrade_probability`: how often the codec hears a spoiled crop and is asked for the clean one, or, where
+    only "coarse" trains, for its units; `vtlp`: how far its mel bands are moved there, as by other vocal tracts.
 
     `teacher_model`: a Whisper folder or preset, None for none; `teacher_dim` of its whitened dimensions pull levels
     0 + 1, `unit_dim` make the units that level 0 names. `sound_teacher`: a YAMNet folder or preset, of which
@@ -117,8 +117,8 @@ class Recipe:
     gain_db: float = 3.0
     tempo: float = 0.0
     narrow_probability: float = 0.0
-    denoise_probability: float = 0.0
-    bend: float = 0.0
+    degrade_probability: float = 0.0
+    vtlp: float = 0.0
     steps: int = 10_000
     learning_rate: float = 5e-4
     warmup: int = 300
@@ -141,7 +141,7 @@ class Recipe:
             check(getattr(self, key) > 0, key, "more than 0", getattr(self, key))
         check_choices(self)
         check(0 <= self.average < 1, "average", "from 0 to below 1", self.average)
-        for key in ("decay", "denoise_probability", "narrow_probability", "tempo", "bend"):
+        for key in ("decay", "degrade_probability", "narrow_probability", "tempo", "vtlp"):
             check(0 <= getattr(self, key) <= 1, key, "from 0 to 1", getattr(self, key))
         if self.sound_teacher is not None:
             check(self.teacher_model is not None, "teacher_model", "given beside a sound_teacher", None)
@@ -153,7 +153,7 @@ class Recipe:
         for name in LOSSES:
             fits = {"decoder": name not in OF_CODES, "coarse": name in OF_COARSE}.get(self.trains, True)
             check(fits or not self.weight(name), f"losses.{name}", f"left out where {self.trains} trains alone", name)
-        check(not self.bend or self.trains == "coarse", "bend", "0 unless coarse trains alone", self.bend)
+        check(not self.vtlp or self.trains == "coarse", "vtlp", "0 unless coarse trains alone", self.vtlp)
         judged = self.discriminators is not None and self.trains == "coarse"
         check(not judged, "discriminators", "left out where coarse trains alone", None)
         for names, key, there in (

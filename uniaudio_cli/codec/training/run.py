@@ -8,19 +8,19 @@ from pathlib import Path
 
 from accelerate import Accelerator
 
-from uniaudio_cli.codec.description import read_description
+from uniaudio_cli.codec.config import read_description
 from uniaudio_cli.codec.model import Codec
 from uniaudio_cli.codec.training.data import load_packed, pack
 from uniaudio_cli.codec.training.encoders import SentenceEncoder, YAMNetTeacher, frame_teacher
+from uniaudio_cli.codec.training.initialise import first_codec, load_lexicon
 from uniaudio_cli.codec.training.loop import Progress, Trainer
 from uniaudio_cli.codec.training.numbering import renumbered
 from uniaudio_cli.codec.training.recipe import Recipe
-from uniaudio_cli.codec.training.start import first_codec, load_lexicon
 from uniaudio_cli.codec.training.teachers import FrameTeacher, SoundTeacher, TextTeacher, prepare
-from uniaudio_cli.device import choose_device
-from uniaudio_cli.errors import UsageError
-from uniaudio_cli.files import show
-from uniaudio_cli.models import resolve_teacher
+from uniaudio_cli.core.device import choose_device
+from uniaudio_cli.core.errors import UsageError
+from uniaudio_cli.core.paths import show
+from uniaudio_cli.models.registry import resolve_teacher
 
 
 def train(

@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.cluster import KMeans
 
 from uniaudio_cli.codec.training.data import FRAME
-from uniaudio_cli.errors import UniAudioError
+from uniaudio_cli.core.errors import UniAudioError
 
 SAMPLED = 60_000  # rows that say how the features are spread
 TEXTURE, TEXTURE_HOPS = 48, 6  # mel frames of 20 ms: in a texture, and to the next

@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from uniaudio_cli.audio import write_wav
+from uniaudio_cli.audio.io import write_wav
 from uniaudio_cli.codec.quality import spectrograms
 from uniaudio_cli.codec.training.batches import autocast, inputs
 from uniaudio_cli.codec.training.data import Crops, PackedAudio
+from uniaudio_cli.codec.training.module import TrainingModule
 from uniaudio_cli.codec.training.recipe import Recipe
 from uniaudio_cli.codec.training.teachers import Targets
-from uniaudio_cli.codec.training.trainee import Trainee
 
 SPLIT = "validation"
 
@@ -37,7 +37,7 @@ class Validator:
         return Crops(self.packed, SPLIT, recipe.batch_size, recipe.crop_frames, recipe.kind_weights, 0.0, seed=0)
 
     @torch.no_grad()
-    def __call__(self, trainee: Trainee, step: int, device: torch.device) -> dict[str, float]:
+    def __call__(self, trainee: TrainingModule, step: int, device: torch.device) -> dict[str, float]:
         """Mean losses, `mel` among them whatever the recipe wants, and the share of units that level 0 names right."""
         recipe = self.recipe
         sums: dict[str, list[float]] = {}
@@ -66,7 +66,7 @@ class Validator:
             spectrograms(folder / f"{name}.png", {"original": clean[row], f"step {step}": made[row]}, sample_rate)
 
 
-def _named_right(trainee: Trainee, heard: Tensor, units: Tensor) -> Tensor:
+def _named_right(trainee: TrainingModule, heard: Tensor, units: Tensor) -> Tensor:
     _, for_coarse = trainee.codec.latents(heard)
     codes = trainee.codec.quantizer.levels()[0](for_coarse).codes
     known = units >= 0

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from uniaudio_cli.errors import UniAudioError, UsageError
-from uniaudio_cli.files import atomic, show
-from uniaudio_cli.tokenizer import Tokenizer
+from uniaudio_cli.core.errors import UniAudioError, UsageError
+from uniaudio_cli.core.paths import atomic, show
+from uniaudio_cli.llm.tokenizer import Tokenizer
 
 # Token ids of a byte-pair vocabulary come in order of frequency: the first are glue words, the last are rare.
 GLUE_WORDS = 400

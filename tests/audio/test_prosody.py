@@ -1,0 +1,146 @@
+"""Prosody: what is measured follows the sound, and its words go the way that the codec's words go."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.kits import RATE, label_task, labelled, make_kit, write_clips
+from uniaudio_cli.audio.io import write_wav
+from uniaudio_cli.audio.prosody import MEASURES, PROSODY, WORDS, coded, measured
+from uniaudio_cli.core.errors import UsageError
+from uniaudio_cli.data.demonstrations import Demonstration
+from uniaudio_cli.data.episodes import Episode, Item
+from uniaudio_cli.evaluation.baselines import NEAREST, NGRAM, evaluate
+from uniaudio_cli.inference.pipeline import rehearse
+from uniaudio_cli.prompting.task import load_task
+from uniaudio_cli.prompting.vocabulary import InvalidCodesError
+
+
+def voice(hertz: float, seconds: float = 1.0, gain: float = 0.1, sweep: float = 0.0) -> Tensor:
+    """Ten harmonics of a pitch that rises by `sweep` semitones, float32 [1, T]."""
+    time = torch.arange(int(seconds * RATE), dtype=torch.float64) / RATE
+    phase = 2 * math.pi * torch.cumsum(hertz * 2 ** (sweep * time / seconds / 12), 0) / RATE
+    wav = sum(torch.sin(k * phase) / k for k in range(1, 11))
+    return (gain * wav)[None].float()
+
+
+def values(wav: Tensor) -> dict[str, float]:
+    return {m.name.split(",")[0]: value for m, value in zip(MEASURES, measured(wav, RATE), strict=True)}
+
+
+@pytest.mark.parametrize("hertz", [80.0, 120.0, 200.0, 330.0])
+def test_pitch_is_that_of_the_voice(hertz):
+    assert values(voice(hertz))["pitch"] == pytest.approx(12 * math.log2(hertz / 50), abs=0.3)
+
+
+def test_each_measure_follows_what_it_is_of():
+    plain = values(voice(120.0))
+    assert values(voice(120.0, sweep=8.0))["movement"] > plain["movement"] + 2
+    assert values(voice(120.0, gain=0.01))["loudness"] == pytest.approx(plain["loudness"] - 20, abs=0.1)
+    assert values(voice(120.0, seconds=2.0))["length"] == pytest.approx(plain["length"] + 1)
+    assert values(voice(240.0))["brightness"] == pytest.approx(plain["brightness"] + 1, abs=0.2)
+    broken = voice(120.0) * (torch.arange(RATE) // 1_600 % 2)
+    assert values(broken)["tempo"] > plain["tempo"] + 1
+
+
+@pytest.mark.parametrize("wav", [torch.zeros(1, 1), torch.zeros(1, RATE), torch.full((1, 100), 0.5)])
+def test_what_has_no_pitch_has_words_all_the_same(wav):
+    assert [WORDS[code] for code in coded(measured(wav, RATE))][:2] == ["rough", "flat"]
+
+
+def test_codes_are_the_bins_in_order():
+    for place, measure in enumerate(MEASURES):
+        edges = [measure.start + measure.step * n for n in range(len(measure.words) - 1)]
+        middle = [each.start for each in MEASURES]
+        found = []
+        for value in (-math.inf, *(edge + 1e-6 for edge in edges)):
+            middle[place] = value
+            found.append(WORDS[coded(middle)[place]])
+        assert tuple(found) == measure.words
+        middle[place] = edges[-1] + 100 * measure.step
+        assert WORDS[coded(middle)[place]] == measure.words[-1]
+        middle[place] = edges[1] - 0.3 * measure.step
+        assert [WORDS[coded(middle, moved)[place]] for moved in (0.0, 0.25, 0.5)] == [
+            *(2 * [measure.words[1]]),
+            measure.words[2],
+        ]
+    assert len(set(WORDS)) == len(WORDS)
+
+
+def test_the_words_are_the_vocabularys():
+    vocabulary = make_kit().vocabulary
+    codes = coded(measured(voice(120.0), RATE))
+    assert vocabulary.words([codes], [PROSODY]) == [[WORDS[code] for code in codes]]
+    ids = vocabulary.ids([codes], [PROSODY])
+    assert vocabulary.tokenizer.decode(ids).split() == [WORDS[code] for code in codes]
+    assert set(ids) <= set(vocabulary.audio_ids((PROSODY,)))
+    assert vocabulary.ids([codes, [0, 1]], [PROSODY, 0]) == ids + vocabulary.ids([[0, 1]], [0])
+    with pytest.raises(InvalidCodesError, match=f"prosody has codes 0 to {len(WORDS) - 1}, not 0 to {len(WORDS)}"):
+        vocabulary.ids([[0, len(WORDS)]], [PROSODY])
+
+
+@pytest.fixture(scope="module")
+def voices(tmp_path_factory) -> Path:
+    """low-0.wav to high-3.wav: two pitches, takes that differ a little."""
+    folder = tmp_path_factory.mktemp("voices")
+    for take in range(4):
+        for name, hertz in (("low", 80.0), ("high", 300.0)):
+            write_wav(folder / f"{name}-{take}.wav", voice(hertz + 3 * take, 0.5 + 0.01 * take), RATE)
+    return folder
+
+
+@pytest.mark.parametrize("levels", [(PROSODY,), (PROSODY, 0)])
+def test_the_rules_hear_the_same_words(voices, levels):
+    task = replace(label_task(levels=levels), clip=load_task("emotion").clip)
+    names = ("low", "high")
+    episodes = [
+        Episode(
+            names,
+            tuple(Item(voices / f"{label}-{take}.wav", label, "x") for take in (0, 1) for label in names),
+            Item(voices / f"{label}-3.wav", label, "x"),
+        )
+        for label in names
+    ]
+    found = evaluate(make_kit(), task, episodes, readouts=("likelihood", "label"))
+    assert set(found.guesses) == {"likelihood", "label", NEAREST, NGRAM}
+    if levels == (PROSODY,):
+        assert found.guesses[NEAREST] == found.guesses[NGRAM] == names
+
+
+def test_a_session_asks_of_prosody_apart(voices):
+    task = replace(label_task(levels=(PROSODY, 0)), clip=load_task("emotion").clip)
+    kit = make_kit()
+    session = kit.session(task, [Demonstration(voices / f"{label}-0.wav", label) for label in ("low", "high")])
+    spoken, coarse = session.asked(kit.hear_shifted(voices / "low-1.wav", task))
+    assert len(spoken) == len(coarse) == len(task.clip.time_offsets_ms)
+    assert all(len(said.ids) >= len(MEASURES) and said.near is None for said in spoken)
+    assert any(said.ids != spoken[0].ids for said in spoken), "bins are moved for each hearing"
+    assert "=== scored after each: low flat " in session.written(voices / "low-1.wav")
+    assert sum(session(voices / "low-1.wav").scores.values()) == pytest.approx(1.0)
+    assert [(room.about, room.level) for room in session.plan()] == [(label, "prosody") for label in ("high", "low")]
+
+
+def test_prosody_alone_needs_no_codec(voices, monkeypatch):
+    kit = make_kit()
+    monkeypatch.setattr(type(kit), "hear", lambda self, wav: pytest.fail("encoded"))
+    (heard, *_) = kit.hear_shifted(voices / "low-0.wav", load_task("emotion"))
+    assert (heard.codes, len(heard.prosody)) == ([], len(MEASURES))
+
+
+@pytest.mark.parametrize("readout", ["likelihood", "label"])
+def test_a_task_with_prosody_is_rehearsed(readout):
+    kit = make_kit()
+    prompt = rehearse(label_task(levels=(PROSODY, 0), readout=readout), kit.codec, kit.vocabulary)
+    assert len(prompt.ids(kit.vocabulary)) > 0
+
+
+def test_audio_is_not_made_of_prosody(tmp_path):
+    clips = write_clips(tmp_path)
+    with pytest.raises(UsageError, match="without prosody"):
+        make_kit().session(replace(label_task(), output="audio", levels=(PROSODY, 0)), labelled(clips))

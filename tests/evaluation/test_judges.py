@@ -1,0 +1,86 @@
+"""Judges, most of which need no weights, and what they make of transcripts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.factories import chirps
+from uniaudio_cli.audio.io import read_wav
+from uniaudio_cli.codec.quality import compared
+from uniaudio_cli.core.errors import MissingWeightsError, UsageError
+from uniaudio_cli.evaluation.judges import LEAD, NearestClip, WhisperJudge, dnsmos, label_said
+from uniaudio_cli.models.registry import resolve_judge
+
+RATE = 16_000
+
+
+def test_the_nearest_clip_is_the_one_it_comes_from():
+    clips = {str(seed): [chirps(RATE // 2, seed)[0]] for seed in range(4)}
+    judge = NearestClip(clips, RATE)
+    for label, (wav,) in clips.items():
+        faint = 0.3 * torch.nn.functional.pad(wav, (2_000, 500)) + 1e-4 * torch.randn(1, RATE // 2 + 2_500)
+        assert judge(faint) == label
+
+
+@pytest.mark.parametrize(
+    ("transcript", "label"),
+    [
+        (" Seven.", "seven"),
+        (" 7", "seven"),
+        (" 77", "seven"),
+        ("To, to, to", "two"),
+        (" FOR...", "four"),
+        (" seven, seven, sev", "seven"),
+        (" two, four, two", None),
+        (" seven, eight", None),
+        (" 74", None),
+        (" Nein", None),
+        (" the seven", None),
+        (" ", None),
+        ("...", None),
+    ],
+)
+def test_what_a_transcript_says(transcript, label):
+    assert label_said(transcript, ("two", "four", "seven")) == label
+
+
+def test_a_digit_that_is_no_label_is_none():
+    assert label_said("three", ("two", "four")) is None
+
+
+def test_whisper_hears_example_digits_and_survives_anything():
+    """Only where its weights are: nothing is fetched for a test."""
+    pytest.importorskip("faster_whisper")
+    folder = Path(__file__).parents[2] / "examples" / "audio" / "digits"
+    labels = sorted(each.name for each in folder.iterdir())
+    try:
+        judge = WhisperJudge(resolve_judge("whisper-tiny.en", offline=True), labels)
+    except MissingWeightsError:
+        pytest.skip("no weights of Whisper tiny.en")
+    for label in labels:
+        wav = read_wav(folder / label / "us-m3-1.flac", RATE)
+        assert (judge(wav), judge.free(wav)) == (label, label)
+    noise = 0.1 * torch.randn(1, 4 * RATE, generator=torch.Generator().manual_seed(0))
+    for wav in (noise, torch.zeros(1, 1), torch.ones(1, 3 * RATE - LEAD + 1)):
+        assert judge(wav) in labels
+        assert judge.free(wav) in (*labels, None)
+
+
+def test_a_wav_is_most_like_itself():
+    wav = chirps(3 * RATE, 1)[0]
+    noisy = wav + 0.1 * torch.randn(wav.shape, generator=torch.Generator().manual_seed(0))
+    same, other = compared(wav, wav, RATE), compared(wav, noisy, RATE)
+    assert same["si_sdr"] > 60 > other["si_sdr"]
+    assert same["stoi"] == pytest.approx(1, abs=1e-3)
+    assert all(same[name] >= other[name] for name in other)
+
+
+def test_dnsmos_takes_any_length_and_level_at_its_rate():
+    pytest.importorskip("speechmos")
+    for wav in (chirps(RATE // 2, 1)[0], 3 * chirps(RATE // 2, 1)[0]):
+        assert 0.5 < dnsmos(wav, RATE) < 5
+    with pytest.raises(UsageError, match="16,000 Hz, not 8,000"):
+        dnsmos(wav, 8_000)

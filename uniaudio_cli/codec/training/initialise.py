@@ -1,0 +1,126 @@
+"""The codec a training begins with: new in an LLM's words, or made trainable again. Never knows audio or losses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from uniaudio_cli.codec.checkpoint.own import load_codec
+from uniaudio_cli.codec.config import CodecConfig, frozen
+from uniaudio_cli.codec.model import Codec
+from uniaudio_cli.codec.training.recipe import Recipe
+from uniaudio_cli.codec.training.words import Levels, choose_words, codebooks, read_vocabulary
+from uniaudio_cli.core.errors import UsageError
+from uniaudio_cli.core.quiet import quiet_transformers
+from uniaudio_cli.llm.tokenizer import Tokenizer, load_tokenizer
+from uniaudio_cli.models.registry import resolve_codec, resolve_lm
+
+
+@dataclass(frozen=True)
+class Lexicon:
+    """What training needs of the LLM. `embeddings`: float32 [V, E], its input embeddings."""
+
+    name: str
+    tokenizer: Tokenizer
+    embeddings: np.ndarray
+
+
+def load_lexicon(name: str, offline: bool = False, say: Callable[[str], None] = lambda line: None) -> Lexicon:
+    """The tokenizer and the embeddings of an LLM by preset, folder or hub name."""
+    from transformers import AutoModelForCausalLM
+
+    folder = resolve_lm(name, offline, say).folder
+    with quiet_transformers():
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype="auto", local_files_only=True)
+    embeddings = model.get_input_embeddings().weight.detach().float().numpy()  # type: ignore[operator]
+    return Lexicon(name, load_tokenizer(str(folder)), embeddings)
+
+
+def first_codec(recipe: Recipe, lexicon: Lexicon) -> Codec:
+    """The codec that the recipe starts from, trainable.
+
+    Raises:
+        UsageError: it does not fit the recipe or the LLM.
+    """
+    if recipe.init is not None:
+        files = resolve_codec(recipe.init)
+        codec = continued(load_codec(files.weights, files.config, files.words), lexicon, recipe.trains == "coarse")
+    elif recipe.vocabulary is not None:
+        codec = new_codec(recipe, read_vocabulary(recipe.vocabulary), lexicon)
+    else:
+        codec = new_codec(recipe, chosen(recipe.sizes, recipe.words, lexicon, recipe.seed), lexicon)
+    if recipe.trains in ("coarse", "fine") and codec.coarse_encoder is None:
+        raise UsageError(f"trains: {recipe.trains} is for a codec whose level 0 has an encoder of its own (init)")
+    return codec
+
+
+def chosen(sizes: tuple[int, ...], words: Path | None, lexicon: Lexicon, seed: int, pieces: int = 1) -> Levels:
+    """`choose_words` with the word list in a file."""
+    try:
+        allowed = set(words.read_text(encoding="utf-8").split()) if words else None
+    except OSError as problem:
+        raise UsageError(f"{words}: cannot be read ({problem.strerror})") from problem
+    return choose_words(lexicon.tokenizer, lexicon.embeddings, sizes, allowed, pieces, seed)
+
+
+def new_codec(recipe: Recipe, levels: Levels, lexicon: Lexicon) -> Codec:
+    """An untrained codec whose frozen codebooks are the words' embeddings.
+
+    Raises:
+        UsageError: the levels are not of the recipe's sizes.
+    """
+    books = codebooks(levels, lexicon.tokenizer, lexicon.embeddings)
+    sizes = tuple(len(book) for book in books)
+    if sizes != recipe.sizes:
+        raise UsageError(
+            f"the vocabulary has levels of {list(sizes)} codes, and the recipe's sizes are {list(recipe.sizes)}"
+        )
+    torch.manual_seed(recipe.seed)
+    given = {key: frozen(value) for key, value in recipe.codec.items()}
+    codec = Codec(CodecConfig(sizes=sizes, embedding_dim=books[0].shape[1], words=levels, llm=recipe.lm, **given))
+    for level, book in zip(codec.quantizer.levels(), books, strict=True):
+        level.codebook.weight.data.copy_(torch.from_numpy(book))
+    return codec
+
+
+def continued(start: Codec, lexicon: Lexicon, coarse: bool = False) -> Codec:
+    """A trainable codec that encodes and decodes as `start` does, which may hold nothing but projected tables.
+
+    With `coarse`, level 0 gets an encoder of its own where it has none: a copy of the other one.
+
+    The codebooks are made again from the words, and each level's layer is the least-squares map (the shortest, where
+    there are fewer codes than dimensions) from its codebook to its table: exact to rounding for tables of such a map.
+
+    Raises:
+        UsageError: `start` is in words that the LLM does not have, or its tables are of another LLM, or `coarse` and it
+            is of the published architecture.
+    """
+    config = start.config
+    if coarse and config.architecture != "small":
+        raise UsageError("trains: coarse is for codecs of the small architecture")
+    if coarse and not config.coarse_encoder:
+        config = replace(config, coarse_encoder=config.encoder)
+    wanted = {id for words in start.config.words for word in words or () for id in lexicon.tokenizer.word_ids(word)}
+    if wanted and max(wanted) >= len(lexicon.embeddings):
+        raise UsageError(f"init: a codec in words of {start.config.llm} that {lexicon.name} does not have")
+    codec = Codec(config)
+    codec.encoder.load_state_dict(start.encoder.state_dict())
+    codec.decoder.load_state_dict(start.decoder.state_dict())
+    if codec.coarse_encoder is not None:
+        codec.coarse_encoder.load_state_dict((start.coarse_encoder or start.encoder).state_dict())
+    books = codebooks(start.config.words, lexicon.tokenizer, lexicon.embeddings)
+    for level, known, book in zip(codec.quantizer.levels(), start.quantizer.levels(), books, strict=True):
+        table = known.projection().double()
+        if book.shape != (len(table), start.config.embedding_dim):
+            raise UsageError(f"init: a codec made for {start.config.llm}, not for {lexicon.name}")
+        codebook = torch.from_numpy(book).double()
+        affine = torch.cat([codebook, torch.ones(len(codebook), 1, dtype=torch.float64)], dim=1)
+        solution = torch.linalg.lstsq(affine, table, driver="gelsd").solution
+        level.codebook.weight.data.copy_(codebook)
+        level.cb_proj.weight.data.copy_(solution[:-1].T)
+        level.cb_proj.bias.data.copy_(solution[-1])
+    return codec

@@ -1,0 +1,115 @@
+"""TODO."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import SafetensorError
+
+from uniaudio_cli.core.errors import MissingWeightsError, UniAudioError, UsageError
+from uniaudio_cli.core.quiet import quiet_transformers
+
+if TYPE_CHECKING:
+    pass
+from uniaudio_cli.llm.model import LanguageModel, context_length_of
+
+
+class LazyLanguageModel(LanguageModel):
+    """An LLM whose weights are loaded when it is first asked something.
+
+    Its context length is known before, so that a prompt that does not fit is refused at once.
+    """
+
+    def __init__(
+        self, load: Callable[[], LanguageModel], name: str, context_length: int, write_bits: int | None = None
+    ) -> None:
+        self.name = name
+        self.write_bits = write_bits
+        self.ids_at_once: int | None = None
+        self._load = load
+        self._context_length = context_length
+
+    @cached_property
+    def model(self) -> Any:
+        return self._load().model
+
+    @property
+    def context_length(self) -> int:
+        return self._context_length
+
+
+def lazy_lm(folder: str, name: str, write_bits: int | None = None, **options: Any) -> LazyLanguageModel:
+    """`load_lm`, with the same options, put off until the LLM is asked something.
+
+    `write_bits`: as `LanguageModel` takes it.
+
+    Raises:
+        MissingWeightsError, UniAudioError: its configuration is not here or not a causal LM's.
+    """
+    from transformers import AutoConfig
+
+    try:
+        config = AutoConfig.from_pretrained(folder, local_files_only=True)
+    except OSError as problem:
+        raise MissingWeightsError(f"{name}: {_first_line(problem)}") from problem
+    except (ValueError, KeyError) as problem:
+        raise UniAudioError(f"{name}: not a causal LM that can be loaded: {_first_line(problem)}") from problem
+    return LazyLanguageModel(lambda: load_lm(folder, name, **options), name, context_length_of(config), write_bits)
+
+
+def load_lm(
+    folder: str,
+    name: str,
+    device: str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    bits: int | None = None,
+    offline: bool = True,
+) -> LanguageModel:
+    """Load a causal LM from a local folder or a hub name.
+
+    `device`: "cpu", "cuda", "cuda:N", "mps", or "auto" to spread a large model over what is there. `bits`: 4 or 8 to
+    quantise with bitsandbytes.
+
+    Raises:
+        MissingWeightsError: the files are not here, or access is not granted.
+        UniAudioError: they are here but cannot be loaded.
+    """
+    from transformers import AutoModelForCausalLM
+
+    # Weights that are missing or of another size would be made up at random, with a remark and no more.
+    options: dict[str, Any] = {"dtype": dtype, "local_files_only": offline}
+    options |= {"output_loading_info": True, "ignore_mismatched_sizes": True}
+    if device == "auto":
+        options["device_map"] = "auto"
+    if bits is not None:
+        from transformers import BitsAndBytesConfig
+
+        if bits not in (4, 8):
+            raise UsageError(f"an LLM can be quantised to 4 or 8 bits, not {bits}")
+        options["quantization_config"] = BitsAndBytesConfig(load_in_4bit=bits == 4, load_in_8bit=bits == 8)
+    try:
+        with quiet_transformers():
+            loaded: Any = AutoModelForCausalLM.from_pretrained(folder, **options)
+    except ImportError as problem:
+        raise UniAudioError(f"{name}: {_first_line(problem)} (pip install 'uniaudio[quantised]')") from problem
+    except OSError as problem:
+        raise MissingWeightsError(f"{name}: {_first_line(problem)}") from problem
+    except (ValueError, KeyError, RuntimeError, SafetensorError) as problem:
+        raise UniAudioError(f"{name}: not a causal LM that can be loaded: {_first_line(problem)}") from problem
+    model, found = loaded
+    absent = [*found["missing_keys"], *(key for key, *_ in found["mismatched_keys"])]
+    if absent:
+        raise UniAudioError(
+            f"{name}: not a whole causal LM: {len(absent)} of its weights are missing or do not fit its config.json "
+            f"({min(absent)}, ...)"
+        )
+    if device != "auto" and bits is None:
+        model = model.to(device)
+    return LanguageModel(model, name)
+
+
+def _first_line(problem: Exception) -> str:
+    return next(iter(str(problem).strip().splitlines()), type(problem).__name__)
