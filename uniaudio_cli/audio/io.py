@@ -1,15 +1,18 @@
-"""Audio files to wav (float32 [1, T], full scale 1) and back; the one user of soundfile and soxr. Knows no codec."""
+"""Recordings to wav (float32 [1, T], full scale 1) and back: files, bytes, open files and arrays in; files out."""
 
 from __future__ import annotations
 
 import io
 import math
 import os
+import shutil
 import struct
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from tempfile import NamedTemporaryFile
+from typing import BinaryIO, TypeAlias, cast
 
 import numpy as np
 import soundfile
@@ -17,66 +20,51 @@ import soxr
 import torch
 from torch import Tensor
 
-from uniaudio_cli.core.errors import UniAudioError, UsageError
+from uniaudio_cli.audio.decoding import decode, to_float
+from uniaudio_cli.core.errors import AudioWarning, UniAudioError, UsageError
 from uniaudio_cli.core.paths import atomic, show
 
+AudioInput: TypeAlias = "str | Path | bytes | BinaryIO | tuple[np.ndarray, int]"
+"""A recording: a path, a file's bytes, an open binary file, or samples [T] or [C, T] with their rate."""
+
 WRITTEN = {".wav": ("WAV", "PCM_16"), ".flac": ("FLAC", "PCM_16"), ".ogg": ("OGG", "VORBIS")}
-
-BLOCK = 1 << 16  # samples read or written at once
-MARGIN = 0.1  # seconds read past a cut, so that resampling sees across it
+WRITTEN_AT_ONCE = 1 << 16  # samples per channel
+MARGIN = 0.1  # seconds read past a cut, so that the resampler has both sides of it
 LARGEST = 2.0**31  # the scale of 32-bit integers kept as floats
+MOST_CHANNELS = 256  # more is an array whose axes are swapped
+CANCELLED = 0.01  # power of the mean of the channels, as a share of their power, below which they cancel
+SHORTEST_SECONDS = 0.02  # below this there is nothing to classify
+SILENT_POWER = 1e-10
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[soundfile.SoundFile]:
-    """The file, open for reading; whatever the disk or libsndfile objects to becomes one line about `path`."""
-    try:
-        if path.is_dir():
-            raise UniAudioError(f"{show(path)}: is a folder, not an audio file")
-        if not path.exists():
-            raise UniAudioError(f"{show(path)}: no such file")
-        if not path.is_file():
-            raise UniAudioError(f"{show(path)}: is a pipe or a device, not a file")
-        if path.suffix.lower() == ".raw":
-            raise UniAudioError(f"{show(path)}: has no header that says how to read it; convert it to wav or flac")
-        # By name: reading a damaged file through a handle prints tracebacks. As bytes, because soundfile refuses
-        # a str that is not UTF-8. The handle beside it is for the system's own words where the file may not be read.
-        name = os.fsencode(path) if os.name == "posix" else str(path)
-        with path.open("rb"), soundfile.SoundFile(name) as file:
-            if file.frames >= 1 << 62:
-                raise UniAudioError(f"{show(path)}: does not say how long it is; convert it to wav")
-            if file.samplerate < 1000:
-                raise UniAudioError(f"{show(path)}: says its rate is {file.samplerate} Hz, which is no audio")
-            yield file
-    except OSError as error:
-        raise UniAudioError(f"{show(path)}: cannot be read ({error.strerror})") from error
-    except soundfile.LibsndfileError as error:
-        reason = error.error_string.rstrip(".")
-        raise UniAudioError(f"{show(path)}: cannot be read as audio ({reason}); convert it to wav or flac") from error
+def source_name(source: AudioInput) -> str:
+    """What results and errors call a source: its path, an open file's name, or "<bytes>", "<file>" and "<array>"."""
+    if isinstance(source, (str, Path)):
+        return str(source)
+    if isinstance(source, bytes):
+        return "<bytes>"
+    if isinstance(source, tuple):
+        return "<array>"
+    name = getattr(source, "name", None)
+    return name if isinstance(name, str) else "<file>"
 
 
-def read_wav(path: Path, sample_rate: int, max_seconds: float | None = None) -> Tensor:
-    """Mono float32 [1, T] at `sample_rate`, of any rate, channel count and sample format libsndfile reads.
+def read_audio(source: AudioInput, sample_rate: int, max_seconds: float | None = None) -> Tensor:
+    """Mono float32 [1, T] at `sample_rate`, of any rate, channel count and sample format that can be decoded.
 
-    Channels are averaged. Full scale is 1, and a float file may go past it. With `max_seconds`, no more than that is
-    read, and what comes back is how the whole file would start.
+    Channels are averaged. Where they cancel each other (opposite phase), the loudest is taken, with an `AudioWarning`.
+    Full scale is 1, and floats may go past it. With `max_seconds`, no more than that is decoded, and the result is how
+    the whole recording would start.
 
     Raises:
         UniAudioError: no such file, not audio, damaged, no samples, or samples that are not usable numbers.
     """
-    with _opened(path) as file:
-        rate, blocks = file.samplerate, []
-        wanted = file.frames if max_seconds is None else math.ceil((max_seconds + MARGIN) * file.samplerate)
-        # Averaged block by block, so that an hour of 5.1 is never held whole. A file cut short ends before its header
-        # says, and what there is of it is used.
-        while wanted > 0 and len(block := file.read(min(wanted, BLOCK), dtype="float32", always_2d=True)):
-            if not np.abs(block).max() <= LARGEST:  # false for NaN
-                raise UniAudioError(f"{show(path)}: holds samples that are NaN, infinite or absurdly large")
-            blocks.append(block.mean(axis=1))
-            wanted -= len(block)
-    if not blocks:
-        raise UniAudioError(f"{show(path)}: holds no samples")
-    samples = np.concatenate(blocks)
+    name = show(source_name(source))
+    if isinstance(source, tuple):
+        samples, rate = _mix_array(source, name, max_seconds)
+    else:
+        with _as_path(source) as path:
+            samples, rate = _mix_file(path, name, max_seconds)
     if rate != sample_rate:
         length = math.ceil(len(samples) * sample_rate / rate)
         samples = soxr.resample(samples, rate, sample_rate, quality="HQ")
@@ -85,42 +73,162 @@ def read_wav(path: Path, sample_rate: int, max_seconds: float | None = None) -> 
     return torch.from_numpy(np.ascontiguousarray(samples[:length]))[None]
 
 
-def duration(path: Path) -> float:
-    """Seconds, as the file's header says. Raises UniAudioError as `read_wav` does."""
-    with _opened(path) as file:
-        return file.frames / file.samplerate
+def read_wav(path: Path, sample_rate: int, max_seconds: float | None = None) -> Tensor:
+    """`read_audio` of a file."""
+    return read_audio(path, sample_rate, max_seconds)
 
 
-def layout(path: Path) -> tuple[int, int]:
-    """(samples a second, channels), as the file's header says. Raises UniAudioError as `read_wav` does."""
-    with _opened(path) as file:
-        return file.samplerate, file.channels
+def check_audible(wav: Tensor, sample_rate: int, name: str = "") -> None:
+    """Refuse a wav [1, T] that holds nothing to classify; `name` goes before the reason.
+
+    Raises:
+        UniAudioError: it is shorter than 20 ms, or digital silence: no 20-ms frame is above -100 dB full scale once
+            its constant part is removed.
+    """
+    where, length = f"{show(name)}: " if name else "", wav.shape[-1]
+    if length < SHORTEST_SECONDS * sample_rate:
+        raise UniAudioError(f"{where}is shorter than 20 ms ({1000 * length / sample_rate:.1f} ms)")
+    size = max(1, sample_rate // 50)
+    frames = (wav[0] - wav[0].mean())[: length // size * size].reshape(-1, size)
+    if not float(frames.square().mean(dim=1).max()) > SILENT_POWER:
+        raise UniAudioError(f"{where}is digital silence")
+
+
+def layout(source: AudioInput) -> tuple[int, int]:
+    """(samples a second, channels) of a recording. Raises UniAudioError as `read_audio` does."""
+    if isinstance(source, tuple):
+        samples, rate = source
+        return int(rate), 1 if np.ndim(samples) == 1 else np.shape(samples)[0]
+    with _as_path(source) as path, decode(path, show(source_name(source))) as file:
+        return file.rate, file.channels
+
+
+@contextmanager
+def _as_path(source: str | Path | bytes | BinaryIO) -> Iterator[Path]:
+    """A file with the source's bytes: itself, or a temporary copy of bytes, an open file or a stream of the system."""
+    if isinstance(source, (str, Path)):
+        # Pipes of the shell have an end; another pipe may never be written to.
+        stream = str(source) == "/dev/stdin" or str(source).startswith("/dev/fd/")
+        if not stream or os.path.isfile(source):  # noqa: PTH113 (a name no file can have is none)
+            yield Path(source)
+            return
+    with NamedTemporaryFile(prefix="uniaudio-") as copy:
+        if isinstance(source, bytes):
+            copy.write(source)
+        else:
+            try:
+                if isinstance(source, (str, Path)):
+                    with Path(source).open("rb") as file:
+                        shutil.copyfileobj(file, copy)
+                else:
+                    shutil.copyfileobj(source, copy)
+            except (OSError, TypeError, ValueError) as error:
+                reason = getattr(error, "strerror", None) or error
+                raise UniAudioError(f"{show(source_name(source))}: cannot be read ({reason})") from error
+        copy.flush()
+        yield Path(copy.name)
+
+
+def _mix_file(path: Path, name: str, max_seconds: float | None, channel: int | None = None) -> tuple[np.ndarray, int]:
+    """(samples [n], rate) of a file: the mean of its channels, or the one named by `channel`."""
+    with decode(path, name) as file:
+        wanted = math.inf if max_seconds is None else math.ceil((max_seconds + MARGIN) * file.rate)
+        mixed, power = [], np.zeros(file.channels)
+        # Averaged block by block: an hour of six channels is never held whole.
+        for block in file.blocks:
+            part = block[: int(min(wanted, len(block)))]
+            _check_samples(part, name)
+            power += np.square(part, dtype=np.float64).sum(axis=0)
+            mixed.append(part.mean(axis=1) if channel is None else part[:, channel])
+            wanted -= len(part)
+            if wanted <= 0:
+                break
+        rate = file.rate
+    if not mixed or not sum(map(len, mixed)):
+        raise UniAudioError(f"{name}: holds no samples")
+    samples = np.concatenate(mixed)
+    if channel is None and _cancel(samples, power, name):
+        return _mix_file(path, name, max_seconds, int(power.argmax()))
+    return samples, rate
+
+
+def _mix_array(source: tuple[np.ndarray, int], name: str, max_seconds: float | None) -> tuple[np.ndarray, int]:
+    try:
+        array, rate = np.asarray(source[0]), int(source[1])
+    except (TypeError, ValueError, IndexError, OverflowError) as error:
+        raise UniAudioError(
+            f"{name}: an array comes as a pair of samples and their rate, not {source!r:.60}"
+        ) from error
+    if len(source) != 2 or array.ndim not in (1, 2) or array.dtype.kind not in "fiu":
+        raise UniAudioError(f"{name}: samples must be numbers of shape [T] or [C, T], not {array.dtype} {array.shape}")
+    if rate < 1000:
+        raise UniAudioError(f"{name}: says its rate is {rate} Hz, which is no audio")
+    channels = array[None] if array.ndim == 1 else array
+    if len(channels) > MOST_CHANNELS:
+        raise UniAudioError(f"{name}: has {len(channels)} channels; samples must be of shape [C, T], not [T, C]")
+    if max_seconds is not None:
+        channels = channels[:, : math.ceil((max_seconds + MARGIN) * rate)]
+    if not channels.size:
+        raise UniAudioError(f"{name}: holds no samples")
+    samples = to_float(channels)
+    _check_samples(samples, name)
+    mixed, power = samples.mean(axis=0), np.square(samples, dtype=np.float64).sum(axis=1)
+    return (samples[int(power.argmax())] if _cancel(mixed, power, name) else mixed), rate
+
+
+def _check_samples(samples: np.ndarray, name: str) -> None:
+    if samples.size and not np.abs(samples).max() <= LARGEST:  # false for NaN
+        raise UniAudioError(f"{name}: holds samples that are NaN, infinite or absurdly large")
+
+
+def _cancel(mixed: np.ndarray, power: np.ndarray, name: str) -> bool:
+    """Whether the mean of the channels has lost 20 dB or more against them. `power`: summed squares per channel."""
+    if len(power) < 2 or not np.square(mixed, dtype=np.float64).sum() < CANCELLED * power.mean():
+        return False
+    message = f"{name}: its channels cancel each other (opposite phase); channel {int(power.argmax()) + 1} is used"
+    warnings.warn(message, AudioWarning, stacklevel=4)
+    return True
 
 
 def write_wav(path: Path, wav: Tensor, sample_rate: int, force: bool = False) -> None:
-    """Write `wav` [1, T] as 16-bit .wav or .flac, or as Vorbis .ogg; past full scale it is clipped.
+    """Write `wav` [C, T] as 16-bit .wav or .flac, or as Vorbis .ogg.
+
+    What goes past full scale is kept, with an `AudioWarning`: a .wav is then written as floats, and other kinds are
+    turned down until the peak fits.
 
     Raises:
         UsageError: another extension, or `path` exists and `force` is not given.
         UniAudioError: `path` cannot be written.
     """
-    if path.suffix.lower() not in WRITTEN:
+    suffix = path.suffix.lower()
+    if suffix not in WRITTEN:
         raise UsageError(f"{show(path)}: audio is written as {', '.join(WRITTEN)}; end the name in one of these")
-    kind, subtype = WRITTEN[path.suffix.lower()]
-    samples = wav[0].detach().clamp(-1, 1).float().cpu().numpy()
+    kind, subtype = WRITTEN[suffix]
+    samples = np.ascontiguousarray(wav.detach().float().cpu().numpy().T)
+    peak = float(np.abs(samples).max(initial=0))
+    if not math.isfinite(peak):
+        raise UniAudioError(f"{show(path)}: cannot be written, its samples are NaN or infinite")
+    if peak > 1:
+        if kind == "WAV":
+            subtype, done = "FLOAT", "it is written as 32-bit floats"
+        else:
+            samples, done = samples / peak, f"it is turned down by {20 * math.log10(peak):.1f} dB"
+        warnings.warn(f"{show(path)}: peaks at {peak:.2f} of full scale; {done}", AudioWarning, stacklevel=2)
     buffer = io.BytesIO()
-    with soundfile.SoundFile(buffer, "w", sample_rate, channels=1, format=kind, subtype=subtype) as file:
-        for start in range(0, len(samples), BLOCK):  # given minutes at once, libsndfile's Vorbis overflows its stack
-            file.write(samples[start : start + BLOCK])
+    with soundfile.SoundFile(buffer, "w", sample_rate, samples.shape[1], subtype, format=kind) as file:
+        for start in range(
+            0, len(samples), WRITTEN_AT_ONCE
+        ):  # given minutes at once, libsndfile's Vorbis overflows its stack
+            file.write(samples[start : start + WRITTEN_AT_ONCE])
     with atomic(path, force) as temporary:
-        temporary.write_bytes(buffer.getvalue())
+        temporary.write_bytes(cast(bytes, buffer.getbuffer()))
 
 
 def stream_wav(file: BinaryIO, pieces: Iterable[Tensor], sample_rate: int) -> int:
     """Write wavs [1, T] one after another as they come, as one 16-bit WAV; the samples written.
 
-    The header says "no end in sight" to start with, which players take from a pipe, and the truth in the end where the
-    file can be gone back in.
+    The header has no length to start with, which players take from a pipe, and the true one in the end where the file
+    can be sought in. Past full scale samples are clipped: the peak of a stream is not known before its end.
     """
 
     def header(size: int) -> bytes:

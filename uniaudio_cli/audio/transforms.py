@@ -1,12 +1,23 @@
-"""TODO."""
+"""Wavs to wavs: fixed lengths, active level, constant offset, windows with cross-fade."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+# An offset is removed where its power is above this share of the whole: below it lies what wind or a microphone's
+# lowest frequencies leave over a clip.
+OFFSET_SHARE = 0.01
+
+
+def remove_offset(wav: Tensor) -> Tensor:
+    """`wav` [1, T] without its constant part, where that has more than 1 % of the power; as it is otherwise."""
+    mean = wav.mean(dim=-1, keepdim=True)
+    return wav - mean if float(mean.square().max()) > OFFSET_SHARE * float(wav.square().mean()) else wav
 
 
 def fit(
@@ -14,8 +25,10 @@ def fit(
 ) -> Tensor:
     """`wav` [1, T] as `seconds` of it: the start or (to 10 ms) the loudest part of more, zeros after less.
 
+    A constant offset is removed first: padding would make a step of it, and no part would be the loudest.
     At 16 kHz, 1.0 s: [1, 40000] -> [1, 16000] and [1, 9000] -> [1, 16000], or [1, 9000] with pad=False.
     """
+    wav = remove_offset(wav)
     size, length = max(1, round(seconds * sample_rate)), wav.shape[-1]
     if length <= size:
         return functional.pad(wav, (0, size - length)) if pad else wav
@@ -29,7 +42,7 @@ def fit(
 def level_db(wav: Tensor, sample_rate: int) -> float:
     """RMS level in dB full scale over the active 20-ms frames (those within 30 dB of the loudest); -inf for silence."""
     size = sample_rate // 50
-    frames = functional.pad(wav[0], (0, -wav.shape[-1] % size)).reshape(-1, size)
+    frames = functional.pad(remove_offset(wav)[0], (0, -wav.shape[-1] % size)).reshape(-1, size)
     power = frames.square().mean(dim=1)
     if power.max() <= 1e-10:
         return float("-inf")
@@ -41,5 +54,34 @@ def normalise_level(wav: Tensor, target_db: float, sample_rate: int) -> Tensor:
     level = level_db(wav, sample_rate)
     if level == float("-inf"):
         return wav
+    wav = remove_offset(wav)
     gain = 10 ** ((target_db - level) / 20)
     return wav * min(gain, 0.99 / float(wav.abs().max()))
+
+
+def overlap_windows(length: int, window: int, hop: int) -> list[int]:
+    """The starts of windows of `window` samples that cover `length`, `hop` apart; the last one ends with the input.
+
+    10 samples in windows of 4, 3 apart: 0, 3, 6.
+    """
+    return [*range(0, length - window, hop), length - window]
+
+
+def overlap_add(pieces: Sequence[Tensor], starts: Sequence[int], length: int, hop: int | None = None) -> Tensor:
+    """Pieces [1, window] that begin at `starts`, cross-faded linearly to [1, length].
+
+    `hop`: as `overlap_windows` took it; where None, the distance of the first two windows.
+    """
+    window = pieces[0].shape[-1]
+    if hop is None:
+        hop = starts[1] - starts[0] if len(starts) > 1 else window
+    fade = torch.ones(window)
+    ramp = torch.linspace(0, 1, max(0, window - hop) + 2)[1:-1]
+    fade[: len(ramp)] = ramp
+    fade[window - len(ramp) :] = fade[window - len(ramp) :].minimum(ramp.flip(0))
+    out, weight = torch.zeros(1, length), torch.zeros(1, length)
+    for start, piece in zip(starts, pieces, strict=True):
+        out[:, start : start + window] += piece * fade
+        weight[:, start : start + window] += fade
+    # Nowhere zero: a ramp begins and ends above it, and the windows leave no sample out.
+    return out / weight

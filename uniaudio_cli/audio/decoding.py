@@ -1,0 +1,287 @@
+"""Audio files to blocks of samples: libsndfile where it reads a file whole, FFmpeg (PyAV) for what it cannot read."""
+
+from __future__ import annotations
+
+import mmap
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import Any
+
+import numpy as np
+import soundfile
+
+from uniaudio_cli.core.errors import UniAudioError
+
+BLOCK = 1 << 14  # samples per channel that are read at once
+UNKNOWN_LENGTH = 1 << 62  # frames that libsndfile names where a header has no length
+# Bytes at an offset that only files for FFmpeg have: MP4, Matroska and WebM, ASF, AMR, AC-3.
+MAGIC = ((4, b"ftyp"), (0, b"\x1a\x45\xdf\xa3"), (0, b"\x30\x26\xb2\x75"), (0, b"#!AMR"), (0, b"\x0b\x77"))
+PYAV_SUFFIXES = (
+    *(".m4a", ".m4b", ".aac", ".mp4", ".m4v", ".mov", ".webm", ".weba", ".mka", ".mkv", ".3gp", ".amr", ".wma", ".ac3"),
+    *(".mpga", ".mp2", ".mp3"),
+)
+MPEG_SLACK = 4 * 1152  # samples: a tag's own frame, and what encoders put before and after
+# MPEG audio, by version (3: MPEG-1, 2: MPEG-2, 0: MPEG-2.5) and layer (3: I, 2: II, 1: III).
+MPEG_RATES = {3: (44_100, 48_000, 32_000), 2: (22_050, 24_000, 16_000), 0: (11_025, 12_000, 8_000)}
+KBITS = {
+    (3, 3): (32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
+    (3, 2): (32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
+    (3, 1): (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
+    (2, 3): (32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256),
+    (2, 2): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+    (2, 1): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+}
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """An open audio file. `blocks`: float32 [n, channels], n at most `BLOCK` or a codec's frame."""
+
+    rate: int
+    channels: int
+    blocks: Iterator[np.ndarray]
+
+
+@contextmanager
+def decode(path: Path, name: str) -> Iterator[Decoded]:
+    """The file, open for reading; whatever the disk or a decoder objects to becomes one line about `name`.
+
+    Raises:
+        UniAudioError: no such file, not audio, damaged, or of a length that cannot be known.
+    """
+    try:
+        _check(path, name)
+        with ExitStack() as stack:
+            stack.enter_context(path.open("rb"))  # for the system's own words where the file may not be read
+            yield _open(path, name, stack)
+    except soundfile.LibsndfileError as error:
+        reason = error.error_string.rstrip(".")
+        raise UniAudioError(f"{name}: cannot be read as audio ({reason}); convert it to wav or flac") from error
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise UniAudioError(f"{name}: cannot be read ({reason})") from error
+
+
+def _check(path: Path, name: str) -> None:
+    if path.is_dir():
+        raise UniAudioError(f"{name}: is a folder, not an audio file")
+    if not path.exists():
+        raise UniAudioError(f"{name}: no such file")
+    if not path.is_file():
+        raise UniAudioError(f"{name}: is a pipe or a device, not a file")
+    if path.suffix.lower() == ".raw":
+        raise UniAudioError(f"{name}: has no header that says how to read it; convert it to wav or flac")
+
+
+def _open(path: Path, name: str, stack: ExitStack) -> Decoded:
+    with path.open("rb") as start:
+        head = start.read(16)
+    # ADTS: the sync word of MPEG audio with layer 0.
+    adts = len(head) > 1 and head[0] == 0xFF and head[1] & 0xF6 == 0xF0
+    if adts or any(head[at : at + len(magic)] == magic for at, magic in MAGIC):
+        return _with_pyav(path, name, stack)
+    starts = STREAM_STARTS.get(head[:4], lambda _: [0])(path)
+    if len(starts) > 1:
+        return _with_parts(path, name, starts, stack)
+    mpeg = head[:3] == b"ID3" or (len(head) > 1 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0)
+    samples, claimed = _mpeg_samples(path) if mpeg else (0, None)
+    if claimed is not None and claimed < samples - MPEG_SLACK:
+        return _with_pyav(path, name, stack)
+    try:
+        file = stack.enter_context(_soundfile(path))
+    except soundfile.LibsndfileError:
+        if path.suffix.lower() in PYAV_SUFFIXES or head[:4] == b"RIFF" or head[:3] == b"ID3":
+            return _with_pyav(path, name, stack)
+        raise
+    if file.samplerate < 1000:
+        raise UniAudioError(f"{name}: says its rate is {file.samplerate} Hz, which is no audio")
+    if file.frames >= UNKNOWN_LENGTH or (file.frames == 0 and head[:4] == b"RIFF" and path.stat().st_size > 1024):
+        return _with_pyav(path, name, stack)  # its header has no length, as of a stream that was stopped
+    if file.format == "MP3" and file.frames < samples - MPEG_SLACK:  # a guess from the first frame's bit rate
+        return _with_pyav(path, name, stack)
+    return Decoded(file.samplerate, file.channels, _blocks(file))
+
+
+# ---- libsndfile
+
+
+def _soundfile(path: Path) -> soundfile.SoundFile:
+    # By name: reading a damaged file through a handle prints tracebacks. As bytes, because soundfile refuses a str
+    # that is not UTF-8.
+    return soundfile.SoundFile(os.fsencode(path) if os.name == "posix" else str(path))
+
+
+def _blocks(file: soundfile.SoundFile) -> Iterator[np.ndarray]:
+    # A file that is cut short ends before its header says, and what there is of it is used.
+    while len(block := file.read(BLOCK, dtype="float32", always_2d=True)):
+        yield block
+
+
+def _with_parts(path: Path, name: str, starts: list[int], stack: ExitStack) -> Decoded:
+    """Several recordings in one file, one after the other."""
+    data = path.read_bytes()
+    files = []
+    for start, end in zip(starts, [*starts[1:], len(data)], strict=True):
+        part = stack.enter_context(NamedTemporaryFile(prefix="uniaudio-"))  # noqa: SIM115
+        part.write(data[start:end])
+        part.flush()
+        files.append(stack.enter_context(_soundfile(Path(part.name))))
+    first = files[0]
+    if any((file.samplerate, file.channels) != (first.samplerate, first.channels) for file in files):
+        raise UniAudioError(f"{name}: holds {len(files)} recordings of different rates or channels; split it")
+    return Decoded(first.samplerate, first.channels, (block for file in files for block in _blocks(file)))
+
+
+@contextmanager
+def _mapped(path: Path) -> Iterator[mmap.mmap]:
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        yield data
+
+
+def _ogg_starts(path: Path) -> list[int]:
+    """Offsets of the streams of a chained Ogg file: pages marked as a beginning, after one that is not."""
+    starts, before, at = [], False, 0
+    with _mapped(path) as data:
+        while (at := data.find(b"OggS\0", at)) >= 0 and at + 27 <= len(data):
+            first = bool(data[at + 5] & 2)
+            if first and not before:
+                starts.append(at)
+            before = first
+            segments = data[at + 26]
+            at += 27 + segments + sum(data[at + 27 : at + 27 + segments])
+    return starts
+
+
+def _flac_starts(path: Path) -> list[int]:
+    """Offsets of FLAC streams: the marker and the header of the first metadata block, which has a fixed size."""
+    starts, at = [], -1
+    with _mapped(path) as data:
+        while (at := data.find(b"fLaC", at + 1)) >= 0:
+            if data[at + 4] & 0x7F == 0 and data[at + 5 : at + 8] == b"\0\0\x22":
+                starts.append(at)
+    return starts if starts[:1] == [0] else starts[:1]
+
+
+def _wav_starts(path: Path) -> list[int]:
+    """Offsets of RIFF files that follow each other."""
+    starts, at = [], 0
+    with _mapped(path) as data:
+        while data[at : at + 4] == b"RIFF" and data[at + 8 : at + 12] == b"WAVE":
+            starts.append(at)
+            size = int.from_bytes(data[at + 4 : at + 8], "little")
+            at += 8 + size + size % 2
+    return starts
+
+
+STREAM_STARTS: dict[bytes, Callable[[Path], list[int]]] = {
+    b"OggS": _ogg_starts,
+    b"fLaC": _flac_starts,
+    b"RIFF": _wav_starts,
+}
+
+
+def _mpeg_samples(path: Path) -> tuple[int, int | None]:
+    """(samples per channel of an MPEG audio file by its frames, samples that its Xing header names or None)."""
+    samples, claimed, at = 0, None, 0
+    with _mapped(path) as data:
+        while at < len(data) - 4:
+            if data[at : at + 3] == b"ID3":
+                size = data[at + 6 : at + 10].ljust(4, b"\0")
+                at += 10 + (size[0] << 21 | size[1] << 14 | size[2] << 7 | size[3])
+                continue
+            version, layer = data[at + 1] >> 3 & 3, data[at + 1] >> 1 & 3
+            bitrate, rate = data[at + 2] >> 4, data[at + 2] >> 2 & 3
+            if data[at] != 0xFF or data[at + 1] < 0xE0 or version == 1 or not layer or not 0 < bitrate < 15 or rate > 2:
+                at = data.find(b"\xff", at + 1)
+                if at < 0:
+                    break
+                continue
+            kbits, hertz = KBITS[3 if version == 3 else 2, layer][bitrate - 1], MPEG_RATES[version][rate]
+            size_in_samples = 384 if layer == 3 else 1152 if layer == 2 or version == 3 else 576
+            head = data[at : at + 64]
+            tag = max(head.find(b"Xing"), head.find(b"Info")) if not samples else -1
+            if tag > 0 and data[at + tag + 7] & 1:
+                claimed = size_in_samples * int.from_bytes(data[at + tag + 8 : at + tag + 12], "big")
+            padding = data[at + 2] >> 1 & 1
+            if layer == 3:
+                at += 4 * (12 * kbits * 1000 // hertz + padding)
+            else:
+                at += size_in_samples // 8 * kbits * 1000 // hertz + padding
+            samples += size_in_samples
+    return samples, claimed
+
+
+# ---- FFmpeg
+
+
+def _with_pyav(path: Path, name: str, stack: ExitStack) -> Decoded:
+    import av
+
+    refused = (av.error.FFmpegError, ValueError, EOFError)
+    try:
+        # Through a handle: FFmpeg takes no name that is not UTF-8.
+        container = stack.enter_context(av.open(stack.enter_context(path.open("rb"))))
+        if not container.streams.audio:
+            raise UniAudioError(f"{name}: holds no sound")
+        frames = _frames(container, refused, name)
+        first = next(frames, None)
+    except refused as error:
+        reason = getattr(error, "strerror", None) or type(error).__name__
+        raise UniAudioError(f"{name}: cannot be read as audio ({reason}); convert it to wav or flac") from error
+    if first is None:
+        raise UniAudioError(f"{name}: holds no samples")
+    rate, channels = first.sample_rate, len(first.layout.channels)
+    if rate < 1000:
+        raise UniAudioError(f"{name}: says its rate is {rate} Hz, which is no audio")
+
+    def blocks() -> Iterator[np.ndarray]:
+        yield _samples(first)
+        for frame in frames:
+            if (frame.sample_rate, len(frame.layout.channels)) != (rate, channels):
+                raise UniAudioError(f"{name}: changes its rate or channels midway; convert it to wav or flac")
+            yield _samples(frame)
+
+    return Decoded(rate, channels, blocks())
+
+
+def _frames(container: Any, refused: tuple[type[BaseException], ...], name: str) -> Iterator[Any]:
+    """Every frame of the first sound stream. What ends in the middle of a frame is used up to there; what is damaged
+    before its end is refused, but for MPEG audio, whose decoders skip what is none."""
+    lenient, damaged = container.format.name in ("mp3", "aac"), False
+    packets = container.demux(container.streams.audio[0])
+    while True:
+        try:
+            packet = next(packets)
+        except StopIteration:
+            return
+        except refused:
+            return
+        try:
+            found = packet.decode()
+        except refused:
+            damaged = True
+            continue
+        if damaged and found and not lenient:
+            raise UniAudioError(f"{name}: cannot be read as audio (damaged); convert it to wav or flac")
+        yield from found
+
+
+def _samples(frame: Any) -> np.ndarray:
+    """A frame as float32 [n, channels], full scale 1."""
+    samples = frame.to_ndarray()
+    if not frame.format.is_planar:
+        samples = samples.reshape(-1, len(frame.layout.channels)).T
+    return to_float(samples).T
+
+
+def to_float(samples: np.ndarray) -> np.ndarray:
+    """Samples of any number type as float32, full scale 1; unsigned bytes have their zero at 128."""
+    if samples.dtype == np.uint8:
+        return (samples.astype(np.float32) - 128) / 128
+    if np.issubdtype(samples.dtype, np.signedinteger):
+        return (samples / -float(np.iinfo(samples.dtype).min)).astype(np.float32)
+    return samples.astype(np.float32)
