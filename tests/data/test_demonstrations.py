@@ -140,7 +140,7 @@ def test_bad_folders(tmp_path, wants, names, message):
         ("label", "metadata.csv", "file_name,label\n,dog", "'file_name' is empty"),
         ("label", "metadata.csv", "file_name,label\na.wav", "'label' is empty"),
         ("label", "metadata.csv", "file_name,label\na.wav,dog\na.wav,dog", "the one label 'dog'"),
-        ("label", "metadata.csv", "file_name,label\n" + "x" * 200_000, r"metadata\.csv: field larger"),
+        ("label", "metadata.csv", "file_name,label\n" + "x" * 200_000, r"metadata\.csv:2: field larger"),
         ("label", "metadata.csv", "file_name,label\n" + "x" * 5000 + ",dog", "no such file"),
         ("text", "metadata.csv", "file_name,words\na.wav,dog", "no column 'text' among"),
         ("pair", "metadata.csv", "file_name,label\na.wav,dog", "no column 'target' among"),

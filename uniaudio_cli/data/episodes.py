@@ -1,4 +1,4 @@
-"""Labelled clips to seeded N-way K-shot episodes: who demonstrates and who is asked. Opens no audio, never loads torch.
+"""Labelled clips to seeded N-way K-shot episodes: demonstrations and a query that share no clip. Loads no torch.
 
 A clip's `group` is what it must not share by accident: its speaker, or the recording it was cut from.
 """
@@ -15,8 +15,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal, TypeVar, get_args
 
+from uniaudio_cli.audio.discovery import EXTENSIONS, is_litter
 from uniaudio_cli.core.errors import UsageError
-from uniaudio_cli.core.paths import is_file, is_folder, show
+from uniaudio_cli.core.paths import is_folder, show
+from uniaudio_cli.data.manifest import Note, Row, metadata_file, no_notes, once, read_manifest
 
 T = TypeVar("T")
 
@@ -46,7 +48,9 @@ class Episode:
     query: Item
 
 
-def load_items(source: Path, group_rule: str | None = None) -> list[Item]:
+def load_items(
+    source: Path, group_rule: str | None = None, split: str | None = None, note: Note = no_notes
+) -> list[Item]:
     """The labelled clips of a folder or a metadata file, by label, then by path.
 
     A metadata.csv or metadata.jsonl (or the path of one) has columns `file_name`, `label` and, if it likes, `group`.
@@ -57,24 +61,16 @@ def load_items(source: Path, group_rule: str | None = None) -> list[Item]:
     (`KNOWN_NAMES`), and a clip of any other name is a group of its own.
 
     Raises:
-        UsageError: nothing there, a clip without label or group, or one listed twice.
+        UsageError: nothing there, or a clip without label or group, or with two labels.
     """
     rule = _compiled(group_rule)
-    metadata = [file for file in (source / "metadata.csv", source / "metadata.jsonl") if is_file(file)]
-    if is_file(source) or len(metadata) == 1:
-        found = _from_metadata(source if is_file(source) else metadata[0], rule)
-    elif not metadata and is_folder(source) and any(_is_clip(path) for path in source.iterdir()):
-        found = _from_loose(source, rule)
+    if is_folder(source) and metadata_file(source) is None and any(_is_clip(path) for path in source.iterdir()):
+        rows = once(_from_loose(source, rule), "label", note)
     else:
-        from uniaudio_cli.data.demonstrations import load_demonstrations  # loads torch
-
-        found = [
-            Item(each.audio, each.label or "", _group(_below(each.audio, source), rule))
-            for each in load_demonstrations(source, "label")
-        ]
-    twice = [path for path, count in Counter(item.path for item in found).items() if count > 1]
-    if twice:
-        raise UsageError(f"{show(twice[0])}: is listed twice, and a clip must not be asked after being demonstrated")
+        rows = read_manifest(source, "label", split, note)
+    found = [Item(row.path, row.label, row.group or _group(row.name, rule)) for row in rows]
+    if is_folder(source) and metadata_file(source) is None and len({item.label for item in found}) < 2:
+        raise UsageError(f"{show(source)}: holds the one label {found[0].label!r}, and a choice takes two or more")
     return sorted(found, key=_order)
 
 
@@ -249,11 +245,6 @@ def _compiled(rule: str | None) -> re.Pattern[str] | None:
     return pattern
 
 
-def _below(path: Path, folder: Path) -> str:
-    """A clip's path below the folder, without its suffix."""
-    return path.relative_to(folder).with_suffix("").as_posix()
-
-
 def _group(name: str, rule: re.Pattern[str] | None) -> str:
     """The group of a clip by its path below the folder."""
     if rule is not None:
@@ -271,32 +262,13 @@ def _matched(name: str, rule: re.Pattern[str]) -> dict[str, str]:
 
 
 def _is_clip(path: Path) -> bool:
-    from uniaudio_cli.audio.discovery import EXTENSIONS  # loads torch
-
-    return path.suffix.lower() in EXTENSIONS and not path.name.startswith(".") and path.is_file()
+    return path.suffix.lower() in EXTENSIONS and not is_litter(path.name) and path.is_file()
 
 
-def _from_metadata(file: Path, rule: re.Pattern[str] | None) -> list[Item]:
-    from uniaudio_cli.data import demonstrations as demos  # loads torch
-
-    if file.suffix not in (".csv", ".jsonl"):
-        raise UsageError(f"{show(file)}: is no folder, and no .csv or .jsonl that lists clips")
-    found = []
-    for where, row in demos._rows(file):
-        path = demos._listed(row, "file_name", file.parent, where)
-        label = demos._words(row, "label", where)
-        name = Path(demos._cell(row, "file_name", where)).with_suffix("").as_posix()
-        group = demos._cell(row, "group", where) if "group" in row else _group(name, rule)
-        found.append(Item(path, label, group))
-    if not found:
-        raise UsageError(f"{show(file)}: holds no rows")
-    return found
-
-
-def _from_loose(folder: Path, rule: re.Pattern[str] | None) -> list[Item]:
-    found = []
+def _from_loose(folder: Path, rule: re.Pattern[str] | None) -> list[Row]:
+    rows = []
     for path in sorted(folder.iterdir()):
-        if path.is_dir() and not path.name.startswith("."):
+        if path.is_dir() and not is_litter(path.name):
             raise UsageError(f"{show(path)}: a folder beside loose clips; keep one kind, or write metadata.csv")
         if not _is_clip(path):
             continue
@@ -308,5 +280,5 @@ def _from_loose(folder: Path, rule: re.Pattern[str] | None) -> list[Item]:
         match = pattern.search(path.stem)
         if match is None or None in (match["label"], match["group"]):
             raise UsageError(f"{show(path)}: lies in no label's folder, and its name is not {pattern.pattern!r}")
-        found.append(Item(path, match["label"], match["group"]))
-    return found
+        rows.append(Row(path, group=match["group"], label=match["label"], name=path.stem, where=show(path)))
+    return rows
