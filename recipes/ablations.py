@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import uniaudio_cli
-from uniaudio_cli.codec.checkpoint.own import load_codec
+from uniaudio_cli.codec.checkpoint import load_codec
 from uniaudio_cli.codec.quality import measure, pieces
 from uniaudio_cli.codec.training.recipe import Recipe, load_recipe
 from uniaudio_cli.codec.training.run import train
-from uniaudio_cli.data.audio_listing import listing
 from uniaudio_cli.data.episodes import Rule, episodes, half, load_items
+from uniaudio_cli.data.manifest import listing
 from uniaudio_cli.evaluation.baselines import NEAREST, RememberingKit, evaluate
 from uniaudio_cli.evaluation.metrics import mean
 from uniaudio_cli.prompting.task import load_task
@@ -36,7 +36,7 @@ def variants(base: Recipe) -> dict[str, Recipe]:
     """Every row: the recipe with one thing changed."""
 
     def without(name: str) -> Recipe:
-        return replace(base, losses={**base.losses, name: 0.0})
+        return base.replace(losses={**base.losses, name: 0.0})
 
     found = {"all losses": base}
     found |= {
@@ -46,9 +46,9 @@ def variants(base: Recipe) -> dict[str, Recipe]:
     }
     if not base.weight("semantic"):
         losses = {**base.losses, "semantic": 0.5}
-        found["with semantic"] = replace(base, losses=losses, text_teacher=base.text_teacher or "minilm")
+        found["with semantic"] = base.replace(losses=losses, text_teacher=base.text_teacher or "minilm")
     for size in (128, 512, 2048):
-        found[f"level 0 of {size}"] = replace(base, sizes=(size, *base.sizes[1:]))
+        found[f"level 0 of {size}"] = base.replace(sizes=(size, *base.sizes[1:]))
     return found
 
 

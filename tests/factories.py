@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +86,7 @@ def small_codec(words: Sequence[str] | None = WORDS, vocab: int = VOCAB, seed: i
 def codec_in_words(*words: Sequence[str], seed: int = 0, **fields: Any) -> Codec:
     """`small_codec` where every level has words of its own."""
     codec = small_codec(words[0], seed=seed, sizes=tuple(map(len, words)), **fields)
-    codec.config = replace(codec.config, words=tuple(map(tuple, words)))
+    codec.config = codec.config.replace(words=tuple(map(tuple, words)))
     return codec
 
 

@@ -1,4 +1,4 @@
-"""Prosody: what is measured follows the sound, and its words go the way that the codec's words go."""
+"""Prosody measures, their codes, and their way through the vocabulary and the classifier."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor
+from uniaudio_cli.inference.pipeline import rehearse
 
 from tests.kits import RATE, label_task, labelled, make_kit, write_clips
 from uniaudio_cli.audio.io import write_wav
-from uniaudio_cli.audio.prosody import MEASURES, PROSODY, WORDS, coded, measured
+from uniaudio_cli.audio.prosody import MEASURES, PROSODY, WORDS, measure_prosody, prosody_codes
 from uniaudio_cli.core.errors import UsageError
 from uniaudio_cli.data.demonstrations import Demonstration
 from uniaudio_cli.data.episodes import Episode, Item
 from uniaudio_cli.evaluation.baselines import NEAREST, NGRAM, evaluate
-from uniaudio_cli.inference.pipeline import rehearse
 from uniaudio_cli.prompting.task import load_task
 from uniaudio_cli.prompting.vocabulary import InvalidCodesError
 
@@ -31,7 +31,7 @@ def voice(hertz: float, seconds: float = 1.0, gain: float = 0.1, sweep: float = 
 
 
 def values(wav: Tensor) -> dict[str, float]:
-    return {m.name.split(",")[0]: value for m, value in zip(MEASURES, measured(wav, RATE), strict=True)}
+    return {m.name.split(",")[0]: value for m, value in zip(MEASURES, measure_prosody(wav, RATE), strict=True)}
 
 
 @pytest.mark.parametrize("hertz", [80.0, 120.0, 200.0, 330.0])
@@ -51,7 +51,7 @@ def test_each_measure_follows_what_it_is_of():
 
 @pytest.mark.parametrize("wav", [torch.zeros(1, 1), torch.zeros(1, RATE), torch.full((1, 100), 0.5)])
 def test_what_has_no_pitch_has_words_all_the_same(wav):
-    assert [WORDS[code] for code in coded(measured(wav, RATE))][:2] == ["rough", "flat"]
+    assert [WORDS[code] for code in prosody_codes(measure_prosody(wav, RATE))][:2] == ["rough", "flat"]
 
 
 def test_codes_are_the_bins_in_order():
@@ -61,12 +61,12 @@ def test_codes_are_the_bins_in_order():
         found = []
         for value in (-math.inf, *(edge + 1e-6 for edge in edges)):
             middle[place] = value
-            found.append(WORDS[coded(middle)[place]])
+            found.append(WORDS[prosody_codes(middle)[place]])
         assert tuple(found) == measure.words
         middle[place] = edges[-1] + 100 * measure.step
-        assert WORDS[coded(middle)[place]] == measure.words[-1]
+        assert WORDS[prosody_codes(middle)[place]] == measure.words[-1]
         middle[place] = edges[1] - 0.3 * measure.step
-        assert [WORDS[coded(middle, moved)[place]] for moved in (0.0, 0.25, 0.5)] == [
+        assert [WORDS[prosody_codes(middle, moved)[place]] for moved in (0.0, 0.25, 0.5)] == [
             *(2 * [measure.words[1]]),
             measure.words[2],
         ]
@@ -75,7 +75,7 @@ def test_codes_are_the_bins_in_order():
 
 def test_the_words_are_the_vocabularys():
     vocabulary = make_kit().vocabulary
-    codes = coded(measured(voice(120.0), RATE))
+    codes = prosody_codes(measure_prosody(voice(120.0), RATE))
     assert vocabulary.words([codes], [PROSODY]) == [[WORDS[code] for code in codes]]
     ids = vocabulary.ids([codes], [PROSODY])
     assert vocabulary.tokenizer.decode(ids).split() == [WORDS[code] for code in codes]

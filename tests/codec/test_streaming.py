@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from tests.kits import codec_of
-from uniaudio_cli.codec.streaming import StreamDecoder, reach
+from uniaudio_cli.codec.streaming import StreamDecoder, receptive_field
 
 
 @pytest.mark.parametrize("kind", ["words", "bare", "published"])
 @pytest.mark.parametrize("seconds", [0.0, 0.25, 1.0])
 @pytest.mark.parametrize("levels", [1, 3])
-def test_a_stream_is_the_whole(kind, seconds, levels):
+def test_streamed_samples_are_those_of_the_whole_decode(kind, seconds, levels):
     codec = codec_of(kind)
     draw, torch_draw = random.Random(0), torch.Generator().manual_seed(0)
     size = codec.frame_multiple // codec.strides[0]
@@ -39,7 +39,7 @@ def test_a_stream_is_the_whole(kind, seconds, levels):
     assert sounding[0] < len(pieces) // 2
 
 
-def test_how_far_a_decoder_looks():
-    ahead, behind = reach(codec_of("bare"))
+def test_the_receptive_field_of_a_decoder_is_finite():
+    ahead, behind = receptive_field(codec_of("bare"))
     assert 3 <= ahead < 60
     assert 3 <= behind < 60

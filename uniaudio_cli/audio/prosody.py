@@ -1,8 +1,7 @@
-"""How a clip is spoken, measured and written in a few plain words: wav in, codes of prosody out. Never knows an LLM.
+"""Prosody as a level of codes: pitch, pitch range, loudness, brightness, tempo and length of a clip, in plain words.
 
-The codec hears every clip at one level, and its words are of what is said. What they miss is measured: pitch and its
-movement, loudness, brightness, tempo and length. That makes a level like the codec's, with one code for each measure,
-the bin that it falls into; bins are fixed, so that a word means the same in every folder.
+Codec codes describe mainly the spoken content, at a normalised level. The prosody level adds six measures, quantised to
+fixed bins with a word each: one code per measure. Bins do not depend on the data, so a word means the same everywhere.
 """
 
 from __future__ import annotations
@@ -15,29 +14,29 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
-# Where tasks name levels by number, this one's: before 0, the codec's coarsest.
+# Tasks name levels by number; prosody comes before 0, the codec's coarsest.
 PROSODY = -1
 NAME = "prosody"
 
-HERTZ = (50.0, 500.0)  # where pitch is looked for
+PITCH_HZ = (50.0, 500.0)  # range of the pitch search
 FRAME, HOP = 0.064, 0.016  # seconds
-LONGEST = 4.0  # seconds of a clip that are measured
-PAUSE_DB = 30.0  # frames so far below the loudest are pauses
-VOICED = 0.6  # correlation of a frame with itself one period later, from which on it has a pitch
+MAX_SECONDS = 4.0  # only the beginning of a clip is measured
+PAUSE_DB = 30.0  # frames more than this below the loudest are pauses
+VOICED = 0.6  # least autocorrelation at the pitch period of a voiced frame
 
 
 @dataclass(frozen=True)
 class Measure:
-    """A measure's words from low to high: the second begins at `start`, each other one `step` further up."""
+    """A measure's bins: `words` from low to high. The second begins at `start`, and each is `step` wide."""
 
     name: str
     start: float
     step: float
     words: tuple[str, ...]
 
-    def bin(self, value: float, moved: float = 0.0) -> int:
-        """Which word; `moved`: how far all bins are moved down, 0 to 1 of a bin."""
-        place = 1 + math.floor(max(-1e6, (value - self.start) / self.step) + moved)
+    def bin(self, value: float, shift: float = 0.0) -> int:
+        """The bin of `value`. `shift`: moves all bin edges down, by 0 to 1 of a bin."""
+        place = 1 + math.floor(max(-1e6, (value - self.start) / self.step) + shift)
         return min(max(place, 0), len(self.words) - 1)
 
 
@@ -52,15 +51,17 @@ MEASURES = (
 WORDS = tuple(word for measure in MEASURES for word in measure.words)
 
 
-def measured(wav: Tensor, sample_rate: int) -> tuple[float, ...]:
-    """wav float32 [1, T], as loud as it was recorded -> a value for each of `MEASURES`.
+def measure_prosody(wav: Tensor, sample_rate: int) -> tuple[float, ...]:
+    """wav float32 [1, T], at its recorded level -> the value of each of `MEASURES`, in their units.
 
-    Movement is the span of the middle half of a clip's pitches; where none has a pitch, both are -inf.
+    Movement is the interquartile range of the pitch. Pitch and movement are -inf for a clip without voiced frames.
     """
     import librosa
     import numpy as np
 
-    samples = wav[0, : round(LONGEST * sample_rate)].float().cpu().numpy()
+    from uniaudio_cli.audio.features import band_change_db
+
+    samples = wav[0, : round(MAX_SECONDS * sample_rate)].float().cpu().numpy()
     seconds = wav.shape[-1] / sample_rate
     size, hop = round(FRAME * sample_rate), round(HOP * sample_rate)
     padded = np.pad(samples, size // 2, mode="constant")
@@ -69,14 +70,14 @@ def measured(wav: Tensor, sample_rate: int) -> tuple[float, ...]:
     power = np.square(frames).mean(axis=1) + 1e-10
     loud = power > power.max() * 10 ** (-PAUSE_DB / 10)
 
-    low, high = HERTZ
+    low, high = PITCH_HZ
     hertz = librosa.yin(padded, fmin=low, fmax=high, sr=sample_rate, frame_length=size, hop_length=hop, center=False)
     lag = np.round(sample_rate / hertz).astype(int)
     width = size - int(lag.max())
     first, later = frames[:, :width], np.take_along_axis(frames, lag[:, None] + np.arange(width), axis=1)
-    alike = (first * later).sum(axis=1) / np.sqrt((first**2).sum(axis=1) * (later**2).sum(axis=1) + 1e-12)
-    # At either end of its range the search found nothing.
-    tones = 12 * np.log2(hertz[loud & (alike > VOICED) & (hertz > 1.02 * low) & (hertz < 0.98 * high)] / low)
+    correlation = (first * later).sum(axis=1) / np.sqrt((first**2).sum(axis=1) * (later**2).sum(axis=1) + 1e-12)
+    # At either end of the range, the search found no pitch.
+    tones = 12 * np.log2(hertz[loud & (correlation > VOICED) & (hertz > 1.02 * low) & (hertz < 0.98 * high)] / low)
     pitch = movement = -math.inf
     if len(tones):
         lower, pitch, upper = np.percentile(tones, (25, 50, 75))
@@ -85,8 +86,7 @@ def measured(wav: Tensor, sample_rate: int) -> tuple[float, ...]:
     spectrum = np.abs(np.fft.rfft(frames * np.hanning(size)))
     sounding = spectrum[loud].sum(axis=0) + 1e-10
     centre = (sounding * np.fft.rfftfreq(size, 1 / sample_rate)).sum() / sounding.sum()
-    bands = librosa.feature.melspectrogram(S=spectrum.T**2, sr=sample_rate, n_fft=size, n_mels=32)
-    change = np.abs(np.diff(librosa.power_to_db(bands, ref=np.max, top_db=60.0), axis=1))
+    change = band_change_db(spectrum.T**2, sample_rate)
     return (
         float(pitch),
         float(movement),
@@ -97,18 +97,19 @@ def measured(wav: Tensor, sample_rate: int) -> tuple[float, ...]:
     )
 
 
-def coded(values: Sequence[float], moved: float = 0.0) -> list[int]:
-    """Values of `MEASURES` -> a code each, which is the place of its word in `WORDS`.
+def prosody_codes(values: Sequence[float], shift: float = 0.0) -> list[int]:
+    """Values of `MEASURES` -> a code each, an index into `WORDS`.
 
-    Clips heard several times have their bins moved a little for each, so that the edge of a bin does not decide.
+    `shift`: as `Measure.bin`. A clip that is encoded several times gets different shifts, to average over bin
+    edges.
     """
     codes, first = [], 0
     for measure, value in zip(MEASURES, values, strict=True):
-        codes.append(first + measure.bin(value, moved))
+        codes.append(first + measure.bin(value, shift))
         first += len(measure.words)
     return codes
 
 
 def level_name(level: int) -> str:
-    """What people read: "prosody" or "level 0"."""
+    """A level's name: "prosody" or "level 0"."""
     return NAME if level == PROSODY else f"level {level}"

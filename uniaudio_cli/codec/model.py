@@ -1,4 +1,4 @@
-"""`Codec`: wav to codes and back, whichever the architecture. Never knows files, words' meaning or LLMs."""
+"""`Codec`: wav to codes and back, of any registered architecture."""
 
 from __future__ import annotations
 
@@ -9,35 +9,37 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from uniaudio_cli.codec.architectures.published import PublishedDecoder, PublishedEncoder
-from uniaudio_cli.codec.architectures.small import SmallDecoder, SmallEncoder
 from uniaudio_cli.codec.config import CodecConfig
 from uniaudio_cli.codec.quantizer import LevelOutput, MultiScaleQuantizer
 
+MAX_BATCH_SECONDS = 120.0  # of padded audio in one forward pass of `encode_batch`
+
 
 class Codec(nn.Module):
-    """A codec in the LLM's words.
+    """A codec whose codes are words or ids of an LLM.
 
     `encode(wav [B, 1, T])` -> codes, int64 [B, T_k] with T_k = frames / strides[k]; `decode(codes)` -> wav.
     With the published sizes, 16,000 samples are padded to 19,200 and give levels of 10, 20 and 40 codes.
+
+    Raises:
+        UsageError: arguments of `config` do not fit its architecture.
     """
 
     def __init__(self, config: CodecConfig) -> None:
         super().__init__()
         self.config = config
-        if config.architecture == "published":
-            self.encoder: nn.Module = PublishedEncoder(latent_dim=config.latent_dim, **config.encoder)
-            self.decoder: nn.Module = PublishedDecoder(latent_dim=config.latent_dim, **config.decoder)
-        else:
-            self.encoder = SmallEncoder(config.latent_dim, config.sample_rate, **config.encoder)
-            self.decoder = SmallDecoder(config.latent_dim, **config.decoder)
+        self.architecture = config.networks()
+        self.encoder = self.architecture.build_encoder()
+        self.decoder = self.architecture.build_decoder()
         self.coarse_encoder: nn.Module | None = None
         if config.coarse_encoder:
-            self.coarse_encoder = SmallEncoder(config.latent_dim, config.sample_rate, **config.coarse_encoder)
+            arguments = self.architecture.encoder_arguments(config.coarse_encoder)
+            self.coarse_encoder = self.architecture.build_encoder(arguments)
         self.quantizer = MultiScaleQuantizer(config.sizes, config.embedding_dim, config.latent_dim, config.strides)
 
     @property
     def sample_rate(self) -> int:
+        """Of the audio, in Hz."""
         return self.config.sample_rate
 
     @property
@@ -47,14 +49,17 @@ class Codec(nn.Module):
 
     @property
     def strides(self) -> tuple[int, ...]:
+        """Latent frames per code, coarsest level first."""
         return self.config.strides
 
     @property
     def device(self) -> torch.device:
+        """Where the weights are."""
         return next(self.parameters()).device
 
     @property
     def dtype(self) -> torch.dtype:
+        """Of the encoder's weights."""
         return next(self.encoder.parameters()).dtype
 
     @property
@@ -63,24 +68,26 @@ class Codec(nn.Module):
         return self.config.padding_multiple // self.hop_length
 
     def frames(self, samples: int) -> int:
-        """Latent frames of a clip of `samples`, padding counted."""
+        """Latent frames of a clip of `samples`, with padding."""
         return -(-samples // self.config.padding_multiple) * self.config.padding_multiple // self.hop_length
 
     def padded(self, wav: Tensor) -> Tensor:
-        """wav [B, 1, T], zero-padded on the right to a multiple of `config.padding_multiple`."""
+        """wav [.., T], zero-padded on the right to a multiple of `config.padding_multiple`."""
         return F.pad(wav, (0, -wav.shape[-1] % self.config.padding_multiple))
 
     def encoders(self) -> list[nn.Module]:
-        """One, and level 0's own where it has one."""
+        """The encoder, and level 0's own where it has one."""
         return [self.encoder] if self.coarse_encoder is None else [self.encoder, self.coarse_encoder]
 
     def networks(self) -> list[nn.Module]:
-        """The encoders and the decoder: all but the tables."""
+        """The encoders and the decoder: all but the quantiser."""
         return [*self.encoders(), self.decoder]
 
     def latents(self, wav: Tensor) -> tuple[Tensor, Tensor]:
-        """wav [B, 1, T], padded -> the latent and what level 0 listens to, the same where it has no encoder of its own;
-        float32 [B, D, F] each."""
+        """Padded wav [B, 1, T] -> the latent and level 0's latent, float32 [B, D, F] each.
+
+        The two are equal where level 0 has no encoder of its own.
+        """
         latent = self.encoder(wav).float()
         return latent, latent if self.coarse_encoder is None else self.coarse_encoder(wav).float()
 
@@ -94,23 +101,45 @@ class Codec(nn.Module):
 
     @torch.inference_mode()
     def encode_soft(self, wav: Tensor) -> list[LevelOutput]:
-        """`encode` with all that was heard: the codes of every level, and how near every other code was.
+        """wav float32 [B, 1, T], -1 to 1 -> per level the codes and the similarity to every other code.
 
         Raises:
             ValueError: as `encode`.
         """
         if wav.ndim != 3 or wav.shape[1] != 1 or wav.shape[2] == 0:
             raise ValueError(f"encode takes wav of shape [B, 1, T] with T > 0, not {list(wav.shape)}")
-        # The small encoder starts with an FFT, which is kept in float32 whatever the weights are.
-        dtype = self.dtype if self.config.architecture == "published" else torch.float32
+        dtype = self.architecture.input_dtype(self.dtype)
         return self.quantizer.encode_soft(*self.latents(self.padded(wav.to(self.device, dtype))))
+
+    def encode_batch(self, wavs: Sequence[Tensor]) -> list[list[LevelOutput]]:
+        """`encode_soft` of clips of different lengths, float32 [1, T] each -> per clip, per level, batches of one.
+
+        Clips of equal padded length share a forward pass, so padding is the same as alone and so are the codes.
+
+        Raises:
+            ValueError: as `encode`.
+        """
+        buckets: dict[int, list[int]] = {}
+        for number, wav in enumerate(wavs):
+            if wav.ndim != 2 or wav.shape[0] != 1 or wav.shape[1] == 0:
+                raise ValueError(f"encode_batch takes wavs of shape [1, T] with T > 0, not {list(wav.shape)}")
+            buckets.setdefault(self.frames(wav.shape[-1]) * self.hop_length, []).append(number)
+        encoded: list[list[LevelOutput]] = [[] for _ in wavs]
+        for length, numbers in buckets.items():
+            size = max(1, int(MAX_BATCH_SECONDS * self.sample_rate / length))
+            for start in range(0, len(numbers), size):
+                batch = numbers[start : start + size]
+                levels = self.encode_soft(torch.stack([self.padded(wavs[number]) for number in batch]))
+                for row, number in enumerate(batch):
+                    encoded[number] = [level.select(row) for level in levels]
+        return encoded
 
     @torch.inference_mode()
     def decode(self, codes: Sequence[Tensor], seed: int | None = None, noise: bool = True) -> Tensor:
         """int64 [B, T_k] per level -> wav float32 [B, 1, T_0 * strides[0] * hop_length].
 
-        The published decoder adds noise. It is drawn per clip from a CPU generator seeded with `seed`, so a clip
-        sounds the same alone, in a batch and on a GPU; `noise=False` adds none. The small one ignores both.
+        The published decoder adds noise. It is drawn per clip from a CPU generator seeded with `seed`, so a clip's
+        samples are the same alone, in a batch and on a GPU; `noise=False` adds none. Other decoders ignore both.
 
         Raises:
             ValueError: the levels' lengths are not in the ratio of the strides, or a code is out of range.

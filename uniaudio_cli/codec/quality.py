@@ -1,6 +1,6 @@
-"""How much of a sound a codec keeps: clips in, measures and code usage out. Never knows tables or the terminal.
+"""Reconstruction quality of a codec: clips to metrics and code usage.
 
-STOI means nothing on half a second, so short clips are joined to pieces of at least `PIECE_SECONDS` first.
+STOI is undefined on very short clips, so clips are joined to segments of at least `SEGMENT_SECONDS` first.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import groupby, islice
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -23,105 +24,120 @@ from uniaudio_cli.audio.transforms import normalise_level
 from uniaudio_cli.codec.model import Codec
 from uniaudio_cli.core.errors import UniAudioError, UsageError
 from uniaudio_cli.core.paths import atomic
-from uniaudio_cli.data.audio_listing import Row
 
-PIECE_SECONDS = 3.0
-AT_ONCE = 32
+SEGMENT_SECONDS = 3.0
+SEGMENTS_PER_BATCH = 32
 PESQ_RATE = DNSMOS_RATE = 16_000
 
 
+class GroupedClip(Protocol):
+    """An audio file and its group: one speaker or recording."""
+
+    @property
+    def path(self) -> Path: ...
+
+    @property
+    def group(self) -> str: ...
+
+
+Clip = TypeVar("Clip", bound=GroupedClip)
+
+
 @dataclass(frozen=True)
-class Coded:
-    """A piece [1, T] at the level the codec asks for, its codes, what they decode to, and how long both ways took."""
+class Reconstruction:
+    """A segment before and after the codec.
+
+    `original`, `decoded`: float32 [1, T], at the codec's level. `codes`: int64 [T_k] per level. `seconds`: time that
+    encoding and decoding took.
+    """
 
     original: Tensor
     codes: list[np.ndarray]
-    made: Tensor
+    decoded: Tensor
     seconds: float
 
 
 @dataclass(frozen=True)
-class Quality(Coded):
-    """One piece. `measures`: by name, only those whose package is installed and that are defined for the piece."""
+class MeasuredReconstruction(Reconstruction):
+    """With `metrics` by name: those whose package is installed and that are defined for the segment."""
 
-    measures: dict[str, float]
+    metrics: dict[str, float]
 
 
-def pieces(
-    rows: Sequence[Row], sample_rate: int, unread: Callable[[Row, UniAudioError], None] | None = None
+def segments(
+    rows: Sequence[Clip], sample_rate: int, unread: Callable[[Clip, UniAudioError], None] | None = None
 ) -> Iterator[Tensor]:
-    """Clips joined to pieces [1, T] of at least PIECE_SECONDS, each of one group; what is left over is dropped.
+    """Clips joined to segments [1, T] of at least SEGMENT_SECONDS, each of one group; shorter remainders are dropped.
 
-    A clip that cannot be read is told to `unread`, and left out; without it, the error is raised.
+    `unread` is called with clips that cannot be read, which are left out; without it, the error is raised.
     """
     for _, members in groupby(sorted(rows, key=lambda row: (row.group, row.path)), key=lambda row: row.group):
-        held: list[Tensor] = []
+        joined: list[Tensor] = []
         for row in members:
             try:
-                held.append(read_wav(row.path, sample_rate))
+                joined.append(read_wav(row.path, sample_rate))
             except UniAudioError as problem:
                 if unread is None:
                     raise
                 unread(row, problem)
-            if sum(wav.shape[-1] for wav in held) >= PIECE_SECONDS * sample_rate:
-                yield torch.cat(held, dim=-1)
-                held = []
+            if sum(wav.shape[-1] for wav in joined) >= SEGMENT_SECONDS * sample_rate:
+                yield torch.cat(joined, dim=-1)
+                joined = []
 
 
-def measure(codec: Codec, wav: Tensor, seed: int = 0, mos: bool = True) -> Quality:
-    """Encode and decode wav float32 [1, T] and compare, both sides at the level the codec asks for.
-
-    `mos`: with DNSMOS, which takes longer than all else.
-    """
-    return next(measured(codec, [wav], seed, mos))
+def measure(codec: Codec, wav: Tensor, seed: int = 0, mos: bool = True) -> MeasuredReconstruction:
+    """Encode, decode and compare wav float32 [1, T], at the codec's level. `mos`: with DNSMOS, the slowest metric."""
+    return next(measure_all(codec, [wav], seed, mos))
 
 
-def measured(codec: Codec, wavs: Iterable[Tensor], seed: int = 0, mos: bool = True) -> Iterator[Quality]:
-    """`measure` of each. The codec does AT_ONCE of them before the judges come: their threads would slow it down."""
+def measure_all(
+    codec: Codec, wavs: Iterable[Tensor], seed: int = 0, mos: bool = True
+) -> Iterator[MeasuredReconstruction]:
+    """`measure` of each wav. A batch is reconstructed before its metrics, whose threads disturb the timing."""
     waiting = iter(wavs)
-    while some := [coded(codec, wav, seed) for wav in islice(waiting, AT_ONCE)]:
-        yield from (judged(each, codec.sample_rate, mos) for each in some)
+    while batch := [reconstruct(codec, wav, seed) for wav in islice(waiting, SEGMENTS_PER_BATCH)]:
+        yield from (compute_metrics(each, codec.sample_rate, mos) for each in batch)
 
 
-def coded(codec: Codec, wav: Tensor, seed: int = 0) -> Coded:
-    """Encode and decode wav float32 [1, T]."""
+def reconstruct(codec: Codec, wav: Tensor, seed: int = 0) -> Reconstruction:
+    """Encode and decode wav float32 [1, T], at the codec's level."""
     if codec.config.level_db is not None:
         wav = normalise_level(wav, codec.config.level_db, codec.sample_rate)
     started = time.perf_counter()
     codes = codec.encode(wav[None])
-    made = codec.decode(codes, seed=seed)[0, :, : wav.shape[-1]].cpu()
+    decoded = codec.decode(codes, seed=seed)[0, :, : wav.shape[-1]].cpu()
     seconds = time.perf_counter() - started
-    return Coded(wav, [level[0].cpu().numpy() for level in codes], made, seconds)
+    return Reconstruction(wav, [level[0].cpu().numpy() for level in codes], decoded, seconds)
 
 
-def judged(piece: Coded, sample_rate: int, mos: bool = True) -> Quality:
-    """All measures of a piece."""
-    wav, made = piece.original, piece.made
+def compute_metrics(reconstruction: Reconstruction, sample_rate: int, mos: bool = True) -> MeasuredReconstruction:
+    """All metrics of a reconstruction."""
+    wav, decoded = reconstruction.original, reconstruction.decoded
     found = {
-        "times_real_time": wav.shape[-1] / sample_rate / piece.seconds,
-        "mel_l1": mel_distance(wav, made, sample_rate),
-        "stft": stft_distance(wav, made),
+        "times_real_time": wav.shape[-1] / sample_rate / reconstruction.seconds,
+        "mel_l1": mel_distance(wav, decoded, sample_rate),
+        "stft": stft_distance(wav, decoded),
     }
-    found |= compared(wav, made, sample_rate, mos)
-    if mos and (judge := dnsmos()) is not None and sample_rate == DNSMOS_RATE:
-        found["dnsmos_original"] = judge(wav[0].numpy())
-    return Quality(**vars(piece), measures=found)
+    found |= speech_metrics(wav, decoded, sample_rate, mos)
+    if mos and (rate := dnsmos()) is not None and sample_rate == DNSMOS_RATE:
+        found["dnsmos_original"] = rate(wav[0].numpy())
+    return MeasuredReconstruction(**vars(reconstruction), metrics=found)
 
 
-def si_sdr(target: Tensor, made: Tensor) -> float:
-    """Scale-invariant signal-to-distortion ratio in dB; low for any codec that keeps sound rather than phase."""
-    scale = (made * target).sum() / target.square().sum().clamp(min=1e-12)
+def si_sdr(target: Tensor, decoded: Tensor) -> float:
+    """Scale-invariant signal-to-distortion ratio in dB (Le Roux et al., 2019); low where phase is lost."""
+    scale = (decoded * target).sum() / target.square().sum().clamp(min=1e-12)
     signal = (scale * target).square().sum()
-    return float(10 * torch.log10(signal / (made - scale * target).square().sum().clamp(min=1e-12)))
+    return float(10 * torch.log10(signal / (decoded - scale * target).square().sum().clamp(min=1e-12)))
 
 
-def compared(target: Tensor, made: Tensor, sample_rate: int, mos: bool = True) -> dict[str, float]:
-    """SI-SDR in dB, and STOI, PESQ (wide and narrow band) and the DNSMOS of `made`, of wavs [1, T].
+def speech_metrics(target: Tensor, decoded: Tensor, sample_rate: int, mos: bool = True) -> dict[str, float]:
+    """SI-SDR in dB, STOI, PESQ (wide and narrow band) and the DNSMOS of `decoded`; wavs [1, T].
 
-    Only what is installed (`uniaudio[quality]`), is for this rate and is defined for these wavs.
+    Metrics that are not installed (`uniaudio[quality]`), or not defined for this rate or these wavs, are left out.
     """
-    wavs = target[0].numpy(), made[0].numpy()
-    found = {"si_sdr": si_sdr(target, made)}
+    wavs = target[0].numpy(), decoded[0].numpy()
+    found = {"si_sdr": si_sdr(target, decoded)}
     with suppress(ImportError):
         from pystoi import stoi
 
@@ -132,10 +148,10 @@ def compared(target: Tensor, made: Tensor, sample_rate: int, mos: bool = True) -
 
             for mode in ("wb", "nb"):
                 value = pesq(sample_rate, *wavs, mode, on_error=PesqError.RETURN_VALUES)
-                if value >= 0:  # below: nothing to be heard in one of them
+                if value >= 0:  # negative where PESQ finds no speech
                     found[f"pesq_{mode}"] = float(value)
-    if mos and sample_rate == DNSMOS_RATE and (judge := dnsmos()) is not None:
-        found["dnsmos"] = judge(wavs[1])
+    if mos and sample_rate == DNSMOS_RATE and (rate := dnsmos()) is not None:
+        found["dnsmos"] = rate(wavs[1])
     return found
 
 
@@ -143,18 +159,18 @@ def compared(target: Tensor, made: Tensor, sample_rate: int, mos: bool = True) -
 def dnsmos() -> Callable[[np.ndarray], float] | None:
     """DNSMOS overall quality of a wav [T] at 16 kHz, 1 to 5; None where `speechmos` is not installed."""
     try:
-        from speechmos import dnsmos as judge
+        from speechmos import dnsmos as model
     except ImportError:
         return None
 
     def overall(wav: np.ndarray) -> float:
-        return float(judge.run(wav.clip(-1, 1), sr=DNSMOS_RATE)["ovrl_mos"])
+        return float(model.run(wav.clip(-1, 1), sr=DNSMOS_RATE)["ovrl_mos"])
 
     return overall
 
 
 def spectrograms(path: Path, wavs: Mapping[str, Tensor], sample_rate: int) -> None:
-    """Write a picture with the log-mel spectrum of each wav [1, T] below the other, by name, over the same colours.
+    """Write a picture of the log-mel spectrograms of wavs [1, T], one below the other, with one colour scale.
 
     Raises:
         UsageError: matplotlib is not installed.
@@ -179,10 +195,10 @@ def spectrograms(path: Path, wavs: Mapping[str, Tensor], sample_rate: int) -> No
 
 
 def usage(codes: Iterable[list[np.ndarray]], sizes: tuple[int, ...]) -> list[dict[str, float]]:
-    """Per level: codes used at all, and the perplexity of their distribution."""
+    """Per level: its `codes`, how many are `used`, and the `perplexity` of their distribution."""
     counts = [np.zeros(size) for size in sizes]
-    for piece in codes:
-        for count, level in zip(counts, piece, strict=True):
+    for segment in codes:
+        for count, level in zip(counts, segment, strict=True):
             np.add.at(count, level, 1)
     found = []
     for count in counts:
@@ -193,7 +209,7 @@ def usage(codes: Iterable[list[np.ndarray]], sizes: tuple[int, ...]) -> list[dic
 
 
 def bits_per_second(codec: Codec, perplexities: Sequence[float]) -> tuple[float, float]:
-    """(what the codes take written plainly, what they take by how often each is used)."""
+    """Bits a second of the codes (with codes of fixed length, with an entropy coder), given each level's perplexity."""
     rates = [codec.sample_rate / codec.hop_length / stride for stride in codec.strides]
     plain = sum(rate * np.log2(size) for rate, size in zip(rates, codec.config.sizes, strict=True))
     return float(plain), float(sum(rate * np.log2(p) for rate, p in zip(rates, perplexities, strict=True)))

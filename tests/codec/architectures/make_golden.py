@@ -1,6 +1,7 @@
 """Write the golden files beside this script: what a seeded codec of either architecture makes of one clip.
 
-Run as `python -m tests.codec.architectures.make_golden`, and only when a codec is meant to compute something else than before.
+Run as `python -m tests.codec.architectures.make_golden`, only when a codec is meant to compute
+other values than before.
 """
 
 from __future__ import annotations

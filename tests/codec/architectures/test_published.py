@@ -8,7 +8,7 @@ import torch
 from tests.codec.architectures.make_golden import CODECS, SEED, golden
 from tests.factories import chirps, published_codec, seeded
 from uniaudio_cli.codec.architectures.published import LocalAttention, PublishedDecoder, PublishedEncoder, Snake
-from uniaudio_cli.codec.checkpoint.own import load_codec
+from uniaudio_cli.codec.checkpoint import load_codec
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,8 @@ from tests.factories import (
     small_codec,
     tiny_published,
 )
-from uniaudio_cli.codec.checkpoint.own import convert, fold_weight_norm, load_codec, save_codec
+from uniaudio_cli.codec.checkpoint import convert, load_codec, save_codec
+from uniaudio_cli.codec.checkpoint.stored import fold_weight_norm
 from uniaudio_cli.core.errors import MissingWeightsError, UniAudioError, UsageError
 
 WAV = chirps(7_680)
@@ -209,10 +210,10 @@ def test_files_are_not_replaced_unasked(tmp_path):
 def test_a_failed_save_leaves_what_was_there(tmp_path, monkeypatch):
     path = save_codec(small_codec(), tmp_path / "a.safetensors")
 
-    def fail(config):
+    def fail(file, config):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("uniaudio_cli.codec.checkpoint.own.describe", fail)
+    monkeypatch.setattr("uniaudio_cli.codec.checkpoint.own.write_description", fail)
     with pytest.raises(KeyboardInterrupt):
         save_codec(small_codec(seed=1), path, force=True)
     assert nothing_left_over(tmp_path, "a.json", "a.safetensors")
@@ -313,9 +314,13 @@ BAD_PUBLISHED = {
     "another width": (
         lambda f: arguments_edited(f, encoder_dim=16, latent_dim=256),
         UniAudioError,
-        r"encoder.block.*\[.*\], but .*config.yaml asks for floats \[",
+        r"encoder.block.*\[.*\], but .*config.yaml needs floats \[",
     ),
-    "another hop": (lambda f: arguments_edited(f, decoder_rates=[8, 5, 4, 2]), UniAudioError, "hop of 320 and 480"),
+    "another hop": (
+        lambda f: arguments_edited(f, decoder_rates=[8, 5, 4, 2]),
+        UniAudioError,
+        "hop is 480 samples and the decoder's 320",
+    ),
     "odd attention": (lambda f: arguments_edited(f, decoder_dim=96), UniAudioError, "multiple of 64"),
     "one more level": (
         lambda f: arguments_edited(f, vq_strides=[8, 4, 2, 1]),
@@ -410,7 +415,11 @@ BAD_OWN = {
     "another architecture": (lambda f: described(f, architecture="large"), UniAudioError, "published, small"),
     "a negative rate": (lambda f: described(f, sample_rate=-1), UniAudioError, "'sample_rate' must be"),
     "a rate of true": (lambda f: described(f, sample_rate=True), UniAudioError, "'sample_rate' must be"),
-    "fewer words": (lambda f: described(f, words=[["a"], None, None]), UniAudioError, "'words' of level 0 must be 60"),
+    "fewer words": (
+        lambda f: described(f, words=[["a"], None, None]),
+        UniAudioError,
+        "'words' must be 60 strings or null on level 0",
+    ),
     "fewer levels": (lambda f: described(f, words=[None]), UniAudioError, "'words' must be a list as long as"),
     "fewer strides": (lambda f: described(f, strides=[4, 2]), UniAudioError, "'strides' must be as long as"),
     "an infinite level": (lambda f: described(f, level_db=float("inf")), UniAudioError, "'level_db' must be"),
@@ -422,15 +431,25 @@ BAD_OWN = {
     "an encoder of level 0 beside the published ones": (
         lambda f: described(f, coarse_encoder=SMALL_ENCODER, architecture="published"),
         UniAudioError,
-        "'coarse_encoder' is for the small architecture",
+        "'coarse_encoder' must be left out with the published",
     ),
     "another hop": (lambda f: described(f, hop_length=320), UniAudioError, "hop of 480, not 320"),
+    "a NaN": (
+        lambda f: stored(f, encoder__out__bias=torch.full((32,), float("nan"))),
+        UniAudioError,
+        r"encoder.out.bias holds 32 values that are NaN or infinite",
+    ),
+    "an infinite code vector": (
+        lambda f: stored(f, quantizer__quantizers__1__projected=torch.full((VOCAB, 32), float("inf"))),
+        UniAudioError,
+        r"quantizer.quantizers.1.projected holds 10240 values",
+    ),
     "unknown arguments": (lambda f: described(f, encoder={"depth": 3}), UniAudioError, "no codec that can be built"),
-    "another width": (lambda f: described(f, latent_dim=64), UniAudioError, r"asks for floats \[60, 64\]"),
+    "another width": (lambda f: described(f, latent_dim=64), UniAudioError, r"needs floats \[60, 64\]"),
     "a word more": (
         lambda f: described(f, sizes=[61, VOCAB, VOCAB], words=[None] * 3),
         UniAudioError,
-        r"projected is torch.float32 \[60, 32\], but .*a.json asks for floats \[61, 32\]",
+        r"projected is torch.float32 \[60, 32\], but .*a.json needs floats \[61, 32\]",
     ),
     "a tensor more": (lambda f: stored(f, extra=torch.zeros(1)), UniAudioError, r"1 unexpected \(extra\)"),
     "a wrong tensor": (

@@ -1,4 +1,4 @@
-"""A tiny world to train in: clips, a packed cache, teachers that follow a rule, recipes of both architectures."""
+"""Parts for training tests: clips, a packed cache, rule-based teachers, recipes of both architectures."""
 
 from __future__ import annotations
 
@@ -18,9 +18,11 @@ from uniaudio_cli.codec.training.data import PackedAudio, pack
 from uniaudio_cli.codec.training.initialise import Lexicon, new_codec
 from uniaudio_cli.codec.training.loop import Trainer
 from uniaudio_cli.codec.training.recipe import Recipe
-from uniaudio_cli.codec.training.teachers import STEP, SoundTeacher, Targets, prepare
+from uniaudio_cli.codec.training.teachers import SoundTeacher, Targets
+from uniaudio_cli.codec.training.teachers import teacher_targets as compute_targets
 
 STEMS = ("river", "stone", "cloud", "paper", "garden", "window", "bridge", "winter", "candle", "mirror", "basket")
+FRAME, STEP = 1920, 960  # samples of a level-0 frame and of a teacher's step
 LEVELS = (STEMS[:3], STEMS[3:7], STEMS[7:11])
 SMALL = {
     "architecture": "small",
@@ -59,30 +61,30 @@ def audio(folder: Path, seconds: Sequence[float] = (1.5, 0.4, 2.0, 3.1)) -> Path
         split = "validation" if number == len(seconds) - 1 else "train"
         text = "" if number == 1 else f"word {number % 2}"
         row = {"file_name": f"{number}.wav", "kind": "speech", "group": f"g{number}", "split": split, "text": text}
-        rows.append(json.dumps({**row, "licence": "none of the trainer's business"}))
+        rows.append(json.dumps({**row, "licence": "not used"}))
     (folder / "metadata.jsonl").write_text("\n".join(rows) + "\n")
     return folder
 
 
 def packed(tmp_path: Path) -> PackedAudio:
-    return pack([audio(tmp_path / "audio")], tmp_path / "cache", 16_000, -23.0)
+    return pack([audio(tmp_path / "audio")], tmp_path / "cache", 16_000, -23.0, FRAME)
 
 
 class LoudnessTeacher:
-    """A frame teacher that hears how loud six parts of a step are; `asked` counts the clips."""
+    """A frame teacher whose features are the loudness of six parts of a step; `clips` counts its inputs."""
 
     dimensions = 6
 
     def __init__(self) -> None:
-        self.asked = 0
+        self.clips = 0
 
     def __call__(self, wavs: Sequence[np.ndarray]) -> list[np.ndarray]:
-        self.asked += len(wavs)
+        self.clips += len(wavs)
         parts = [wav[: len(wav) // STEP * STEP].reshape(-1, 6, STEP // 6) for wav in wavs]
         return [np.log(np.abs(part).mean(axis=2) + 1e-3).astype(np.float16) for part in parts]
 
 
-def read_lengths(texts: Sequence[str]) -> np.ndarray:
+def text_lengths(texts: Sequence[str]) -> np.ndarray:
     """A text teacher."""
     return np.array([[len(text), hash_of(text)] for text in texts], dtype=np.float32)
 
@@ -103,20 +105,20 @@ def recipe(cache: Path, **changes: Any) -> Recipe:
         "batch_size": 2,
         "crop_frames": 6,
         "steps": 4,
-        "warmup": 2,
+        "warmup_steps": 2,
         "bfloat16": False,
-        "report_every": 1,
+        "log_every": 1,
         "save_every": 2,
     }
     return Recipe(**{**fields, **changes})
 
 
-def taught(asked: Recipe, clips: PackedAudio) -> Targets:
+def teacher_targets(asked: Recipe, clips: PackedAudio) -> Targets:
 
     def no_sounds() -> SoundTeacher:
         raise AssertionError("no recipe here has a sound teacher")
 
-    return prepare(asked, clips, LoudnessTeacher, lambda: read_lengths, no_sounds)
+    return compute_targets(asked, clips, LoudnessTeacher, lambda: text_lengths, no_sounds)
 
 
 def trainer(asked: Recipe, clips: PackedAudio, folder: Path, targets: Targets | None = None) -> Trainer:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 import torch
 
-from tests.codec.training.parts import PUBLISHED, SMALL, WEIGHTS, logged, packed, recipe, taught, trainer
+from tests.codec.training.parts import PUBLISHED, SMALL, WEIGHTS, logged, packed, recipe, teacher_targets, trainer
 from tests.factories import chirps
-from uniaudio_cli.codec.checkpoint.own import load_codec
+from uniaudio_cli.codec.checkpoint import load_codec
 from uniaudio_cli.codec.training.loop import learning_rate
-from uniaudio_cli.codec.training.recipe import Judges, Validation
+from uniaudio_cli.codec.training.recipe import DiscriminatorSettings, ValidationSettings
 
 EVERYTHING = {
     **WEIGHTS,
@@ -19,25 +17,25 @@ EVERYTHING = {
     "subband": 1.0,
     "cycle": 0.5,
     "adversarial": 1.0,
-    "features": 1.0,
+    "feature_matching": 1.0,
     "units": 0.5,
     "consistency": 0.5,
     "semantic": 0.5,
 }
-TAUGHT = {"teacher_model": "loudness", "teacher_dim": 3, "unit_dim": 4, "text_teacher": "lengths"}
-JUDGED = Judges(hops=(64, 256), channels=(4, 4), start=1)
+TEACHERS = {"speech_teacher": "loudness", "consistency_dim": 3, "unit_dim": 4, "text_teacher": "lengths"}
+JUDGED = DiscriminatorSettings(hops=(64, 256), channels=(4, 4), start=1)
 
 
 def full(cache, **changes):
     """A recipe with every loss there is, twice accumulated, now and then on spoiled input."""
-    switches = {"losses": EVERYTHING, "discriminators": JUDGED, "accumulate": 2, "degrade_probability": 0.5}
-    return recipe(cache, **{**switches, **TAUGHT, **changes})
+    switches = {"losses": EVERYTHING, "discriminators": JUDGED, "gradient_accumulation": 2, "degrade_probability": 0.5}
+    return recipe(cache, **{**switches, **TEACHERS, **changes})
 
 
 def test_a_run_leaves_a_codec_losses_samples_and_a_state(tmp_path):
     clips = packed(tmp_path)
-    asked = full(tmp_path / "cache", validation=Validation(every=2, batches=1, samples=1))
-    trainer(asked, clips, tmp_path / "run", taught(asked, clips)).run()
+    asked = full(tmp_path / "cache", validation=ValidationSettings(every=2, batches=1, samples=1))
+    trainer(asked, clips, tmp_path / "run", teacher_targets(asked, clips)).run()
     rows = logged(tmp_path / "run")
     train = [row for row in rows if row["split"] == "train"]
     assert [row["step"] for row in train] == [1, 2, 3, 4]
@@ -61,8 +59,8 @@ def test_a_run_leaves_a_codec_losses_samples_and_a_state(tmp_path):
     [
         {},
         {"bfloat16": True},
-        {"average": 0.5},
-        {"codec": {**SMALL, "coarse_encoder": SMALL["encoder"]}, "trains": "fine"},
+        {"ema_decay": 0.5},
+        {"codec": {**SMALL, "coarse_encoder": SMALL["encoder"]}, "trainable": "fine"},
         {"codec": PUBLISHED, "discriminators": None, "losses": WEIGHTS},
     ],
     ids=["small, every loss", "bfloat16", "the mean of the weights", "all but level 0's own encoder", "published"],
@@ -70,7 +68,7 @@ def test_a_run_leaves_a_codec_losses_samples_and_a_state(tmp_path):
 def test_a_resumed_run_goes_on_as_if_it_had_never_stopped(tmp_path, changes):
     clips = packed(tmp_path)
     asked = full(tmp_path / "cache", **changes)
-    targets = taught(asked, clips)
+    targets = teacher_targets(asked, clips)
     trainer(asked, clips, tmp_path / "whole", targets).run()
 
     class Stop(Exception):
@@ -102,18 +100,18 @@ def test_training_brings_the_spectra_closer(tmp_path):
 def test_a_batch_with_a_gradient_that_is_no_number_changes_nothing(tmp_path):
     clips = packed(tmp_path)
     run = trainer(recipe(tmp_path / "cache"), clips, tmp_path / "run")
-    before = {name: value.clone() for name, value in run.trainee.state_dict().items()}
-    run.recipe = replace(run.recipe, losses={**WEIGHTS, "mel": float("nan")})
+    before = {name: value.clone() for name, value in run.module.state_dict().items()}
+    run.recipe = run.recipe.model_copy(update={"losses": {**WEIGHTS, "mel": float("nan")}})
     run._one_step()
-    assert all(torch.equal(before[name], value) for name, value in run.trainee.state_dict().items())
+    assert all(torch.equal(before[name], value) for name, value in run.module.state_dict().items())
 
 
 def test_codebooks_stay_frozen(tmp_path):
     clips = packed(tmp_path)
     run = trainer(recipe(tmp_path / "cache", steps=2), clips, tmp_path / "run")
-    before = [level.codebook.weight.clone() for level in run.trainee.codec.quantizer.levels()]
+    before = [level.codebook.weight.clone() for level in run.module.codec.quantizer.levels()]
     run.run()
-    after = [level.codebook.weight for level in run.trainee.codec.quantizer.levels()]
+    after = [level.codebook.weight for level in run.module.codec.quantizer.levels()]
     assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
 
 
@@ -122,20 +120,20 @@ OWN = {**SMALL, "coarse_encoder": SMALL["encoder"]}
 
 def learned(run) -> set[str]:
     """The weights of the codec that a run changes."""
-    before = {name: value.clone() for name, value in run.trainee.codec.state_dict().items()}
+    before = {name: value.clone() for name, value in run.module.codec.state_dict().items()}
     run.run()
-    return {name for name, value in run.trainee.codec.state_dict().items() if not torch.equal(value, before[name])}
+    return {name for name, value in run.module.codec.state_dict().items() if not torch.equal(value, before[name])}
 
 
 def test_an_encoder_of_level_0_trained_alone_learns_units_and_leaves_the_rest(tmp_path):
     clips = packed(tmp_path)
     asked = recipe(
         tmp_path / "cache",
-        **{"codec": OWN, "trains": "coarse", "losses": {"units": 1.0, "consistency": 0.5}, "steps": 60},
-        **{"teacher_model": "loudness", "teacher_dim": 3, "unit_dim": 4, "vtlp": 0.1, "degrade_probability": 0.3},
-        **{"learning_rate": 3e-3, "save_every": 60, "validation": Validation(every=60, batches=1)},
+        **{"codec": OWN, "trainable": "coarse", "losses": {"units": 1.0, "consistency": 0.5}, "steps": 60},
+        **{"speech_teacher": "loudness", "consistency_dim": 3, "unit_dim": 4, "vtlp": 0.1, "degrade_probability": 0.3},
+        **{"learning_rate": 3e-3, "save_every": 60, "validation": ValidationSettings(every=60, batches=1)},
     )
-    run = trainer(asked, clips, tmp_path / "run", taught(asked, clips))
+    run = trainer(asked, clips, tmp_path / "run", teacher_targets(asked, clips))
     changed = learned(run)
     assert {name.split(".")[0] for name in changed} == {"coarse_encoder", "quantizer"}
     assert {name for name in changed if "quantizer" in name} == {
@@ -150,14 +148,15 @@ def test_an_encoder_of_level_0_trained_alone_learns_units_and_leaves_the_rest(tm
 
 def test_what_is_trained_beside_it_leaves_the_codes_of_level_0(tmp_path):
     clips, wav = packed(tmp_path), chirps(16_000)
-    asked = recipe(tmp_path / "cache", codec=OWN, trains="fine", learning_rate=1e-2, losses={**WEIGHTS, "cycle": 1.0})
+    losses = {**WEIGHTS, "cycle": 1.0}
+    asked = recipe(tmp_path / "cache", codec=OWN, trainable="fine", learning_rate=1e-2, losses=losses)
     run = trainer(asked, clips, tmp_path / "run")
-    before = run.trainee.codec.encode(wav)
+    before = run.module.codec.encode(wav)
     changed = learned(run)
     parts = {"encoder", "decoder", "quantizer"}
     assert {name.split(".")[0] for name in changed} == parts
     assert not any("quantizers.0" in name for name in changed)
-    after = run.trainee.codec.encode(wav)
+    after = run.module.codec.encode(wav)
     assert torch.equal(before[0], after[0])
     assert not all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
 
@@ -165,7 +164,7 @@ def test_what_is_trained_beside_it_leaves_the_codes_of_level_0(tmp_path):
 def test_a_decoder_trained_alone_leaves_all_codes_as_they_are(tmp_path):
     clips = packed(tmp_path)
     losses = {"mel": 2.0, "loudness": 0.5, "envelope": 1.0, "cycle": 1.0}
-    asked = recipe(tmp_path / "cache", steps=3, trains="decoder", losses=losses, learning_rate=1e-3)
+    asked = recipe(tmp_path / "cache", steps=3, trainable="decoder", losses=losses, learning_rate=1e-3)
     run = trainer(asked, clips, tmp_path / "run")
     changed = learned(run)
     assert changed
@@ -175,11 +174,11 @@ def test_a_decoder_trained_alone_leaves_all_codes_as_they_are(tmp_path):
 
 def test_what_is_written_is_the_running_mean_of_the_weights(tmp_path):
     clips = packed(tmp_path)
-    run = trainer(recipe(tmp_path / "cache", steps=3, average=0.75, save_every=3), clips, tmp_path / "run")
+    run = trainer(recipe(tmp_path / "cache", steps=3, ema_decay=0.75, save_every=3), clips, tmp_path / "run")
     steps = []
 
     def keep(progress):
-        steps.append(run.trainee.codec.encoder.out.weight.detach().clone())
+        steps.append(run.module.codec.encoder.out.weight.detach().clone())
 
     run.run(keep)
     expected = steps[0]
@@ -191,7 +190,7 @@ def test_what_is_written_is_the_running_mean_of_the_weights(tmp_path):
 
 
 def test_the_learning_rate_warms_up_stays_and_decays(tmp_path):
-    asked = recipe(tmp_path, steps=100, warmup=10, decay=0.2)
+    asked = recipe(tmp_path, steps=100, warmup_steps=10, decay_fraction=0.2)
     assert learning_rate(asked, 0) == pytest.approx(0.1)
     assert [learning_rate(asked, step) for step in (9, 50, 80)] == [1.0, 1.0, 1.0]
     assert learning_rate(asked, 90) == pytest.approx(0.5)

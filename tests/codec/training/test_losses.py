@@ -1,4 +1,4 @@
-"""Every loss by itself: what it is zero for, what it grows with, where its gradient goes."""
+"""Each loss alone: where it is zero, what increases it, and where its gradient goes."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ import torch
 
 from tests.codec.training.parts import packed, recipe, trainer
 from tests.factories import chirps
-from uniaudio_cli.codec.quantizer import LevelOutput, Quantised
-from uniaudio_cli.codec.training.batches import inputs
+from uniaudio_cli.codec.quantizer import LevelOutput, Quantized
+from uniaudio_cli.codec.training.batches import training_batch
 from uniaudio_cli.codec.training.discriminators import (
+    DiscriminatorOutput,
     Discriminators,
-    Judgement,
     adversarial_loss,
     discriminator_loss,
-    feature_loss,
+    feature_matching_loss,
 )
 from uniaudio_cli.codec.training.losses import (
     EnvelopeLoss,
     LoudnessLoss,
     SpectralLoss,
-    codebook,
-    commitment,
+    codebook_loss,
+    commitment_loss,
     consistency_loss,
     cycle_loss,
-    negative_entropy,
+    entropy_loss,
     semantic_loss,
     unit_loss,
 )
@@ -54,7 +54,7 @@ def test_a_weak_upper_band_counts_in_subband_more_than_in_stft():
     assert float(found["subband"]) > 3 * float(found["stft"])
 
 
-def test_what_is_heard_again_as_it_was_costs_nothing_and_another_code_more_than_another_latent():
+def test_cycle_loss_is_zero_for_equal_encodings_and_larger_for_another_code():
     known, wrong = level(torch.tensor([[0, 1]])), level(torch.tensor([[0, 2]]))
     latent = torch.randn(1, 3, 4, generator=torch.Generator().manual_seed(0))
     same, off = cycle_loss(latent, known, latent, known), cycle_loss(latent, known, latent + 0.1, known)
@@ -63,24 +63,24 @@ def test_what_is_heard_again_as_it_was_costs_nothing_and_another_code_more_than_
     assert float(cycle_loss(latent, known, latent, wrong)) > 1
 
 
-def test_what_the_cycle_asks_is_asked_of_the_decoder_and_never_of_the_ears(tmp_path):
+def test_cycle_loss_has_gradients_for_the_decoder_and_none_for_the_encoder(tmp_path):
     run = trainer(recipe(tmp_path / "cache", losses={"cycle": 1.0}), packed(tmp_path), tmp_path / "run")
-    given = inputs(run.crops.batch(0), run.packed, run.targets, run.recipe.crop_frames, torch.device("cpu"))
-    latent = torch.randn(1, run.trainee.codec.config.latent_dim, 8)
+    given = training_batch(run.crops.batch(0), run.packed, run.targets, run.recipe.crop_frames, torch.device("cpu"))
+    latent = torch.randn(1, run.module.codec.config.latent_dim, 8)
     with torch.no_grad():
-        made = run.trainee.codec.decoder(latent)
+        made = run.module.codec.decoder(latent)
     made.requires_grad_(True)
-    latent, coarse = run.trainee._heard_again(made)
+    latent, coarse = run.module._reencode(made)
     (coarse.similarity.square().sum() + latent.square().sum()).backward()
     assert made.grad is not None
-    assert all(weight.grad is None for weight in run.trainee.parameters())
-    found, _ = run.trainee(given)
+    assert all(weight.grad is None for weight in run.module.parameters())
+    found, _ = run.module(given)
     found["cycle"].backward()
-    assert any(weight.grad is not None for weight in run.trainee.codec.decoder.parameters())
+    assert any(weight.grad is not None for weight in run.module.codec.decoder.parameters())
 
 
 @pytest.mark.parametrize("loss", [LoudnessLoss(16_000, -23.0), EnvelopeLoss(16_000)], ids=["loudness", "envelope"])
-def test_what_is_heard_grows_with_noise_and_does_not_care_for_gain(loss):
+def test_perceptual_losses_grow_with_noise_and_ignore_gain(loss):
     wav = speechlike(24_000)
     noise = 0.05 * torch.randn(wav.shape, generator=torch.Generator().manual_seed(0))
     nothing, softer, some, more = (float(loss(made, wav)) for made in (wav, 0.5 * wav, wav + 0.2 * noise, wav + noise))
@@ -110,21 +110,21 @@ def speechlike(samples):
 
 def test_entropy_is_lowest_where_codes_are_used_alike():
     alike, one = (
-        Quantised(torch.zeros(1), (level(codes),)) for codes in (torch.arange(4)[None], torch.zeros(1, 4).long())
+        Quantized(torch.zeros(1), (level(codes),)) for codes in (torch.arange(4)[None], torch.zeros(1, 4).long())
     )
-    assert float(negative_entropy(alike)) == pytest.approx(-torch.tensor(4.0).log().item(), abs=1e-4)
-    assert float(negative_entropy(one)) == pytest.approx(0.0, abs=1e-4)
+    assert float(entropy_loss(alike)) == pytest.approx(-torch.tensor(4.0).log().item(), abs=1e-4)
+    assert float(entropy_loss(one)) == pytest.approx(0.0, abs=1e-4)
 
 
 def test_commitment_and_codebook_pull_from_both_sides():
     given = level(torch.zeros(1, 2).long())
-    latent, chosen = given.latent.requires_grad_(), given.chosen.clone().requires_grad_()
-    both = Quantised(torch.zeros(1), (LevelOutput(given.codes, latent, chosen, given.similarity),))
-    assert float(commitment(both).detach()) == float(codebook(both).detach()) == 4.0
-    commitment(both).backward()
+    latent, chosen = given.latent.requires_grad_(), given.quantized.clone().requires_grad_()
+    both = Quantized(torch.zeros(1), (LevelOutput(given.codes, latent, chosen, given.similarity),))
+    assert float(commitment_loss(both).detach()) == float(codebook_loss(both).detach()) == 4.0
+    commitment_loss(both).backward()
     assert latent.grad is not None
     assert chosen.grad is None
-    codebook(both).backward()
+    codebook_loss(both).backward()
     assert chosen.grad is not None
 
 
@@ -135,7 +135,7 @@ def test_units_count_only_where_they_are_known():
     assert float(unit_loss(said, torch.full((1, 3), -1))) == 0.0
 
 
-def test_what_a_teacher_does_not_know_does_not_count():
+def test_unknown_features_are_left_out():
     features = torch.tensor([[[1.0, 2.0], [float("nan"), float("nan")]]])
     assert float(consistency_loss(torch.tensor([[[1.0, 4.0], [9.0, 9.0]]]), features)) == 2.0
     assert float(semantic_loss(torch.tensor([[1.0, 4.0], [9.0, 9.0]]), features[0])) == 2.0
@@ -143,7 +143,7 @@ def test_what_a_teacher_does_not_know_does_not_count():
 
 
 def judgement(value):
-    return [Judgement(torch.full((1, 1, 2, 2), value), (torch.full((1, 3), value),))]
+    return [DiscriminatorOutput(torch.full((1, 1, 2, 2), value), (torch.full((1, 3), value),))]
 
 
 @pytest.mark.parametrize(("real", "made", "loss"), [(1.5, -1.5, 0.0), (0.0, 0.0, 2.0), (-1.0, 1.0, 4.0)])
@@ -153,8 +153,8 @@ def test_the_hinge(real, made, loss):
 
 
 def test_features_are_compared_relative_to_the_recording():
-    assert float(feature_loss(judgement(2.0), judgement(2.0))) == 0.0
-    assert float(feature_loss(judgement(2.0), judgement(3.0))) == pytest.approx(0.5)
+    assert float(feature_matching_loss(judgement(2.0), judgement(2.0))) == 0.0
+    assert float(feature_matching_loss(judgement(2.0), judgement(3.0))) == pytest.approx(0.5)
 
 
 def test_discriminators_learn_to_tell_noise_from_chirps():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import runpy
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,7 @@ import yaml
 
 from tests.codec.training.parts import LEVELS, lexicon, packed, recipe
 from tests.factories import chirps
-from uniaudio_cli.codec.checkpoint.own import load_codec, save_codec
+from uniaudio_cli.codec.checkpoint import load_codec, save_codec
 from uniaudio_cli.codec.training.data import PackedAudio
 from uniaudio_cli.codec.training.initialise import new_codec
 from uniaudio_cli.core.errors import UsageError
@@ -34,7 +33,7 @@ def world(tmp_path):
 
 def test_shares_are_those_of_the_training_clips_own_frames(world):
     asked, clips, codec = world
-    said = shares(codec, clips, replace(asked, crop_frames=40), batches=6)
+    said = shares(codec, clips, asked.replace(crop_frames=40), batches=6)
     assert said.shape == (3,)
     assert said.sum() == pytest.approx(1)
     # Crops are longer than any clip, so each is heard whole, as often as it is long.
@@ -63,7 +62,7 @@ def test_only_frames_of_dropped_words_change(world):
 
 def test_a_level_without_words_is_refused(world):
     _, _, codec = world
-    codec.config = replace(codec.config, words=(None, *codec.config.words[1:]))
+    codec.config = codec.config.replace(words=(None, *codec.config.words[1:]))
     with pytest.raises(UsageError, match="no words of its own"):
         without(codec, np.zeros(3, dtype=bool))
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from uniaudio_cli.codec.training.recipe import Judges, load_recipe
+from uniaudio_cli.codec.training.recipe import DiscriminatorSettings, load_recipe
 from uniaudio_cli.core.errors import UsageError
 
 RECIPES = sorted((Path(__file__).parents[3] / "recipes").glob("*.yaml"))
@@ -23,7 +23,7 @@ def written(tmp_path, **changes):
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
 def test_the_shipped_recipes_are_recipes(recipe):
     found = load_recipe(recipe)
-    assert found.weight("units" if found.trains == "coarse" else "mel") > 0
+    assert found.weight("units" if found.trainable == "coarse" else "mel") > 0
     assert found.weight("nothing") == 0.0
 
 
@@ -31,7 +31,7 @@ def test_settings_stand_in_place_of_the_file(tmp_path):
     found = load_recipe(written(tmp_path), ["steps=7", "losses.stft=0.5", "discriminators={hops: [64], channels: [8]}"])
     assert found.steps == 7
     assert found.weight("stft") == 0.5
-    assert found.discriminators == Judges((64,), (8,))
+    assert found.discriminators == DiscriminatorSettings(hops=(64,), channels=(8,))
     assert found.audio is None
 
 
@@ -40,16 +40,16 @@ def test_settings_stand_in_place_of_the_file(tmp_path):
     [
         ({"losses": {"mell": 1}}, "losses.mell"),
         ({"losses": {"adversarial": 1}}, "discriminators"),
-        ({"losses": {"units": 1}}, "teacher_model"),
+        ({"losses": {"units": 1}}, "speech_teacher"),
         ({"losses": {"semantic": 1}}, "text_teacher"),
-        ({"sound_teacher": "yamnet"}, "teacher_model"),
-        ({"sound_teacher": "yamnet", "teacher_model": "w", "sound_units": 8}, "sound_units"),
-        ({"trains": "decoder", "losses": {"mel": 1, "units": 1}, "teacher_model": "w"}, "losses.units"),
-        ({"trains": "coarse", "losses": {"mel": 1}}, "losses.mel"),
-        ({"trains": "ears"}, "trains"),
+        ({"sound_teacher": "yamnet"}, "speech_teacher"),
+        ({"sound_teacher": "yamnet", "speech_teacher": "w", "sound_units": 8}, "sound_units"),
+        ({"trainable": "decoder", "losses": {"mel": 1, "units": 1}, "speech_teacher": "w"}, "losses.units"),
+        ({"trainable": "coarse", "losses": {"mel": 1}}, "losses.mel"),
+        ({"trainable": "ears"}, "trainable"),
         ({"vtlp": 0.1}, "vtlp"),
-        ({"average": 1.0}, "average"),
-        ({"sizes": [8, 8]}, "one size a stride"),
+        ({"ema_decay": 1.0}, "ema_decay"),
+        ({"sizes": [8, 8]}, "one size per stride"),
         ({"steps": 0}, "steps"),
         ({"learning_rate": 0}, "learning_rate"),
         ({"degrade_probability": 1.5}, "degrade_probability"),

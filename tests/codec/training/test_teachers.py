@@ -1,15 +1,16 @@
-"""What teachers say, kept on disk, and the units made of it."""
+"""Teacher targets, their cache on disk, and units."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from tests.codec.training.parts import LoudnessTeacher, packed, read_lengths, recipe
+from tests.codec.training.parts import FRAME, STEP, LoudnessTeacher, packed, recipe, text_lengths
+from uniaudio_cli.audio.features import frame_texture
 from uniaudio_cli.codec.training import teachers
 from uniaudio_cli.codec.training.encoders import SentenceEncoder, frame_teacher
-from uniaudio_cli.codec.training.teachers import STEP, cache_features, prepare, read_texts
-from uniaudio_cli.codec.training.units import clustered, directions, sound_units, texture, whitened
+from uniaudio_cli.codec.training.teachers import cache_features, embed_texts, teacher_targets
+from uniaudio_cli.codec.training.units import cluster_sound_units, cluster_units, frame_directions, whiten
 from uniaudio_cli.core.errors import UniAudioError, UsageError
 
 
@@ -27,44 +28,44 @@ def ones(wav):
 
 
 def asked(cache, **changes):
-    fields = {"teacher_model": "org/loudness", "teacher_dim": 3, "unit_dim": 4, "text_teacher": "lengths"}
+    fields = {"speech_teacher": "org/loudness", "consistency_dim": 3, "unit_dim": 4, "text_teacher": "lengths"}
     return recipe(cache, **{**fields, **changes})
 
 
 def test_targets_are_computed_once_and_cover_every_clip(tmp_path):
     clips = packed(tmp_path)
     teacher = LoudnessTeacher()
-    first = prepare(asked(tmp_path / "cache"), clips, lambda: teacher, lambda: read_lengths, no_sounds)
-    assert teacher.asked == 4
-    second = prepare(asked(tmp_path / "cache"), clips, never, never, never)
+    first = teacher_targets(asked(tmp_path / "cache"), clips, lambda: teacher, lambda: text_lengths, no_sounds)
+    assert teacher.clips == 4
+    second = teacher_targets(asked(tmp_path / "cache"), clips, never, never, never)
     steps = len(clips.samples) // STEP
-    assert first.reduced.shape == (steps, 3)
-    assert not np.isnan(first.reduced).any()
+    assert first.features.shape == (steps, 3)
+    assert not np.isnan(first.features).any()
     assert first.units.shape == (steps // 2,)
     assert set(np.unique(first.units)) <= {0, 1, 2}
     assert first.semantic.shape == (4, 2)
     assert np.isnan(first.semantic).all(axis=1).tolist() == [False, True, False, False]
-    for name in ("reduced", "units", "semantic"):
+    for name in ("features", "units", "semantic"):
         assert np.array_equal(getattr(first, name), getattr(second, name), equal_nan=name == "semantic")
 
 
-def test_music_is_not_shown_to_the_teacher(tmp_path):
+def test_music_has_no_teacher_targets(tmp_path):
     clips = packed(tmp_path)
     clips.kinds[1] = "music"
-    found = prepare(asked(tmp_path / "cache"), clips, LoudnessTeacher, lambda: read_lengths, no_sounds)
+    found = teacher_targets(asked(tmp_path / "cache"), clips, LoudnessTeacher, lambda: text_lengths, no_sounds)
     first, last = clips.frame_range(1)
     assert (found.units[first:last] == -1).all()
-    assert np.isnan(found.reduced[2 * first : 2 * last]).all()
+    assert np.isnan(found.features[2 * first : 2 * last]).all()
     assert (np.delete(found.units, np.r_[first:last]) >= 0).all()
 
 
-def test_a_killed_teacher_goes_on_where_it_was(tmp_path, monkeypatch):
+def test_a_killed_run_of_the_teacher_resumes(tmp_path, monkeypatch):
     monkeypatch.setattr(teachers, "LONGEST_STEPS", 4)  # or all would be one batch
     clips = packed(tmp_path)
 
     class Killed(LoudnessTeacher):
         def __call__(self, wavs):
-            if self.asked:
+            if self.clips:
                 raise KeyboardInterrupt
             return super().__call__(wavs)
 
@@ -75,26 +76,26 @@ def test_a_killed_teacher_goes_on_where_it_was(tmp_path, monkeypatch):
     assert np.array_equal(whole, parts)
 
 
-def test_a_text_is_read_once_and_vectors_are_standardised():
+def test_a_text_is_embedded_once_and_vectors_are_standardised():
     read = []
 
     def teacher(texts):
         read.extend(texts)
-        return read_lengths(texts)
+        return text_lengths(texts)
 
-    found = read_texts(np.array(["a dog", "", "rain", "a dog"]), teacher).astype(float)
+    found = embed_texts(np.array(["a dog", "", "rain", "a dog"]), teacher).astype(float)
     assert read == ["a dog", "rain"]
     known = found[[0, 2, 3]]
     assert np.allclose(known.mean(axis=0), 0, atol=1e-2)
     assert np.allclose(known.std(axis=0), 1, atol=1e-2)
-    assert np.isnan(read_texts(np.array(["", ""]), teacher)).all()
+    assert np.isnan(embed_texts(np.array(["", ""]), teacher)).all()
 
 
 def test_whitening_leaves_uncorrelated_dimensions_of_unit_variance():
     random = np.random.default_rng(0)
     features = (random.standard_normal((5000, 8)) @ random.standard_normal((8, 8)) + 3).astype(np.float16)
     features[100:200] = np.nan
-    white = whitened(features, 5).astype(float)
+    white = whiten(features, 5).astype(float)
     known = np.delete(white, np.s_[100:200], axis=0)
     assert np.allclose(np.cov(known, rowvar=False), np.eye(5), atol=0.05)
     assert np.isnan(white[100:200]).all()
@@ -102,7 +103,7 @@ def test_whitening_leaves_uncorrelated_dimensions_of_unit_variance():
 
 def test_units_tell_two_kinds_of_frame_apart_and_skip_the_unknown():
     steps = np.concatenate([np.tile([1.0, 0.1], (20, 1)), np.tile([-0.1, 1.0], (20, 1)), np.full((20, 2), np.nan)])
-    units = clustered(steps, [(0, 10), (10, 20), (20, 30)], ["a", "b", "c"], 2)
+    units = cluster_units(steps, [(0, 10), (10, 20), (20, 30)], ["a", "b", "c"], 2)
     assert len(set(units[:10])) == len(set(units[10:20])) == 1
     assert units[0] != units[10]
     assert (units[20:] == -1).all()
@@ -111,7 +112,7 @@ def test_units_tell_two_kinds_of_frame_apart_and_skip_the_unknown():
 def test_a_direction_is_of_four_steps():
     steps = np.array([[4.0, 0], [0, 0], [0, 3], [0, 0]])
     # Steps -1..2 of the first frame (the edge repeated): 8 and 3 over four.
-    assert np.allclose(directions(steps), np.array([[8, 3], [0, 3]]) / np.array([[73**0.5], [3.0]]))
+    assert np.allclose(frame_directions(steps), np.array([[8, 3], [0, 3]]) / np.array([[73**0.5], [3.0]]))
 
 
 def test_a_group_of_many_frames_has_no_more_units_than_one_of_few():
@@ -119,16 +120,16 @@ def test_a_group_of_many_frames_has_no_more_units_than_one_of_few():
     many = np.concatenate([[4.0, 0] + random.standard_normal((1200, 2)) * 0.3])
     few = np.concatenate([[-4.0, 0] + random.standard_normal((60, 2)) * 0.3])
     steps, ranges = np.concatenate([many, few]), [(0, 600), (600, 630)]
-    apart = clustered(steps, ranges, ["a", "b"], 8, seed=0)
+    apart = cluster_units(steps, ranges, ["a", "b"], 8, seed=0)
     alone = len(set(apart[600:]))
-    monopoly = len(set(clustered(steps, ranges, ["a", "a"], 8, seed=0)[600:]))
+    monopoly = len(set(cluster_units(steps, ranges, ["a", "a"], 8, seed=0)[600:]))
     assert alone >= monopoly
 
 
 def test_sounds_have_units_of_their_own_after_those_of_speech(tmp_path):
     clips = packed(tmp_path)
     clips.kinds[2] = "sound"
-    found = prepare(
+    found = teacher_targets(
         asked(tmp_path / "cache", sound_teacher="flat", sound_units=1, text_teacher=None),
         clips,
         LoudnessTeacher,
@@ -141,21 +142,23 @@ def test_sounds_have_units_of_their_own_after_those_of_speech(tmp_path):
     assert set(found.units[~sounds]) <= {0, 1}
 
 
-def test_units_of_sounds_follow_what_the_teacher_says_and_the_spectrum():
+def test_units_of_sounds_depend_on_embedding_and_texture():
     said = [np.tile(vector, (12, 1)) for vector in ([1.0, 0], [1.0, 0], [0, 1.0])]
     textures = [np.full((12, 3), value) for value in (-1.0, 1.0, 1.0)]
-    units = sound_units(said, textures, 3)
+    units = cluster_sound_units(said, textures, 3)
     assert [len(set(rows)) for rows in units] == [1, 1, 1]
     assert len({rows[0] for rows in units}) == 3
     with pytest.raises(UniAudioError, match="36 frames of sounds"):
-        sound_units(said, textures, 37)
+        cluster_sound_units(said, textures, 37)
 
 
 def test_a_texture_is_the_bands_mean_and_spread():
     time = np.arange(12 * 1920) / 16_000
     steady = np.sin(2 * np.pi * 3_000 * time).astype(np.float32)
     beating = steady * (np.sin(2 * np.pi * 4 * time) > 0)
-    found = {name: texture(wav.astype(np.float32)) for name, wav in {"steady": steady, "beating": beating}.items()}
+    found = {
+        name: frame_texture(wav.astype(np.float32), FRAME) for name, wav in (("steady", steady), ("beating", beating))
+    }
     assert found["steady"].shape == (12, 80)
     loudest = int(found["steady"][6, :40].argmax())
     assert loudest > 20
@@ -164,10 +167,10 @@ def test_a_texture_is_the_bands_mean_and_spread():
 
 def test_more_units_than_frames_are_refused():
     with pytest.raises(UniAudioError, match="2 frames"):
-        clustered(np.ones((4, 2)), [(0, 2)], ["a"], 3)
+        cluster_units(np.ones((4, 2)), [(0, 2)], ["a"], 3)
 
 
-def test_a_transformers_whisper_hears(tmp_path):
+def test_a_transformers_whisper_encodes(tmp_path):
     from transformers import WhisperConfig, WhisperModel
 
     config = WhisperConfig(
@@ -180,21 +183,21 @@ def test_a_transformers_whisper_hears(tmp_path):
         decoder_ffn_dim=16,
     )
     WhisperModel(config).save_pretrained(tmp_path)
-    teacher = frame_teacher(tmp_path)
+    teacher = frame_teacher(tmp_path, STEP)
     assert teacher.dimensions == 16
     wavs = [np.random.RandomState(0).standard_normal(count).astype(np.float32) for count in (4 * STEP, 7 * STEP)]
     found = teacher(wavs)
     assert [rows.shape for rows in found] == [(4, 16), (7, 16)]
-    # The company a clip keeps does not change what is heard of it.
+    # The other clips of the batch do not change a clip's features.
     assert np.allclose(found[0].astype(float), teacher(wavs[:1])[0].astype(float), atol=0.05)
 
 
 def test_no_whisper_in_a_folder(tmp_path):
     with pytest.raises(UsageError, match="no Whisper"):
-        frame_teacher(tmp_path)
+        frame_teacher(tmp_path, STEP)
 
 
-def test_a_text_encoder_reads_whatever_the_batch(tmp_path):
+def test_a_text_embedding_does_not_depend_on_the_batch(tmp_path):
     from transformers import BertConfig, BertModel, BertTokenizerFast
 
     (tmp_path / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "dog", "rain"]))

@@ -10,10 +10,16 @@ import torch
 
 from tests.codec.training.parts import LEVELS, PUBLISHED, STEMS, lexicon, recipe
 from tests.factories import chirps
-from uniaudio_cli.codec.checkpoint.own import load_codec, save_codec
+from uniaudio_cli.codec.checkpoint import load_codec, save_codec
 from uniaudio_cli.codec.training import words
-from uniaudio_cli.codec.training.initialise import continued, first_codec, new_codec
-from uniaudio_cli.codec.training.words import choose_words, codebooks, read_vocabulary, spread, write_vocabulary
+from uniaudio_cli.codec.training.initialise import initial_codec, new_codec, trainable_copy
+from uniaudio_cli.codec.training.words import (
+    choose_words,
+    codebooks,
+    farthest_points,
+    read_vocabulary,
+    write_vocabulary,
+)
 from uniaudio_cli.core.errors import UniAudioError, UsageError
 
 
@@ -57,7 +63,7 @@ def test_a_level_as_large_as_the_vocabulary_takes_its_ids():
 
 def test_spread_takes_far_points_first():
     points = np.array([[1.0, 0], [0.99, 0.1], [0, 1], [-1, 0]])
-    assert set(spread(points, 3, np.random.default_rng(0)).tolist()) in ({0, 2, 3}, {1, 2, 3})
+    assert set(farthest_points(points, 3, np.random.default_rng(0)).tolist()) in ({0, 2, 3}, {1, 2, 3})
 
 
 def test_vocabulary_files_go_round(tmp_path):
@@ -77,10 +83,10 @@ def test_a_codec_made_for_inference_goes_on_training_as_it_was(tmp_path):
     first = new_codec(asked, LEVELS, known)
     save_codec(first, tmp_path / "first.safetensors", inference=True)
     start = load_codec(tmp_path / "first.safetensors")
-    again = first_codec(replace(asked, init=str(tmp_path / "first.safetensors")), known)
+    again = initial_codec(asked.replace(init=str(tmp_path / "first.safetensors")), known)
     assert all(p.requires_grad for p in again.quantizer.levels()[0].cb_proj.parameters())
     for a, b, c in zip(first.quantizer.levels(), start.quantizer.levels(), again.quantizer.levels(), strict=True):
-        assert torch.allclose(b.table(), c.table(), atol=1e-5)
+        assert torch.allclose(b.projected_codebook(), c.projected_codebook(), atol=1e-5)
         assert torch.equal(a.codebook.weight, c.codebook.weight)
     wav = chirps(16_000)
     assert all(torch.equal(a, b) for a, b in zip(start.encode(wav), again.eval().encode(wav), strict=True))
@@ -89,38 +95,38 @@ def test_a_codec_made_for_inference_goes_on_training_as_it_was(tmp_path):
 def test_level_0_gets_an_encoder_that_begins_as_a_copy(tmp_path):
     known, asked = lexicon(), recipe(tmp_path)
     start = new_codec(asked, LEVELS, known).eval()
-    again = continued(start, known, coarse=True)
+    again = trainable_copy(start, known, coarse=True)
     assert again.config.coarse_encoder == start.config.encoder
     wav = chirps(16_000)
     assert all(torch.equal(a, b) for a, b in zip(start.encode(wav), again.eval().encode(wav), strict=True))
     own = {name: value + 1 for name, value in again.coarse_encoder.state_dict().items()}
     again.coarse_encoder.load_state_dict(own)
-    kept = continued(again, known, coarse=True).coarse_encoder.state_dict()
+    kept = trainable_copy(again, known, coarse=True).coarse_encoder.state_dict()
     assert all(torch.equal(value, own[name]) for name, value in kept.items())
-    with pytest.raises(UsageError, match="small architecture"):
-        continued(new_codec(recipe(tmp_path, codec=PUBLISHED), LEVELS, known), known, coarse=True)
+    with pytest.raises(UsageError, match="not for codecs of the published architecture"):
+        trainable_copy(new_codec(recipe(tmp_path, codec=PUBLISHED), LEVELS, known), known, coarse=True)
 
 
-@pytest.mark.parametrize("trains", ["coarse", "fine"])
-def test_what_trains_beside_an_encoder_of_level_0_needs_one(tmp_path, trains):
+@pytest.mark.parametrize("trainable", ["coarse", "fine"])
+def test_coarse_and_fine_training_need_an_encoder_of_level_0(tmp_path, trainable):
     write_vocabulary(tmp_path / "v.json", "a-tiny-llm", LEVELS)
-    losses = {"units": 1.0} if trains == "coarse" else {"mel": 1.0}
-    asked = recipe(tmp_path, vocabulary=tmp_path / "v.json", trains=trains, losses=losses, teacher_model="w")
-    with pytest.raises(UsageError, match=f"trains: {trains} is for a codec whose level 0"):
-        first_codec(asked, lexicon())
+    losses = {"units": 1.0} if trainable == "coarse" else {"mel": 1.0}
+    asked = recipe(tmp_path, vocabulary=tmp_path / "v.json", trainable=trainable, losses=losses, speech_teacher="w")
+    with pytest.raises(UsageError, match=f"trainable: {trainable} is for a codec whose level 0"):
+        initial_codec(asked, lexicon())
 
 
 def test_a_codec_of_another_llm_is_refused(tmp_path):
     known = lexicon()
     other = replace(known, embeddings=known.embeddings[:, :8])
     with pytest.raises(UsageError, match="made for a-tiny-llm"):
-        continued(new_codec(recipe(tmp_path), LEVELS, known), other)
+        trainable_copy(new_codec(recipe(tmp_path), LEVELS, known), other)
     fewer = replace(known, embeddings=known.embeddings[:50])
     with pytest.raises(UsageError, match="does not have"):
-        continued(new_codec(recipe(tmp_path), LEVELS, known), fewer)
+        trainable_copy(new_codec(recipe(tmp_path), LEVELS, known), fewer)
 
 
 def test_a_vocabulary_of_other_sizes_is_refused(tmp_path):
     write_vocabulary(tmp_path / "v.json", "a-tiny-llm", LEVELS[:2])
     with pytest.raises(UsageError, match=r"\[3, 4\].*\[3, 4, 4\]"):
-        first_codec(recipe(tmp_path, vocabulary=tmp_path / "v.json"), lexicon())
+        initial_codec(recipe(tmp_path, vocabulary=tmp_path / "v.json"), lexicon())

@@ -1,13 +1,15 @@
-"""The published architecture (LLM-Codec, of SNAC's family): wav to latent and back. Never knows codes or files.
+"""The published architecture (LLM-Codec of UniAudio 1.5, which follows SNAC): wav to latent and back.
 
-Weight-normed convolutions with Snake activations, one windowed self-attention block at the latent rate in either
-half, noise in the decoder. The attributes `block` and `model` and the layers' order are the published state dict's.
+Weight-normalised convolutions with Snake activations, one windowed self-attention block at the latent rate in encoder
+and decoder, noise in the decoder. The attributes `block` and `model` and the layers' order match the published state
+dict.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -15,16 +17,20 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 from torch.nn.utils.parametrize import is_parametrized, remove_parametrizations
 
+from uniaudio_cli.codec.architectures.base import Architecture, Count, Counts
+from uniaudio_cli.core.schema import Schema
+
 HEAD_DIM = 64
 DILATIONS = (1, 3, 9)
 
 
 def conv(*arguments: int, **options: int | bool) -> nn.Module:
+    """A weight-normalised `nn.Conv1d`."""
     return weight_norm(nn.Conv1d(*arguments, **options))  # type: ignore[arg-type]
 
 
 def remove_weight_norm(module: nn.Module) -> None:
-    """Make every weight in `module` a plain parameter, as inference wants it."""
+    """Replace every weight-normalised weight in `module` by a plain parameter, for inference."""
     for layer in list(module.modules()):
         if is_parametrized(layer, "weight"):
             remove_parametrizations(layer, "weight")
@@ -99,15 +105,15 @@ class LocalAttention(nn.Module):
         # [B, F, 3C] -> q, k, v, each [B, windows, heads, N, 64]
         split = self.to_qkv(self.norm(x.transpose(1, 2))).unflatten(2, (3, -1, HEAD_DIM))
         query, key, value = split.unflatten(1, (-1, self.window)).permute(3, 0, 1, 4, 2, 5)
-        heard = F.scaled_dot_product_attention(self.rel_pos(query), self.rel_pos(key), value)
-        merged = heard.transpose(2, 3).reshape(batch, frames, channels)
+        attended = F.scaled_dot_product_attention(self.rel_pos(query), self.rel_pos(key), value)
+        merged = attended.transpose(2, 3).reshape(batch, frames, channels)
         return x + self.to_out(merged).transpose(1, 2)
 
 
 class NoiseBlock(nn.Module):
-    """x + noise * linear(x), the noise one value per sample; [B, C, T] -> [B, C, T].
+    """x + noise * linear(x), with one Gaussian value per sample; [B, C, T] -> [B, C, T].
 
-    Every clip's noise comes from its own CPU generator, so that it does not depend on the batch or the device.
+    Each clip's noise comes from its own CPU generator, so it depends neither on the batch nor on the device.
     """
 
     def __init__(self, channels: int) -> None:
@@ -216,8 +222,70 @@ class PublishedDecoder(nn.Module):
         self.model = nn.Sequential(*layers, Snake(channels), conv(channels, 1, 7, padding=3))
 
     def forward(self, latent: Tensor, generators: Sequence[torch.Generator] | None = None) -> Tensor:
-        """Noise is added only with `generators`, one CPU generator per clip, drawn from in the blocks' order."""
+        """`generators`: one CPU generator per clip, from which the blocks draw noise in order; None for no noise."""
         x = latent
         for layer in self.model:
             x = layer(x, generators) if isinstance(layer, DecoderBlock) else layer(x)
         return torch.tanh(x)
+
+
+class PublishedEncoderArguments(Schema):
+    """Arguments of `PublishedEncoder`."""
+
+    encoder_dim: Count
+    encoder_rates: Counts
+    depthwise: bool = True
+    attn_window_size: Count | None = None
+
+
+class PublishedDecoderArguments(Schema):
+    """Arguments of `PublishedDecoder`."""
+
+    decoder_dim: Count
+    decoder_rates: Counts
+    noise: bool = True
+    depthwise: bool = True
+    attn_window_size: Count | None = None
+
+
+class PublishedArchitecture(Architecture[PublishedEncoderArguments, PublishedDecoderArguments]):
+    """LLM-Codec as published."""
+
+    name = "published"
+    encoder_model = PublishedEncoderArguments
+    decoder_model = PublishedDecoderArguments
+
+    @classmethod
+    def hop_of(cls, encoder: Mapping[str, Any]) -> int:
+        return math.prod(cls.encoder_arguments(encoder).encoder_rates)
+
+    @property
+    def hop_length(self) -> int:
+        up, down = math.prod(self.decoder.decoder_rates), math.prod(self.encoder.encoder_rates)
+        if up != down:
+            raise ValueError(f"the encoder's hop is {down} samples and the decoder's {up}")
+        return down
+
+    @property
+    def window_frames(self) -> int:
+        return math.lcm(self.encoder.attn_window_size or 1, self.decoder.attn_window_size or 1)
+
+    def input_dtype(self, weights: torch.dtype) -> torch.dtype:
+        return weights
+
+    def build_encoder(self, arguments: PublishedEncoderArguments | None = None) -> nn.Module:
+        given = arguments or self.encoder
+        return PublishedEncoder(
+            self.config.latent_dim, given.encoder_dim, given.encoder_rates, given.depthwise, given.attn_window_size
+        )
+
+    def build_decoder(self) -> nn.Module:
+        given = self.decoder
+        return PublishedDecoder(
+            self.config.latent_dim,
+            given.decoder_dim,
+            given.decoder_rates,
+            given.noise,
+            given.depthwise,
+            given.attn_window_size,
+        )

@@ -1,21 +1,27 @@
-"""The small architecture: log-mel and ConvNeXt in, ConvNeXt and an inverse STFT out. Never knows codes or files.
+"""The small architecture: log-mel and ConvNeXt blocks to the latent, ConvNeXt blocks and an inverse STFT back.
 
-Made for two CPU cores: no operation runs at the sample rate but one FFT each way. The encoder sees about +-0.7 s, so
-that a coarse frame can mean something; the decoder's head predicts log-magnitude and phase per bin (as in Vocos).
+Made for CPUs: the only operation at the sample rate is one STFT each way. The encoder's receptive field is about 0.7 s
+on each side. The decoder's head predicts log-magnitude and phase per bin, as Vocos does (Siuzdak, 2023).
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from uniaudio_cli.audio.features import mel_filters
+from uniaudio_cli.audio.features import LogMel
+from uniaudio_cli.codec.architectures.base import Architecture, Count
+from uniaudio_cli.core.schema import Schema
 
-SUBHOP = 240
+SUBHOP = 240  # samples per mel frame
 FFT = 960
 MEL_FFT = 1024
 LATENT_RATE = 2  # mel frames per latent frame
+HOP = SUBHOP * LATENT_RATE
 
 
 class ConvNeXtBlock(nn.Module):
@@ -41,9 +47,6 @@ def _norm(norm: nn.LayerNorm, x: Tensor) -> Tensor:
 class SmallEncoder(nn.Module):
     """wav [B, 1, T] (T a multiple of 480) -> latent [B, D, T / 480], each frame of unit variance."""
 
-    window: Tensor
-    filters: Tensor
-
     def __init__(
         self,
         latent_dim: int,
@@ -55,8 +58,7 @@ class SmallEncoder(nn.Module):
         blocks: int,
     ) -> None:
         super().__init__()
-        self.register_buffer("window", torch.hann_window(MEL_FFT), persistent=False)
-        self.register_buffer("filters", mel_filters(mel_bins, MEL_FFT, sample_rate), persistent=False)
+        self.log_mel = LogMel(sample_rate, MEL_FFT, SUBHOP, mel_bins, center=False)
         self.stem = nn.Conv1d(mel_bins, fine_channels, 7, padding=3)
         self.stem_norm = nn.LayerNorm(fine_channels, eps=1e-6)
         self.fine = nn.Sequential(*(ConvNeXtBlock(fine_channels, fine_blocks) for _ in range(fine_blocks)))
@@ -67,13 +69,12 @@ class SmallEncoder(nn.Module):
 
     def mel(self, wav: Tensor) -> Tensor:
         """wav [B, 1, T] -> log-mel [B, bins, T / 240], about zero mean and unit variance at -23 dB."""
-        # Centred frames: frame t looks at the samples around 240 t + 120.
+        # Frame t is centred on sample 240 t + 120.
         padded = F.pad(wav[:, 0].float(), ((MEL_FFT - SUBHOP) // 2, (MEL_FFT - SUBHOP) // 2))
-        spectrum = torch.stft(padded, MEL_FFT, SUBHOP, window=self.window, center=False, return_complex=True).abs()
-        return (torch.log(self.filters @ spectrum + 1e-3) + 2.0) / 3.0
+        return (self.log_mel(padded) + 2.0) / 3.0
 
     def forward(self, wav: Tensor, vtlp: Tensor | None = None) -> Tensor:
-        """`vtlp`: float32 [B], see `warp_mel`; for training alone."""
+        """`vtlp`: warping factors, float32 [B], of `warp_mel`; used in training only."""
         mel = self.mel(wav) if vtlp is None else warp_mel(self.mel(wav), vtlp)
         x = self.fine(_norm(self.stem_norm, self.stem(mel.to(self.stem.weight.dtype))))
         x = self.coarse(self.down(x))
@@ -81,7 +82,7 @@ class SmallEncoder(nn.Module):
 
 
 def warp_mel(mel: Tensor, vtlp: Tensor) -> Tensor:
-    """log-mel [B, bins, T] of which band k is what was band vtlp * k, as of a longer or shorter vocal tract."""
+    """Vocal tract length perturbation: log-mel [B, bins, T], band k of the output is band vtlp * k of the input."""
     rows, bins, count = mel.shape
     bands = torch.arange(bins, device=mel.device) * vtlp[:, None]
     up = 2 * bands.clamp(max=bins - 1) / (bins - 1) - 1
@@ -91,7 +92,7 @@ def warp_mel(mel: Tensor, vtlp: Tensor) -> Tensor:
 
 
 class SmallDecoder(nn.Module):
-    """latent [B, D, F] -> wav [B, 1, 480 F]. Deterministic: it draws no noise."""
+    """latent [B, D, F] -> wav [B, 1, 480 F]. Adds no noise, so it ignores generators."""
 
     window: Tensor
 
@@ -121,3 +122,47 @@ class SmallDecoder(nn.Module):
         wav = F.fold(windowed, **fold)[:, 0, 0] / F.fold(envelope, **fold)[:, 0, 0].clamp(min=1e-8)
         edge = (FFT - SUBHOP) // 2
         return wav[:, edge : length - edge]
+
+
+class SmallEncoderArguments(Schema):
+    """Arguments of `SmallEncoder`."""
+
+    mel_bins: Count
+    fine_channels: Count
+    fine_blocks: Count
+    channels: Count
+    blocks: Count
+
+
+class SmallDecoderArguments(Schema):
+    """Arguments of `SmallDecoder`."""
+
+    channels: Count
+    blocks: Count
+
+
+class SmallArchitecture(Architecture[SmallEncoderArguments, SmallDecoderArguments]):
+    """The architecture of `uniaudio-small`. Level 0 may have an encoder of its own."""
+
+    name = "small"
+    encoder_model = SmallEncoderArguments
+    decoder_model = SmallDecoderArguments
+    allows_coarse_encoder = True
+
+    @classmethod
+    def hop_of(cls, encoder: Mapping[str, Any]) -> int:
+        return HOP
+
+    @property
+    def hop_length(self) -> int:
+        return HOP
+
+    def input_dtype(self, weights: torch.dtype) -> torch.dtype:
+        return torch.float32  # the STFT is computed in float32 whatever the weights are
+
+    def build_encoder(self, arguments: SmallEncoderArguments | None = None) -> nn.Module:
+        given = arguments or self.encoder
+        return SmallEncoder(self.config.latent_dim, self.config.sample_rate, **dict(given))
+
+    def build_decoder(self) -> nn.Module:
+        return SmallDecoder(self.config.latent_dim, **dict(self.decoder))

@@ -1,7 +1,7 @@
-"""The published files, a torch pickle, a YAML and a numpy file of words, to a `CodecConfig` and its state dict.
+"""The published files (a torch pickle, a YAML and a numpy file of words) to a `CodecConfig` and its state dict.
 
-The pickle is only ever read as data (`weights_only`), the words without pickle, and the YAML's paths to embeddings are
-never opened: the codebooks are in the state dict, and their sizes are read from it. Never knows networks or LLMs.
+The pickle is read as data only (`weights_only`), the words without pickle. The YAML's paths to embeddings are not
+opened: the codebooks are in the state dict, and their sizes are read from it.
 """
 
 from __future__ import annotations
@@ -15,20 +15,26 @@ import torch
 import yaml
 from torch import Tensor
 
-from uniaudio_cli.codec.config import CodecConfig, Stored, are_counts, is_count
+from uniaudio_cli.codec.architectures.published import PublishedArchitecture
+from uniaudio_cli.codec.checkpoint.stored import CODEBOOK, StoredCodec
+from uniaudio_cli.codec.config import CodecConfig
 from uniaudio_cli.core.errors import MissingWeightsError, UniAudioError, UsageError
 from uniaudio_cli.core.paths import show
 
 LLM = "meta-llama/Llama-2-7b-hf"
 SAMPLE_RATE = 16_000
-CODEBOOK = "quantizer.quantizers.{}.codebook.weight"
 
 
-def read_published(checkpoint: Path, config: str | Path | None = None, words: str | Path | None = None) -> Stored:
-    """The three published files, the latter two found beside the first where not given.
+def read_published(checkpoint: Path, config: str | Path | None = None, words: str | Path | None = None) -> StoredCodec:
+    """The three published files; `config` and `words` are by default found beside `checkpoint`.
 
-    Level 0 has words of its own (3,248 in the paper), or, in an earlier checkpoint, the LLM's full vocabulary: as many
-    codes as level 1, and then no words are needed.
+    Level 0 has words of its own (3,248 in the paper) or, in an earlier checkpoint, the LLM's full vocabulary. It then
+    has as many codes as level 1, and needs no words.
+
+    Raises:
+        MissingWeightsError: a file is missing.
+        UsageError: one of several files must be named.
+        UniAudioError: a file is broken, or does not fit the others.
     """
     state = _unpickle(checkpoint)
     description = _given_or_beside(checkpoint, config, "configuration", "*.yaml", "*.yml")
@@ -37,8 +43,8 @@ def read_published(checkpoint: Path, config: str | Path | None = None, words: st
     full = len(sizes) > 1 and sizes[0] == sizes[1]
     level_words = None if full and words is None else _words(checkpoint, words, sizes[0])
     shared = {key: arguments[key] for key in ("depthwise", "attn_window_size")}
-    config_ = CodecConfig(
-        architecture="published",
+    codec_config = CodecConfig(
+        architecture=PublishedArchitecture.name,
         sample_rate=arguments["sample_rate"],
         hop_length=math.prod(arguments["encoder_rates"]),
         strides=arguments["vq_strides"],
@@ -50,7 +56,7 @@ def read_published(checkpoint: Path, config: str | Path | None = None, words: st
         encoder={key: arguments[key] for key in ("encoder_dim", "encoder_rates")} | shared,
         decoder={key: arguments[key] for key in ("decoder_dim", "decoder_rates", "noise")} | shared,
     )
-    return Stored(config_, state, checkpoint, description)
+    return StoredCodec(codec_config, state, checkpoint, description)
 
 
 def _unpickle(checkpoint: Path) -> dict[str, Tensor]:
@@ -102,7 +108,7 @@ def _given_or_beside(checkpoint: Path, given: str | Path | None, what: str, *pat
 
 
 def _arguments(file: Path) -> dict[str, Any]:
-    """`generator.config` of the YAML, with defaults filled in and every argument that we use checked."""
+    """`generator.config` of the YAML, with defaults filled in and every argument in use checked."""
     try:
         data = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
@@ -127,16 +133,16 @@ def _arguments(file: Path) -> dict[str, Any]:
             raise UniAudioError(f"{show(file)}: generator.config: {key!r} must be {what}, not {found.get(key)!r}")
 
     for key in ("encoder_rates", "decoder_rates", "vq_strides"):
-        need(are_counts(found.get(key)), key, "a list of whole numbers above 0")
+        need(_are_counts(found.get(key)), key, "a list of whole numbers above 0")
         found[key] = tuple(found[key])
     for key in ("encoder_dim", "decoder_dim", "sample_rate"):
-        need(is_count(found.get(key)), key, "a whole number above 0")
+        need(_is_count(found.get(key)), key, "a whole number above 0")
     found.setdefault("latent_dim", None)
     if found["latent_dim"] is None:
         found["latent_dim"] = found["encoder_dim"] * 2 ** len(found["encoder_rates"])
-    need(is_count(found["latent_dim"]), "latent_dim", "a whole number above 0 or null")
+    need(_is_count(found["latent_dim"]), "latent_dim", "a whole number above 0 or null")
     window = found.setdefault("attn_window_size", None)
-    need(window is None or is_count(window), "attn_window_size", "a whole number above 0 or null")
+    need(window is None or _is_count(window), "attn_window_size", "a whole number above 0 or null")
     for key in ("noise", "depthwise"):
         need(isinstance(found[key], bool), key, "true or false")
     need(found["use_cblinear"] is True, "use_cblinear", "true (codebooks without a linear layer are not supported)")
@@ -182,3 +188,11 @@ def _strings(file: Path) -> tuple[str, ...] | None:
 
 def _names(files: Any) -> str:
     return ", ".join(show(file.name) for file in files)
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+def _are_counts(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(map(_is_count, value))

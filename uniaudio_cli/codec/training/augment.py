@@ -1,7 +1,7 @@
-"""Other voices and telephones for a crop; bad rooms and noise for the codec's input alone. Never knows files.
+"""Augmentation of training crops: tempo, band limits, noise and reverberation.
 
-`degrade_probability` is 0 in the shipped recipe: a codec that removes noise would erase rain, and would be the enhancer
-that the LLM is meant to be.
+Tempo and band limits change the target too. Noise and reverberation (`degrade`) change the encoder's input alone, which
+trains it to remove them; the shipped codec's decoder is not trained so, since sounds such as rain are noise too.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ BAND_HZ = (2_000.0, 6_000.0)
 TELEPHONE_HZ = (3_000.0, 4_000.0)
 
 
-def spoiled(wav: np.ndarray, noise: np.ndarray, sample_rate: int, random: np.random.Generator) -> np.ndarray:
-    """wav float32 [T] with one of: `noise` [T] added, reverberation, or its upper band cut off; float32 [T]."""
+def degrade(wav: np.ndarray, noise: np.ndarray, sample_rate: int, random: np.random.Generator) -> np.ndarray:
+    """wav float32 [T] with one degradation drawn: `noise` [T] added, reverberation, or a band limit; float32 [T]."""
     kind = random.integers(3)
     if kind == 0:
-        return noisy(wav, noise, random.uniform(*SNR_DB))
+        return add_noise(wav, noise, random.uniform(*SNR_DB))
     if kind == 1:
-        return reverberant(wav, random.uniform(*REVERB_SECONDS), sample_rate, random)
-    return band_limited(wav, random.uniform(*BAND_HZ), sample_rate)
+        return add_reverb(wav, random.uniform(*REVERB_SECONDS), sample_rate, random)
+    return band_limit(wav, random.uniform(*BAND_HZ), sample_rate)
 
 
-def faster(wav: np.ndarray, tempo: float) -> np.ndarray:
-    """wav [T] played `tempo` times as fast, [T / tempo]: pitch and formants move with it, as between two people."""
+def change_tempo(wav: np.ndarray, tempo: float) -> np.ndarray:
+    """wav [T] resampled to play `tempo` times as fast, [T / tempo]; pitch and formants move by the same factor."""
     if tempo == 1.0:
         return wav
     import soxr
@@ -33,8 +33,8 @@ def faster(wav: np.ndarray, tempo: float) -> np.ndarray:
     return soxr.resample(wav, tempo, 1.0, quality="MQ").astype(np.float32)
 
 
-def noisy(wav: np.ndarray, noise: np.ndarray, snr_db: float) -> np.ndarray:
-    """`noise` added so that the signal is `snr_db` louder; as it was where either is silent."""
+def add_noise(wav: np.ndarray, noise: np.ndarray, snr_db: float) -> np.ndarray:
+    """wav [T] with `noise` [T] at a signal-to-noise ratio of `snr_db`; unchanged where either is silent."""
     signal, other = float(np.square(wav).mean()), float(np.square(noise).mean())
     if signal == 0 or other == 0:
         return wav
@@ -42,19 +42,19 @@ def noisy(wav: np.ndarray, noise: np.ndarray, snr_db: float) -> np.ndarray:
     return (wav + gain * noise).astype(np.float32)
 
 
-def reverberant(wav: np.ndarray, seconds: float, sample_rate: int, random: np.random.Generator) -> np.ndarray:
-    """`wav` in a room that takes `seconds` to fall by 60 dB: noise that decays, after the direct sound."""
+def add_reverb(wav: np.ndarray, seconds: float, sample_rate: int, random: np.random.Generator) -> np.ndarray:
+    """wav [T] with reverberation of RT60 `seconds`: exponentially decaying noise after the direct sound."""
     from scipy.signal import fftconvolve
 
     count = max(1, int(seconds * sample_rate))
-    room = random.standard_normal(count) * 10 ** (-3 * np.arange(count) / count)
-    room *= 0.7 / np.sqrt(np.square(room).sum())
-    room[0] = 1.0
-    return fftconvolve(wav, room)[: len(wav)].astype(np.float32)
+    impulse_response = random.standard_normal(count) * 10 ** (-3 * np.arange(count) / count)
+    impulse_response *= 0.7 / np.sqrt(np.square(impulse_response).sum())
+    impulse_response[0] = 1.0
+    return fftconvolve(wav, impulse_response)[: len(wav)].astype(np.float32)
 
 
-def band_limited(wav: np.ndarray, cutoff: float, sample_rate: int) -> np.ndarray:
-    """`wav` without what is above `cutoff` Hz, as from a narrow channel."""
+def band_limit(wav: np.ndarray, cutoff: float, sample_rate: int) -> np.ndarray:
+    """wav [T] low-passed at `cutoff` Hz, as from a narrow-band channel."""
     from scipy.signal import butter, sosfiltfilt
 
     if len(wav) < 64:  # shorter than the filter's own padding

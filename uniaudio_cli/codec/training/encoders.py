@@ -1,7 +1,4 @@
-"""The teachers there are: Whisper (CTranslate2 or transformers) and YAMNet hear, MiniLM or T5 reads.
-
-Never knows packed audio.
-"""
+"""The teachers: Whisper (CTranslate2 or transformers), YAMNet, and text encoders (MiniLM, T5)."""
 
 from __future__ import annotations
 
@@ -12,75 +9,73 @@ from typing import Any
 
 import numpy as np
 
+from uniaudio_cli.audio.features import whisper_log_mel
 from uniaudio_cli.codec.frozen.yamnet import PATCH, YAMNet
-from uniaudio_cli.codec.training.teachers import STEP, FrameTeacher
+from uniaudio_cli.codec.training.teachers import FrameTeacher
 from uniaudio_cli.core.errors import UsageError
 from uniaudio_cli.core.paths import show
 from uniaudio_cli.core.quiet import quiet_transformers
 
-WHISPER_FRAMES_PER_STEP = 3
-AFTERWARDS = 50  # mel frames: half a second of silence follows every clip, as in a Whisper window
+WHISPER_FRAME = 320  # samples of one encoder output, 20 ms
+TRAILING_SILENCE = 50  # mel frames, half a second: Whisper was trained on clips that silence follows
 
 
-def frame_teacher(folder: Path) -> FrameTeacher:
+def frame_teacher(folder: Path, step_length: int) -> FrameTeacher:
     """The Whisper encoder in `folder`: CTranslate2's model.bin, or transformers' config.json with its weights.
 
     Raises:
-        UsageError: it is neither, or faster-whisper is not installed.
+        UsageError: it is neither, or a step is not a multiple of Whisper's 20 ms.
     """
+    if step_length % WHISPER_FRAME:
+        raise UsageError(
+            f"speech_teacher: half a level-0 frame is {step_length} samples, which is no multiple of {WHISPER_FRAME}"
+        )
     if (folder / "model.bin").exists():
-        return CTranslatedWhisper(folder)
+        return CTranslate2Whisper(folder, step_length)
     if (folder / "config.json").exists():
-        return TransformersWhisper(folder)
+        return TransformersWhisper(folder, step_length)
     raise UsageError(f"{show(folder)}: no Whisper in this folder (a model.bin, or a config.json with weights)")
 
 
 class _Whisper:
-    """What both forms share: mel frames in, and three 20-ms frames out averaged to a step."""
+    """The part common to both forms: log-mel input, and 20-ms outputs averaged per step."""
+
+    def __init__(self, folder: Path, step_length: int) -> None:
+        self.folder, self.step_length = folder, step_length
 
     @cached_property
     def bins(self) -> int:
-        """Mel bands it hears."""
+        """Mel bands of the input."""
         return 80
 
-    def encoded(self, mels: np.ndarray) -> np.ndarray:
-        """float32 [B, bins, 2 F] -> [B, F, D]."""
+    def encode(self, mels: np.ndarray) -> np.ndarray:
+        """Log-mel float32 [B, bins, 2 F] -> states [B, F, D]."""
         raise NotImplementedError
 
     @cached_property
-    def _extractor(self) -> Any:
-        try:
-            from faster_whisper.feature_extractor import FeatureExtractor
-        except ImportError as problem:
-            raise UsageError("the Whisper teacher needs faster-whisper: pip install 'uniaudio[train]'") from problem
-        return FeatureExtractor(feature_size=self.bins)
-
-    @cached_property
     def dimensions(self) -> int:
-        return int(self([np.zeros(4 * STEP, dtype=np.float32)])[0].shape[1])
+        return int(self([np.zeros(4 * self.step_length, dtype=np.float32)])[0].shape[1])
 
     def __call__(self, wavs: Sequence[np.ndarray]) -> list[np.ndarray]:
-        longest = max(len(wav) for wav in wavs) // STEP
-        frames = 2 * longest * WHISPER_FRAMES_PER_STEP + AFTERWARDS
-        states = self.encoded(np.ascontiguousarray(np.stack([self._mel(wav, frames) for wav in wavs])))
+        frames_per_step = self.step_length // WHISPER_FRAME
+        longest = max(len(wav) for wav in wavs) // self.step_length
+        frames = 2 * longest * frames_per_step + TRAILING_SILENCE
+        states = self.encode(np.ascontiguousarray(np.stack([self._mel(wav, frames) for wav in wavs])))
         out = []
         for wav, state in zip(wavs, states, strict=True):
-            steps = len(wav) // STEP
-            kept = state[: steps * WHISPER_FRAMES_PER_STEP].reshape(steps, WHISPER_FRAMES_PER_STEP, -1)
-            out.append(kept.mean(axis=1).astype(np.float16))
+            steps = len(wav) // self.step_length
+            by_step = state[: steps * frames_per_step].reshape(steps, frames_per_step, -1)
+            out.append(by_step.mean(axis=1).astype(np.float16))
         return out
 
     def _mel(self, wav: np.ndarray, frames: int) -> np.ndarray:
-        padded = np.zeros(frames * self._extractor.hop_length, dtype=np.float32)
+        padded = np.zeros(frames * WHISPER_FRAME // 2, dtype=np.float32)
         padded[: len(wav)] = wav
-        return self._extractor(padded, padding=0)[:, :frames].astype(np.float32)
+        return whisper_log_mel(padded, self.bins)
 
 
-class CTranslatedWhisper(_Whisper):
+class CTranslate2Whisper(_Whisper):
     """The encoder of a CTranslate2 Whisper, int8 on the CPU."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
 
     @cached_property
     def model(self) -> Any:
@@ -90,7 +85,7 @@ class CTranslatedWhisper(_Whisper):
             raise UsageError("the Whisper teacher needs faster-whisper: pip install 'uniaudio[train]'") from problem
         return ctranslate2.models.Whisper(str(self.folder), device="cpu", compute_type="int8", inter_threads=1)
 
-    def encoded(self, mels: np.ndarray) -> np.ndarray:
+    def encode(self, mels: np.ndarray) -> np.ndarray:
         import ctranslate2
 
         return np.array(self.model.encode(ctranslate2.StorageView.from_array(mels), to_cpu=True))
@@ -98,9 +93,6 @@ class CTranslatedWhisper(_Whisper):
 
 class TransformersWhisper(_Whisper):
     """The encoder of a transformers Whisper, on the GPU where there is one."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
 
     @cached_property
     def model(self) -> Any:
@@ -116,11 +108,11 @@ class TransformersWhisper(_Whisper):
     def bins(self) -> int:
         return int(self.model.config.num_mel_bins)
 
-    def encoded(self, mels: np.ndarray) -> np.ndarray:
+    def encode(self, mels: np.ndarray) -> np.ndarray:
         import torch
         import torch.nn.functional as F
 
-        # transformers insists on a whole window of 30 s; what a clip's own length says of the positions stays the same.
+        # transformers requires a whole window of 30 s; the positions of the clip's own frames do not change.
         window = 2 * self.model.config.max_source_positions
         with torch.inference_mode():
             padded = F.pad(torch.from_numpy(mels), (0, max(0, window - mels.shape[-1])))[..., :window]
@@ -155,16 +147,18 @@ class SentenceEncoder:
 
 
 class YAMNetTeacher:
-    """What YAMNet hears every 240 ms in the 0.96 s around; two frames share one embedding."""
+    """YAMNet's embedding of the 0.96 s around, every 240 ms; the frames within 240 ms share one embedding."""
 
-    HOP = 24  # of its frames of 10 ms
+    HOP = 24  # mel frames of 10 ms
+    HOP_SAMPLES = 3840
 
-    def __init__(self, folder: Path) -> None:
-        self.yamnet = YAMNet(folder)
+    def __init__(self, folder: Path, frame_length: int) -> None:
+        self.yamnet, self.frame_length = YAMNet(folder), frame_length
 
     def __call__(self, wav: np.ndarray) -> np.ndarray:
-        frames, seen = len(wav) // (2 * STEP), self.yamnet.frames(wav)
-        middles = np.arange(self.HOP // 2, max(len(seen), self.HOP), self.HOP)
-        starts = (middles - PATCH // 2).clip(0, len(seen) - PATCH)
-        heard = np.stack([self.yamnet(seen[start : start + PATCH])[0] for start in starts])
-        return heard[(np.arange(frames) // 2).clip(max=len(starts) - 1)].astype(np.float16)
+        frames, mel = len(wav) // self.frame_length, self.yamnet.frames(wav)
+        middles = np.arange(self.HOP // 2, max(len(mel), self.HOP), self.HOP)
+        starts = (middles - PATCH // 2).clip(0, len(mel) - PATCH)
+        embeddings = np.stack([self.yamnet(mel[start : start + PATCH])[0] for start in starts])
+        places = np.arange(frames) * self.frame_length // self.HOP_SAMPLES
+        return embeddings[places.clip(max=len(starts) - 1)].astype(np.float16)

@@ -1,16 +1,16 @@
-"""The codec a training begins with: new in an LLM's words, or made trainable again. Never knows audio or losses."""
+"""The codec that training starts from: a new one with an LLM's embeddings, or a trained one made trainable again."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from uniaudio_cli.codec.checkpoint.own import load_codec
-from uniaudio_cli.codec.config import CodecConfig, frozen
+from uniaudio_cli.codec.checkpoint import load_codec
+from uniaudio_cli.codec.config import CodecConfig, as_tuples
 from uniaudio_cli.codec.model import Codec
 from uniaudio_cli.codec.training.recipe import Recipe
 from uniaudio_cli.codec.training.words import Levels, choose_words, codebooks, read_vocabulary
@@ -22,7 +22,7 @@ from uniaudio_cli.models.registry import resolve_codec, resolve_lm
 
 @dataclass(frozen=True)
 class Lexicon:
-    """What training needs of the LLM. `embeddings`: float32 [V, E], its input embeddings."""
+    """The LLM's tokenizer and `embeddings`, its input embeddings: float32 [V, E]."""
 
     name: str
     tokenizer: Tokenizer
@@ -40,26 +40,31 @@ def load_lexicon(name: str, offline: bool = False, say: Callable[[str], None] = 
     return Lexicon(name, load_tokenizer(str(folder)), embeddings)
 
 
-def first_codec(recipe: Recipe, lexicon: Lexicon) -> Codec:
-    """The codec that the recipe starts from, trainable.
+def initial_codec(recipe: Recipe, lexicon: Lexicon) -> Codec:
+    """The trainable codec of the recipe.
 
     Raises:
-        UsageError: it does not fit the recipe or the LLM.
+        UsageError: the codec does not fit the recipe or the LLM.
     """
     if recipe.init is not None:
         files = resolve_codec(recipe.init)
-        codec = continued(load_codec(files.weights, files.config, files.words), lexicon, recipe.trains == "coarse")
+        start = load_codec(files.weights, files.config, files.words)
+        codec = trainable_copy(start, lexicon, recipe.trainable == "coarse")
     elif recipe.vocabulary is not None:
         codec = new_codec(recipe, read_vocabulary(recipe.vocabulary), lexicon)
     else:
-        codec = new_codec(recipe, chosen(recipe.sizes, recipe.words, lexicon, recipe.seed), lexicon)
-    if recipe.trains in ("coarse", "fine") and codec.coarse_encoder is None:
-        raise UsageError(f"trains: {recipe.trains} is for a codec whose level 0 has an encoder of its own (init)")
+        codec = new_codec(recipe, choose_levels(recipe.sizes, recipe.word_list, lexicon, recipe.seed), lexicon)
+    if recipe.trainable in ("coarse", "fine") and codec.coarse_encoder is None:
+        raise UsageError(f"trainable: {recipe.trainable} is for a codec whose level 0 has an encoder of its own (init)")
     return codec
 
 
-def chosen(sizes: tuple[int, ...], words: Path | None, lexicon: Lexicon, seed: int, pieces: int = 1) -> Levels:
-    """`choose_words` with the word list in a file."""
+def choose_levels(sizes: tuple[int, ...], words: Path | None, lexicon: Lexicon, seed: int, pieces: int = 1) -> Levels:
+    """`choose_words` with the allowed words from a file; None for the LLM's own.
+
+    Raises:
+        UsageError: the file cannot be read.
+    """
     try:
         allowed = set(words.read_text(encoding="utf-8").split()) if words else None
     except OSError as problem:
@@ -71,7 +76,7 @@ def new_codec(recipe: Recipe, levels: Levels, lexicon: Lexicon) -> Codec:
     """An untrained codec whose frozen codebooks are the words' embeddings.
 
     Raises:
-        UsageError: the levels are not of the recipe's sizes.
+        UsageError: the levels do not have the recipe's sizes.
     """
     books = codebooks(levels, lexicon.tokenizer, lexicon.embeddings)
     sizes = tuple(len(book) for book in books)
@@ -80,30 +85,31 @@ def new_codec(recipe: Recipe, levels: Levels, lexicon: Lexicon) -> Codec:
             f"the vocabulary has levels of {list(sizes)} codes, and the recipe's sizes are {list(recipe.sizes)}"
         )
     torch.manual_seed(recipe.seed)
-    given = {key: frozen(value) for key, value in recipe.codec.items()}
+    given = {key: as_tuples(value) for key, value in recipe.codec.items()}
     codec = Codec(CodecConfig(sizes=sizes, embedding_dim=books[0].shape[1], words=levels, llm=recipe.lm, **given))
     for level, book in zip(codec.quantizer.levels(), books, strict=True):
         level.codebook.weight.data.copy_(torch.from_numpy(book))
     return codec
 
 
-def continued(start: Codec, lexicon: Lexicon, coarse: bool = False) -> Codec:
-    """A trainable codec that encodes and decodes as `start` does, which may hold nothing but projected tables.
+def trainable_copy(start: Codec, lexicon: Lexicon, coarse: bool = False) -> Codec:
+    """A trainable codec that encodes and decodes as `start`, which may have projected codebooks only.
 
-    With `coarse`, level 0 gets an encoder of its own where it has none: a copy of the other one.
+    `coarse`: copy the encoder for level 0 where it has none of its own.
 
-    The codebooks are made again from the words, and each level's layer is the least-squares map (the shortest, where
-    there are fewer codes than dimensions) from its codebook to its table: exact to rounding for tables of such a map.
+    The raw codebooks are computed from the words, and each level's layer is the least-squares map from the raw to the
+    projected codebook (of minimal norm where there are fewer codes than dimensions). It is exact up to rounding, as
+    the projected codebook is such a map's output.
 
     Raises:
-        UsageError: `start` is in words that the LLM does not have, or its tables are of another LLM, or `coarse` and it
-            is of the published architecture.
+        UsageError: the LLM lacks words of `start`, its codebooks are of another LLM, or `coarse` is given and the
+            architecture does not allow it.
     """
     config = start.config
-    if coarse and config.architecture != "small":
-        raise UsageError("trains: coarse is for codecs of the small architecture")
+    if coarse and not start.architecture.allows_coarse_encoder:
+        raise UsageError(f"trainable: coarse is not for codecs of the {config.architecture} architecture")
     if coarse and not config.coarse_encoder:
-        config = replace(config, coarse_encoder=config.encoder)
+        config = config.replace(coarse_encoder=config.encoder)
     wanted = {id for words in start.config.words for word in words or () for id in lexicon.tokenizer.word_ids(word)}
     if wanted and max(wanted) >= len(lexicon.embeddings):
         raise UsageError(f"init: a codec in words of {start.config.llm} that {lexicon.name} does not have")
@@ -114,12 +120,12 @@ def continued(start: Codec, lexicon: Lexicon, coarse: bool = False) -> Codec:
         codec.coarse_encoder.load_state_dict((start.coarse_encoder or start.encoder).state_dict())
     books = codebooks(start.config.words, lexicon.tokenizer, lexicon.embeddings)
     for level, known, book in zip(codec.quantizer.levels(), start.quantizer.levels(), books, strict=True):
-        table = known.projection().double()
-        if book.shape != (len(table), start.config.embedding_dim):
+        projected = known.projection().double()
+        if book.shape != (len(projected), start.config.embedding_dim):
             raise UsageError(f"init: a codec made for {start.config.llm}, not for {lexicon.name}")
         codebook = torch.from_numpy(book).double()
         affine = torch.cat([codebook, torch.ones(len(codebook), 1, dtype=torch.float64)], dim=1)
-        solution = torch.linalg.lstsq(affine, table, driver="gelsd").solution
+        solution = torch.linalg.lstsq(affine, projected, driver="gelsd").solution
         level.codebook.weight.data.copy_(codebook)
         level.cb_proj.weight.data.copy_(solution[:-1].T)
         level.cb_proj.bias.data.copy_(solution[-1])

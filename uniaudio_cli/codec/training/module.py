@@ -1,4 +1,4 @@
-"""The codec with what only training needs, and every loss of one batch. Never knows data or steps."""
+"""`TrainingModule`: the codec with the adapters that only training needs, and the losses of one batch."""
 
 from __future__ import annotations
 
@@ -13,127 +13,142 @@ from uniaudio_cli.codec.model import Codec
 from uniaudio_cli.codec.quantizer import LevelOutput
 from uniaudio_cli.codec.training import losses
 
-USUAL_DB = -23.0  # of clips that are not brought to a level
+DEFAULT_LEVEL_DB = -23.0  # for the loudness loss of a codec without a level of its own
 
 
 @dataclass(frozen=True)
-class Inputs:
-    """One batch on the device. `clean`, `heard`: float32 [B, 1, T]. What is unknown of a teacher's is None.
+class TrainingBatch:
+    """One batch on the device. Targets without a teacher are None.
 
-    `units`: int64 [B, T0], -1 unknown. `features`: float32 [B, 2 T0, R], NaN unknown. `semantic`: float32 [B, S], NaN
-    unknown. `seeds`: of the decoder's noise, one a clip, where it has any. `bends`: float32 [B], as `small.bent` takes
-    them, for level 0's own encoder where it alone learns.
+    `clean`: the target, and `encoder_input`, the same or degraded: float32 [B, 1, T]. `seeds`: one a clip, of the
+    decoder's noise. `units`: int64 [B, T0], -1 where unknown. `features`: float32 [B, 2 T0, R], NaN where unknown.
+    `semantic`: float32 [B, S], NaN where unknown. `vtlp_factors`: float32 [B], for `small.warp_mel`; used where level
+    0's own encoder is trained alone.
     """
 
     clean: Tensor
-    heard: Tensor
+    encoder_input: Tensor
     seeds: Sequence[int]
     units: Tensor | None = None
     features: Tensor | None = None
     semantic: Tensor | None = None
-    bends: Tensor | None = None
+    vtlp_factors: Tensor | None = None
 
 
 class TrainingModule(nn.Module):
-    """The codec, and the adapters from its coarse levels to what the teachers say (0 dimensions: no such teacher)."""
+    """The codec, and linear adapters from its coarse levels to the teachers' features.
+
+    Args:
+        loss_names: the losses to compute.
+        frame_dim: dimensions of the frame teacher's features; 0 for no such teacher.
+        text_dim: dimensions of the text teacher's vectors; 0 for no such teacher.
+        trainable: the recipe's `trainable`: which part has gradients.
+    """
 
     def __init__(
-        self, codec: Codec, wanted: Collection[str], frame_dim: int = 0, text_dim: int = 0, trains: str = "all"
+        self,
+        codec: Codec,
+        loss_names: Collection[str],
+        frame_dim: int = 0,
+        text_dim: int = 0,
+        trainable: str = "all",
     ) -> None:
         super().__init__()
         self.codec = codec
-        self.trains = trains
-        self.wanted = frozenset(wanted)
+        self.trainable = trainable
+        self.loss_names = frozenset(loss_names)
         self.spectral = losses.SpectralLoss(codec.sample_rate)
         level_db = codec.config.level_db
-        self.loudness = losses.LoudnessLoss(codec.sample_rate, USUAL_DB if level_db is None else level_db)
+        self.loudness = losses.LoudnessLoss(codec.sample_rate, DEFAULT_LEVEL_DB if level_db is None else level_db)
         self.envelope = losses.EnvelopeLoss(codec.sample_rate)
         latent = codec.config.latent_dim
         self.adapter = nn.Linear(latent, frame_dim) if frame_dim else None
         self.text_adapter = nn.Linear(latent, text_dim) if text_dim else None
-        self._hold_still()
+        self._freeze()
 
-    def _hold_still(self) -> None:
-        """Take the gradients of all that does not learn."""
+    def _freeze(self) -> None:
+        """Remove the gradients of all parts that are not trained."""
         codec = self.codec
         coarse = [codec.quantizer.levels()[0].cb_proj] + ([codec.coarse_encoder] if codec.coarse_encoder else [])
-        if self.trains in ("coarse", "decoder"):
+        if self.trainable in ("coarse", "decoder"):
             self.requires_grad_(False)
-        if self.trains == "decoder":
+        if self.trainable == "decoder":
             codec.decoder.requires_grad_(True)
-        elif self.trains == "coarse":
+        elif self.trainable == "coarse":
             for part in (*coarse, self.adapter):
                 if part is not None:
                     part.requires_grad_(True)
-        elif self.trains == "fine":
+        elif self.trainable == "fine":
             for part in coarse:
                 part.requires_grad_(False)
 
-    def forward(self, batch: Inputs) -> tuple[dict[str, Tensor], Tensor | None]:
-        """(every wanted loss that needs no discriminator, unweighted; what the codec made, [B, 1, T], None where level
-        0's own encoder learns alone)."""
-        if self.trains == "coarse":
+    def forward(self, batch: TrainingBatch) -> tuple[dict[str, Tensor], Tensor | None]:
+        """All losses that need no discriminator, unweighted, and the decoded wav [B, 1, T].
+
+        The wav is None where level 0's own encoder is trained alone.
+        """
+        if self.trainable == "coarse":
             return self._coarse_losses(batch), None
-        device = batch.heard.device.type
-        latent, for_coarse = self.codec.latents(batch.heard)
+        device = batch.encoder_input.device.type
+        latent, for_coarse = self.codec.latents(batch.encoder_input)
         with torch.autocast(device, enabled=False):
-            quantised = self.codec.quantizer(latent, for_coarse)
+            quantized = self.codec.quantizer(latent, for_coarse)
         generators = [torch.Generator().manual_seed(seed) for seed in batch.seeds]
-        made = self.codec.decoder(quantised.latent, generators).float()
-        again, coarse_again = self._heard_again(made) if "cycle" in self.wanted else (None, None)
+        decoded = self.codec.decoder(quantized.latent, generators).float()
+        reencoded = self._reencode(decoded) if "cycle" in self.loss_names else None
         with torch.autocast(device, enabled=False):
-            found = self.spectral(made, batch.clean)
-            if "loudness" in self.wanted:
-                found["loudness"] = self.loudness(made, batch.clean)
-            if "envelope" in self.wanted:
-                found["envelope"] = self.envelope(made, batch.clean)
-            found["time"] = (made - batch.clean).abs().mean()
-            found["commitment"] = losses.commitment(quantised)
-            found["codebook"] = losses.codebook(quantised)
-            found["entropy"] = losses.negative_entropy(quantised)
-            coarse = quantised.levels[0]
-            if again is not None and coarse_again is not None:
-                found["cycle"] = losses.cycle_loss(latent, coarse, again, coarse_again)
+            found = self.spectral(decoded, batch.clean)
+            if "loudness" in self.loss_names:
+                found["loudness"] = self.loudness(decoded, batch.clean)
+            if "envelope" in self.loss_names:
+                found["envelope"] = self.envelope(decoded, batch.clean)
+            found["time"] = (decoded - batch.clean).abs().mean()
+            found["commitment"] = losses.commitment_loss(quantized)
+            found["codebook"] = losses.codebook_loss(quantized)
+            found["entropy"] = losses.entropy_loss(quantized)
+            coarse = quantized.levels[0]
+            if reencoded is not None:
+                found["cycle"] = losses.cycle_loss(latent, coarse, *reencoded)
             if batch.units is not None:
                 found["units"] = losses.unit_loss(coarse, batch.units)
             if batch.features is not None and self.adapter is not None:
-                fine = quantised.levels[1]
-                ratio = fine.chosen.shape[-1] // coarse.chosen.shape[-1]
-                both = coarse.through().repeat_interleave(ratio, dim=-1) + fine.through()
+                fine = quantized.levels[1]
+                ratio = fine.quantized.shape[-1] // coarse.quantized.shape[-1]
+                both = coarse.straight_through().repeat_interleave(ratio, dim=-1) + fine.straight_through()
                 found["consistency"] = losses.consistency_loss(self.adapter(both.transpose(1, 2)), batch.features)
             if batch.semantic is not None and self.text_adapter is not None:
-                said = self.text_adapter(coarse.through().mean(dim=-1))
-                found["semantic"] = losses.semantic_loss(said, batch.semantic)
-        return {name: value for name, value in found.items() if name in self.wanted}, made
+                predicted = self.text_adapter(coarse.straight_through().mean(dim=-1))
+                found["semantic"] = losses.semantic_loss(predicted, batch.semantic)
+        return {name: value for name, value in found.items() if name in self.loss_names}, decoded
 
-    def _coarse_losses(self, batch: Inputs) -> dict[str, Tensor]:
-        """What level 0's own encoder is taught by, from crops that may be spoiled and bent."""
+    def _coarse_losses(self, batch: TrainingBatch) -> dict[str, Tensor]:
+        """The losses of level 0's own encoder, whose input may be degraded and warped."""
         assert self.codec.coarse_encoder is not None
-        latent = self.codec.coarse_encoder(batch.heard, batch.bends).float()
+        latent = self.codec.coarse_encoder(batch.encoder_input, batch.vtlp_factors).float()
         found = {}
-        with torch.autocast(batch.heard.device.type, enabled=False):
+        with torch.autocast(batch.encoder_input.device.type, enabled=False):
             if batch.units is not None:
                 found["units"] = losses.unit_loss(self.codec.quantizer.levels()[0](latent), batch.units)
             if batch.features is not None and self.adapter is not None:
                 ratio = latent.shape[-1] // batch.features.shape[1]
                 steps = torch.nn.functional.avg_pool1d(latent, ratio, ratio).transpose(1, 2)
                 found["consistency"] = losses.consistency_loss(self.adapter(steps), batch.features)
-        return {name: value for name, value in found.items() if name in self.wanted}
+        return {name: value for name, value in found.items() if name in self.loss_names}
 
-    def _heard_again(self, made: Tensor) -> tuple[Tensor, LevelOutput]:
-        """The latent and level 0 of what was decoded."""
+    def _reencode(self, decoded: Tensor) -> tuple[Tensor, LevelOutput]:
+        """The latent and level 0's output of a decoded wav, with a gradient for the wav alone."""
         level = self.codec.quantizer.levels()[0]
         with contextlib.ExitStack() as stack:
             for part in (*self.codec.encoders(), level):
                 stack.enter_context(frozen_parameters(part))
-            latent, for_coarse = self.codec.latents(made)
-            with torch.autocast(made.device.type, enabled=False):
+            latent, for_coarse = self.codec.latents(decoded)
+            with torch.autocast(decoded.device.type, enabled=False):
                 return latent, level(for_coarse)
 
 
 @contextlib.contextmanager
 def frozen_parameters(module: nn.Module) -> Iterator[None]:
-    """What is computed within has no gradient for the module's weights, though one for its input."""
+    """Within this context, results have gradients for the module's input but none for its weights."""
     weights = [weight for weight in module.parameters() if weight.requires_grad]
     for weight in weights:
         weight.requires_grad_(False)

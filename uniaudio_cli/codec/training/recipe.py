@@ -1,16 +1,17 @@
-"""Recipe YAML -> frozen `Recipe`; refuses unknown keys. Never knows torch or audio."""
+"""`Recipe`: how a codec is trained, as YAML; unknown keys are refused."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-import yaml
+from pydantic import BeforeValidator, Field, model_validator
+from typing_extensions import Self
 
-from uniaudio_cli.core.errors import UsageError
-from uniaudio_cli.core.schema import check, check_choices, load_settings
+from uniaudio_cli.codec.architectures.base import Count, Counts
+from uniaudio_cli.codec.config import as_tuples
+from uniaudio_cli.core.schema import FROM_LIST, Expected, FilePath, Schema, load_yaml, parse_settings, require
 
 LOSSES = (
     "time",
@@ -21,7 +22,7 @@ LOSSES = (
     "envelope",
     "cycle",
     "adversarial",
-    "features",
+    "feature_matching",
     "commitment",
     "codebook",
     "entropy",
@@ -29,140 +30,138 @@ LOSSES = (
     "consistency",
     "semantic",
 )
-OF_CODES = ("commitment", "codebook", "entropy", "units", "consistency", "semantic")  # say nothing to a decoder
-OF_COARSE = ("units", "consistency")  # all that level 0's own encoder is taught
+# Losses of the codes alone, which have no gradient for a decoder, and those that train level 0's own encoder.
+CODE_LOSSES = ("commitment", "codebook", "entropy", "units", "consistency", "semantic")
+COARSE_LOSSES = ("units", "consistency")
+NEEDS = {
+    "adversarial": "discriminators",
+    "feature_matching": "discriminators",
+    "units": "speech_teacher",
+    "consistency": "speech_teacher",
+    "semantic": "text_teacher",
+}
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+Weights = Annotated[Mapping[str, float], Expected("a mapping of names to numbers")]
+CodecFields = Annotated[Mapping[str, Any], BeforeValidator(as_tuples), Expected("a mapping of a codec's fields")]
+Hops = Annotated[
+    tuple[Annotated[int, Field(ge=16)], ...],
+    Field(min_length=1),
+    FROM_LIST,
+    Expected("a list of whole numbers, 16 samples or more each"),
+]
+Paths = Annotated[tuple[FilePath, ...], Field(min_length=1), FROM_LIST, Expected("a list of paths")]
 
 
-@dataclass(frozen=True)
-class Judges:
-    """The discriminators: one a hop, `channels` wide; they and what they ask of the codec begin at step `start`."""
+class DiscriminatorSettings(Schema):
+    """The discriminators of adversarial training, one per hop."""
 
-    hops: tuple[int, ...] = (32, 64, 128, 256, 512, 1024)
-    channels: tuple[int, ...] = (64, 128, 256, 512, 512, 512)
-    start: int = 0
-    learning_rate: float = 2e-4
+    hops: Hops = Field((32, 64, 128, 256, 512, 1024), description="STFT hop of each discriminator, samples.")
+    channels: Counts = Field((64, 128, 256, 512, 512, 512), description="Channels of each discriminator.")
+    start: int = Field(0, ge=0, description="Step at which adversarial training begins.")
+    learning_rate: Positive = Field(2e-4, description="Learning rate of the discriminators.")
 
-    def __post_init__(self) -> None:
-        check(len(self.hops) == len(self.channels), "discriminators.channels", "one a hop", list(self.channels))
-        check(min(self.hops, default=0) >= 16, "discriminators.hops", "16 samples or more each", list(self.hops))
-        check(self.start >= 0, "discriminators.start", "0 or more", self.start)
-
-
-@dataclass(frozen=True)
-class Validation:
-    """Every `every` steps: losses over `batches` batches of the validation split, and `samples` clips to listen to."""
-
-    every: int = 1000
-    batches: int = 8
-    samples: int = 4
-
-    def __post_init__(self) -> None:
-        for key in ("every", "batches"):
-            check(getattr(self, key) >= 1, f"validation.{key}", "1 or more", getattr(self, key))
-        check(self.samples >= 0, "validation.samples", "0 or more", self.samples)
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        require(len(self.hops) == len(self.channels), "channels", "one per hop", self.channels)
+        return self
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """How a codec is trained.
+class ValidationSettings(Schema):
+    """Validation during training."""
 
-    `codec`: fields of `CodecConfig` except the words. Those come from `vocabulary`, a file that `codec vocabulary
-    build` wrote, or else are chosen for `sizes` (codes per level) among `words`, a file of whole words, one a line.
-    `init`: a codec (preset or checkpoint) to train on from, in the LLM's words; its architecture and words count then.
-    `trains`: what learns, while all else stands still. "coarse": level 0's own encoder, a copy of the codec's where
-    `init` has none, and its table, by `units` and `consistency` alone. "fine": all but these, so that level 0's codes
-    stay. "decoder": the decoder alone, so that all codes do, by losses of what is heard.
+    every: Count = Field(1000, description="Steps between validations.")
+    batches: Count = Field(8, description="Batches of the validation split.")
+    samples: int = Field(4, ge=0, description="Decoded clips to write, with spectrograms.")
 
-    `audio`: folders (with metadata.jsonl or without), files and lists of them; None takes what `cache` holds already,
-    as on a machine that only the cache was sent to. `cache`: where packed audio and the teachers' answers are kept.
-    `kind_weights`: how much more often a kind of clip is drawn than its length says. `crop_frames`: level-0 frames
-    (120 ms) per crop. `tempo`: a crop is played up to so much faster or slower, its pitch and formants with it, so that
-    few voices become many. `narrow_probability`: how often a crop, target included, ends at 3 to 4 kHz, as from a
-    telephone. `degrade_probability`: how often the codec hears a spoiled crop and is asked for the clean one, or, where
-    only "coarse" trains, for its units; `vtlp`: how far its mel bands are moved there, as by other vocal tracts.
 
-    `teacher_model`: a Whisper folder or preset, None for none; `teacher_dim` of its whitened dimensions pull levels
-    0 + 1, `unit_dim` make the units that level 0 names. `sound_teacher`: a YAMNet folder or preset, of which
-    `sound_units` of these units are made, for clips of the kind "sound". `text_teacher`: a text encoder for
-    the semantic loss.
+class Recipe(Schema):
+    """How a codec is trained."""
 
-    `average`: how much stays at every step of a running mean of the weights, which is then what is validated and
-    written (0.999 is about the last thousand steps); 0 for none.
+    name: str = Field(description="Name of the codec's files.")
+    lm: str = Field(description="The LLM whose embeddings the codebooks are: preset, folder or hub name.")
+    codec: CodecFields = Field(description="Fields of `CodecConfig` without words, sizes and embeddings.")
+    sizes: Counts = Field(description="Codes per level, coarsest first.")
+    cache: FilePath = Field(description="Folder for packed audio and teacher targets.")
+    losses: Weights = Field(description="Weight of each loss by name; losses left out are not computed.")
 
-    `losses`: the weight of each by name; what is left out is not computed. One step takes `accumulate` batches of
-    `batch_size` on every process.
-    """
+    audio: Paths | None = Field(
+        None,
+        description="Folders (with metadata.jsonl or without), files and lists of files; null uses the packed audio "
+        "of `cache` as it is.",
+    )
+    word_list: FilePath | None = Field(None, description="File of whole words, one a line, to choose words from.")
+    vocabulary: FilePath | None = Field(None, description="File of `codec vocabulary build`; replaces `word_list`.")
+    init: str | None = Field(
+        None,
+        description="Codec (preset or checkpoint) to continue from; its architecture and words replace the recipe's.",
+    )
+    trainable: Literal["all", "coarse", "fine", "decoder"] = Field(
+        "all",
+        description="Part that is trained. coarse: level 0's own encoder (copied from the other where it has none) and "
+        "its projection, by the units and consistency losses. fine: all but these, so level-0 codes do not change. "
+        "decoder: the decoder alone, so no code changes.",
+    )
 
-    name: str
-    lm: str
-    codec: Mapping[str, Any]
-    sizes: tuple[int, ...]
-    cache: Path
-    losses: Mapping[str, float]
-    audio: tuple[Path, ...] | None = None
-    words: Path | None = None
-    vocabulary: Path | None = None
-    init: str | None = None
-    trains: Literal["all", "coarse", "fine", "decoder"] = "all"
-    teacher_model: str | None = None
-    teacher_dim: int = 64
-    unit_dim: int = 256
-    sound_teacher: str | None = None
-    sound_units: int = 64
-    text_teacher: str | None = None
-    kind_weights: Mapping[str, float] = field(default_factory=dict)
-    batch_size: int = 16
-    accumulate: int = 1
-    crop_frames: int = 12
-    gain_db: float = 3.0
-    tempo: float = 0.0
-    narrow_probability: float = 0.0
-    degrade_probability: float = 0.0
-    vtlp: float = 0.0
-    steps: int = 10_000
-    learning_rate: float = 5e-4
-    warmup: int = 300
-    decay: float = 0.3
-    clip_gradient: float = 1.0
-    average: float = 0.0
-    discriminators: Judges | None = None
-    validation: Validation = field(default_factory=Validation)
-    bfloat16: bool = True
-    compile: bool = False
-    report_every: int = 50
-    save_every: int = 250
-    seed: int = 0
+    speech_teacher: str | None = Field(None, description="Whisper encoder: folder or preset.")
+    consistency_dim: Count = Field(64, description="Whitened teacher dimensions of the consistency loss.")
+    unit_dim: Count = Field(256, description="Whitened teacher dimensions that are clustered to units.")
+    sound_teacher: str | None = Field(None, description="YAMNet (folder or preset) for the units of sounds.")
+    sound_units: Count = Field(64, description="How many of level 0's units are of sounds.")
+    text_teacher: str | None = Field(None, description="Text encoder of the semantic loss: folder or preset.")
 
-    def __post_init__(self) -> None:
-        counts = ("batch_size", "accumulate", "crop_frames", "steps", "report_every", "save_every", "teacher_dim")
-        for key in (*counts, "unit_dim"):
-            check(getattr(self, key) >= 1, key, "1 or more", getattr(self, key))
-        for key in ("learning_rate", "clip_gradient"):
-            check(getattr(self, key) > 0, key, "more than 0", getattr(self, key))
-        check_choices(self)
-        check(0 <= self.average < 1, "average", "from 0 to below 1", self.average)
-        for key in ("decay", "degrade_probability", "narrow_probability", "tempo", "vtlp"):
-            check(0 <= getattr(self, key) <= 1, key, "from 0 to 1", getattr(self, key))
+    kind_weights: Weights = Field({}, description="Factor of a clip's sampling probability by its kind; else 1.")
+    batch_size: Count = Field(16, description="Crops of a batch, per process.")
+    gradient_accumulation: Count = Field(1, description="Batches per step.")
+    crop_frames: Count = Field(12, description="Level-0 frames of a crop.")
+    gain_db: float = Field(3.0, description="A crop's gain is uniform within plus or minus this, dB.")
+    tempo: Share = Field(0.0, description="A crop plays up to this share faster or slower, its pitch too.")
+    band_limit_probability: Share = Field(
+        0.0, description="Probability that a crop, target included, is low-passed at 3 to 4 kHz."
+    )
+    degrade_probability: Share = Field(
+        0.0, description="Probability that the encoder's input alone has noise, reverberation or a band limit."
+    )
+    vtlp: Share = Field(0.0, description="Vocal tract length perturbation: mel bands move up to this share.")
+
+    steps: Count = Field(10_000, description="Steps of the whole run.")
+    learning_rate: Positive = Field(5e-4, description="Highest learning rate, of AdamW.")
+    warmup_steps: int = Field(300, ge=0, description="Steps of linear warm-up.")
+    decay_fraction: Share = Field(0.3, description="Last share of the steps, of linear decay to 0.")
+    gradient_clip_norm: Positive = Field(1.0, description="Largest norm of a gradient.")
+    ema_decay: float = Field(
+        0.0, ge=0, lt=1, description="Decay of the moving average of weights that is validated and saved; 0: none."
+    )
+    discriminators: DiscriminatorSettings | None = Field(None, description="Adversarial training; null for none.")
+    validation: ValidationSettings = Field(ValidationSettings(), description="Validation during training.")
+    bfloat16: bool = Field(True, description="Whether networks run in bfloat16 autocast.")
+    compile: bool = Field(False, description="Whether networks are compiled by torch.compile.")
+    log_every: Count = Field(50, description="Steps between reports.")
+    save_every: Count = Field(250, description="Steps between saved states.")
+    seed: int = Field(0, description="Seed of weights, crops and clusters.")
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
         if self.sound_teacher is not None:
-            check(self.teacher_model is not None, "teacher_model", "given beside a sound_teacher", None)
-            check(0 < self.sound_units < self.sizes[0], "sound_units", "1 or more, below sizes[0]", self.sound_units)
-        check(self.init is None or self.vocabulary is None, "vocabulary", "left out beside init", str(self.vocabulary))
-        check(len(self.sizes) == len(self.codec.get("strides", ())), "sizes", "one size a stride", list(self.sizes))
+            require(self.speech_teacher is not None, "speech_teacher", "given beside a sound_teacher", None)
+            fewer = self.sound_units < self.sizes[0]
+            require(fewer, "sound_units", "1 or more, below sizes[0]", self.sound_units)
+        one = self.init is None or self.vocabulary is None
+        require(one, "vocabulary", "left out beside init", str(self.vocabulary))
+        require(len(self.sizes) == len(self.codec.get("strides", ())), "sizes", "one size per stride", self.sizes)
+        require(not self.vtlp or self.trainable == "coarse", "vtlp", "0 unless trainable is coarse", self.vtlp)
+        unused = self.discriminators is not None and self.trainable == "coarse"
+        require(not unused, "discriminators", "left out where trainable is coarse", "given")
         for name in self.losses:
-            check(name in LOSSES, f"losses.{name}", f"one of {', '.join(LOSSES)}", name)
+            require(name in LOSSES, f"losses.{name}", f"one of {', '.join(LOSSES)}", name)
         for name in LOSSES:
-            fits = {"decoder": name not in OF_CODES, "coarse": name in OF_COARSE}.get(self.trains, True)
-            check(fits or not self.weight(name), f"losses.{name}", f"left out where {self.trains} trains alone", name)
-        check(not self.vtlp or self.trains == "coarse", "vtlp", "0 unless coarse trains alone", self.vtlp)
-        judged = self.discriminators is not None and self.trains == "coarse"
-        check(not judged, "discriminators", "left out where coarse trains alone", None)
-        for names, key, there in (
-            (("adversarial", "features"), "discriminators", self.discriminators is not None),
-            (("units", "consistency"), "teacher_model", self.teacher_model is not None),
-            (("semantic",), "text_teacher", self.text_teacher is not None),
-        ):
-            for name in names:
-                check(there or not self.weight(name), key, f"given for the loss '{name}'", None)
+            fits = {"decoder": name not in CODE_LOSSES, "coarse": name in COARSE_LOSSES}.get(self.trainable, True)
+            weight, must = self.weight(name), f"left out where trainable is {self.trainable}"
+            require(fits or not weight, f"losses.{name}", must, weight)
+            if name in NEEDS and weight:
+                require(getattr(self, NEEDS[name]) is not None, NEEDS[name], f"given for the loss '{name}'", None)
+        return self
 
     def weight(self, loss: str) -> float:
         """The weight of a loss; 0 where it is left out."""
@@ -173,12 +172,6 @@ def load_recipe(path: Path, settings: Sequence[str] = ()) -> Recipe:
     """A recipe's YAML; `settings` are "key=value" or "section.key=value" in place of the file's values.
 
     Raises:
-        UsageError: as `load_settings` says, or a setting without "=".
+        UsageError: as `load_yaml` and `parse_settings`.
     """
-    overrides = {}
-    for setting in settings:
-        key, equals, value = setting.partition("=")
-        if not equals:
-            raise UsageError(f"--set {setting}: write KEY=VALUE")
-        overrides[key.strip()] = yaml.safe_load(value)
-    return load_settings(path, Recipe, overrides)
+    return load_yaml(path, Recipe, parse_settings(settings))

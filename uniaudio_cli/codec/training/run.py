@@ -1,4 +1,4 @@
-"""`uniaudio codec train`: a recipe and a run folder in, a trained codec out. Puts the parts together."""
+"""`uniaudio codec train`: runs a recipe in a folder and leaves a trained codec there."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from pathlib import Path
 
 from accelerate import Accelerator
 
+from uniaudio_cli.codec.architectures import REGISTRY
 from uniaudio_cli.codec.config import read_description
 from uniaudio_cli.codec.model import Codec
-from uniaudio_cli.codec.training.data import load_packed, pack
+from uniaudio_cli.codec.training.data import STEPS_PER_FRAME, load_packed, pack
 from uniaudio_cli.codec.training.encoders import SentenceEncoder, YAMNetTeacher, frame_teacher
-from uniaudio_cli.codec.training.initialise import first_codec, load_lexicon
+from uniaudio_cli.codec.training.initialise import initial_codec, load_lexicon
 from uniaudio_cli.codec.training.loop import Progress, Trainer
-from uniaudio_cli.codec.training.numbering import renumbered
 from uniaudio_cli.codec.training.recipe import Recipe
-from uniaudio_cli.codec.training.teachers import FrameTeacher, SoundTeacher, TextTeacher, prepare
+from uniaudio_cli.codec.training.teachers import FrameTeacher, SoundTeacher, TextTeacher, teacher_targets
+from uniaudio_cli.codec.training.unit_matching import match_units
 from uniaudio_cli.core.device import choose_device
 from uniaudio_cli.core.errors import UsageError
 from uniaudio_cli.core.paths import show
@@ -32,49 +33,66 @@ def train(
     say: Callable[[str], None] = lambda line: None,
     report: Callable[[Progress], None] = lambda progress: None,
 ) -> Path:
-    """Run the recipe in `folder`, its models found by name, and return the path of the codec it leaves there.
+    """Run the recipe in `folder`, with models found by name, and return the trained codec's path.
 
     Raises:
-        UsageError: `folder` holds a run already and `resume` is not given, or the other way round.
+        UsageError: `folder` holds a run and `resume` is not given, or it holds none to resume.
     """
-    going = (folder / "state.pt").exists()
-    if going and not resume:
+    resuming = (folder / "state.pt").exists()
+    if resuming and not resume:
         raise UsageError(f"{show(folder)}: holds a run already; go on with --resume or name another folder")
-    if resume and not going:
+    if resume and not resuming:
         raise UsageError(f"{show(folder)}: holds no run to resume")
-    if recipe.validation.samples and find_spec("matplotlib") is None:  # or the first validation would be the end
+    if recipe.validation.samples and find_spec("matplotlib") is None:  # not first at validation
         raise UsageError("pictures of samples need matplotlib: pip install 'uniaudio[train]', or validation.samples=0")
     folder.mkdir(parents=True, exist_ok=True)
-    accelerator = Accelerator(
-        cpu=choose_device(device) == "cpu",
-    )
+    accelerator = Accelerator(cpu=choose_device(device) == "cpu")
     rate, level_db = int(recipe.codec["sample_rate"]), recipe.codec.get("level_db")
+    frame = frame_length(recipe)
 
     def frames() -> FrameTeacher:
-        return frame_teacher(resolve_teacher(recipe.teacher_model or "", offline, say))
+        return frame_teacher(resolve_teacher(recipe.speech_teacher or "", offline, say), frame // STEPS_PER_FRAME)
 
     def texts() -> TextTeacher:
         return SentenceEncoder(resolve_teacher(recipe.text_teacher or "", offline, say))
 
     def sounds() -> SoundTeacher:
-        return YAMNetTeacher(resolve_teacher(recipe.sound_teacher or "", offline, say))
+        return YAMNetTeacher(resolve_teacher(recipe.sound_teacher or "", offline, say), frame)
 
-    # One process packs and asks the teachers; the others find it done.
+    # The main process packs and runs the teachers; the others read the cache.
     with accelerator.main_process_first():
-        packed = load_packed(recipe.cache) if recipe.audio is None else pack(recipe.audio, recipe.cache, rate, level_db)
-        targets = prepare(recipe, packed, frames, texts, sounds, say)
-    if going:  # its weights come with the state
+        if recipe.audio is None:
+            packed = load_packed(recipe.cache)
+        else:
+            packed = pack(recipe.audio, recipe.cache, rate, level_db, frame)
+        targets = teacher_targets(recipe, packed, frames, texts, sounds, say)
+    if resuming:  # the state holds the weights
         codec = Codec(read_description(folder / f"{recipe.name}.json"))
     else:
-        codec = first_codec(recipe, load_lexicon(recipe.lm, offline, say))
-    numbers = folder / "units.npy"
-    if recipe.init is not None and (not going or numbers.exists()):  # a run from before there were any goes on without
+        codec = initial_codec(recipe, load_lexicon(recipe.lm, offline, say))
+    matching = folder / "units.npy"
+    if recipe.init is not None and (not resuming or matching.exists()):
         with accelerator.main_process_first():
-            if accelerator.is_main_process and not going:
-                numbers.unlink(missing_ok=True)  # of a run that was stopped before it saved, perhaps on other audio
-            targets = renumbered(recipe, targets, packed, codec, numbers)
+            if accelerator.is_main_process and not resuming:
+                matching.unlink(missing_ok=True)  # of a run that was stopped before its first save
+            targets = match_units(recipe, targets, packed, codec, matching)
     trainer = Trainer(recipe, codec, packed, targets, folder, accelerator)
-    if going:
+    if resuming:
         trainer.resume()
     trainer.run(report)
     return folder / f"{recipe.name}.safetensors"
+
+
+def frame_length(recipe: Recipe) -> int:
+    """Samples per level-0 frame of the recipe's codec.
+
+    Raises:
+        UsageError: the recipe names no hop and no architecture that gives one.
+    """
+    codec = recipe.codec
+    if "hop_length" in codec:
+        return int(codec["hop_length"]) * int(codec["strides"][0])
+    architecture = REGISTRY.get(str(codec.get("architecture")))
+    if architecture is None:
+        raise UsageError(f"codec.architecture: must be one of {', '.join(REGISTRY)}")
+    return architecture.hop_of(codec.get("encoder", {})) * int(codec["strides"][0])

@@ -1,10 +1,10 @@
-"""Teachers: what the coarse levels should mean. Packed audio in, targets per frame and per clip out, cached on disk.
+"""Teacher targets: packed audio to features and units per frame and text embeddings per clip, cached on disk.
 
-The paper pulls its levels towards T5 and Whisper (section 3). Here a frozen Whisper encoder is asked once per clip; its
-50 Hz frames are averaged to 16.7 Hz (60 ms, one level-1 frame of a 33.3 Hz codec), reduced to a few whitened
-dimensions (what levels 0 + 1 are pulled towards: the consistency loss), and clustered at 8.3 Hz: the clusters are the
-*units* level 0 learns to name. Where the recipe has a sound teacher, clips of sounds get units of their own from what
-it says. A text encoder says what a clip's transcript, caption or label means: the semantic loss.
+The paper distils T5 and Whisper into its levels (UniAudio 1.5, section 3). Here a frozen Whisper encoder runs once per
+clip. Its 50-Hz frames are averaged to steps of half a level-0 frame (60 ms) and whitened to few dimensions, the
+features of the consistency loss; they are clustered per level-0 frame (120 ms) to *units*, the targets of level 0.
+Where the recipe has a sound teacher, clips of sounds have units of their own. A text encoder embeds a clip's
+transcript, caption or label for the semantic loss.
 """
 
 from __future__ import annotations
@@ -16,36 +16,36 @@ from typing import Protocol
 
 import numpy as np
 
-from uniaudio_cli.codec.training.data import FRAME, TAUGHT, PackedAudio
+from uniaudio_cli.audio.features import frame_texture
+from uniaudio_cli.codec.training.data import TARGETS_FOLDER, PackedAudio
 from uniaudio_cli.codec.training.recipe import Recipe
-from uniaudio_cli.codec.training.units import clustered, sound_units, texture, whitened
+from uniaudio_cli.codec.training.units import cluster_sound_units, cluster_units, whiten
 
-STEP = FRAME // 2
-LONGEST_STEPS = 160  # 9.6 s: longer clips are shown to the teacher in pieces
-TEXTS_AT_ONCE = 64
+LONGEST_STEPS = 160  # 9.6 s at 60 ms: longer clips are split
+TEXTS_PER_BATCH = 64
 
 
 class FrameTeacher(Protocol):
-    """Something frozen that hears: clips in, features per 60 ms out."""
+    """A frozen audio encoder: clips to features per step of half a level-0 frame."""
 
     @property
     def dimensions(self) -> int: ...
 
     def __call__(self, wavs: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """float32 [T] each, at 16 kHz -> float16 [T // 960, dimensions] each."""
+        """float32 [T] each, at 16 kHz -> float16 [T // step_length, dimensions] each."""
         ...
 
 
 class SoundTeacher(Protocol):
-    """Something frozen that tells sounds apart."""
+    """A frozen classifier of sounds: a clip to embeddings per level-0 frame."""
 
     def __call__(self, wav: np.ndarray) -> np.ndarray:
-        """float32 [T] at 16 kHz -> float16 [T // 1920, D]: which kind of sound it hears around each 120 ms."""
+        """float32 [T] at 16 kHz -> float16 [T // frame_length, D]."""
         ...
 
 
 class TextTeacher(Protocol):
-    """Something frozen that reads."""
+    """A frozen text encoder."""
 
     def __call__(self, texts: Sequence[str]) -> np.ndarray:
         """Texts -> float32 [texts, dimensions]."""
@@ -54,18 +54,18 @@ class TextTeacher(Protocol):
 
 @dataclass(frozen=True)
 class Targets:
-    """What the teachers say of one packed cache; None where none was asked.
+    """The targets of one packed cache; None where the recipe has no such teacher.
 
-    `reduced`: float16 [steps, R], NaN where unknown. `units`: int16 [steps // 2], -1 where unknown. `semantic`: float16
-    [clips, S], NaN for clips without a text.
+    `features`: float16 [steps, R], NaN where unknown. `units`: int16 [steps // 2], -1 where unknown. `semantic`:
+    float16 [clips, S], NaN for clips without a text.
     """
 
-    reduced: np.ndarray | None = None
+    features: np.ndarray | None = None
     units: np.ndarray | None = None
     semantic: np.ndarray | None = None
 
 
-def prepare(
+def teacher_targets(
     recipe: Recipe,
     packed: PackedAudio,
     frames: Callable[[], FrameTeacher],
@@ -73,41 +73,42 @@ def prepare(
     sounds: Callable[[], SoundTeacher],
     say: Callable[[str], None] = lambda line: None,
 ) -> Targets:
-    """The targets of all packed audio: computed once and kept beside it. Teachers are loaded only when asked."""
-    folder = recipe.cache / TAUGHT
-    reduced = units = semantic = None
-    if recipe.teacher_model is not None:
-        parts = (recipe.teacher_model, recipe.sizes[0], recipe.unit_dim, recipe.teacher_dim)
-        told_apart = (recipe.sound_teacher, recipe.sound_units) if recipe.sound_teacher else ()
-        file = folder / f"{'-'.join(_named(str(part)) for part in (*parts, *told_apart))}.npz"
+    """The targets of all packed audio, computed once and kept beside it. Teachers are loaded only where needed."""
+    folder = recipe.cache / TARGETS_FOLDER
+    features = units = semantic = None
+    if recipe.speech_teacher is not None:
+        parts = (recipe.speech_teacher, recipe.sizes[0], recipe.unit_dim, recipe.consistency_dim)
+        sounds_key = (recipe.sound_teacher, recipe.sound_units) if recipe.sound_teacher else ()
+        file = folder / f"{'-'.join(_named(str(part)) for part in (*parts, *sounds_key))}.npz"
         if not file.exists():
             clips = np.flatnonzero(packed.kinds != "music")
-            raw = folder / _named(recipe.teacher_model)
-            features = cache_features(packed, clips, frames(), raw, lambda done: say(f"frame teacher: {done:.0%}"))
-            white = whitened(features, max(recipe.unit_dim, recipe.teacher_dim), recipe.seed)
-            found = _units(recipe, packed, white[:, : recipe.unit_dim], sounds)
-            np.savez(file, reduced=white[:, : recipe.teacher_dim], units=found)
+            raw = folder / _named(recipe.speech_teacher)
+            extracted = cache_features(packed, clips, frames(), raw, lambda done: say(f"frame teacher: {done:.0%}"))
+            white = whiten(extracted, max(recipe.unit_dim, recipe.consistency_dim), recipe.seed)
+            unit_rows = _units(recipe, packed, white[:, : recipe.unit_dim], sounds)
+            np.savez(file, features=white[:, : recipe.consistency_dim], units=unit_rows)
         loaded = np.load(file)
-        reduced, units = loaded["reduced"], loaded["units"]
+        features, units = loaded["features"], loaded["units"]
     if recipe.text_teacher is not None:
         file = folder / f"{_named(recipe.text_teacher)}.npy"
         if not file.exists():
             folder.mkdir(parents=True, exist_ok=True)
-            np.save(file, read_texts(packed.texts, texts()))
+            np.save(file, embed_texts(packed.texts, texts()))
         semantic = np.load(file)
-    return Targets(reduced, units, semantic)
+    return Targets(features, units, semantic)
 
 
 def _units(recipe: Recipe, packed: PackedAudio, white: np.ndarray, sounds: Callable[[], SoundTeacher]) -> np.ndarray:
-    """int16 [frames]: units of the frame teacher, and after them those of the sound teacher for the clips of sounds."""
+    """int16 [frames]: units of the frame teacher, then those of the sound teacher for clips of sounds."""
     own = recipe.sound_units if recipe.sound_teacher else 0
     spoken = np.flatnonzero(packed.kinds != "sound") if own else np.arange(len(packed.starts))
     ranges = [packed.frame_range(int(number)) for number in spoken]
-    found = clustered(white, ranges, packed.groups[spoken].tolist(), recipe.sizes[0] - own, recipe.seed)
+    found = cluster_units(white, ranges, packed.groups[spoken].tolist(), recipe.sizes[0] - own, recipe.seed)
     if own:
         clips, teacher = np.flatnonzero(packed.kinds == "sound"), sounds()
         wavs = [packed.clip(int(number)) for number in clips]
-        units = sound_units([teacher(wav) for wav in wavs], [texture(wav) for wav in wavs], own, recipe.seed)
+        textures = [frame_texture(wav, packed.frame_length, packed.sample_rate) for wav in wavs]
+        units = cluster_sound_units([teacher(wav) for wav in wavs], textures, own, recipe.seed)
         for number, rows in zip(clips, units, strict=True):
             first, last = packed.frame_range(int(number))
             found[first:last] = recipe.sizes[0] - own + rows
@@ -119,28 +120,29 @@ def _named(model: str) -> str:
     return model.strip("/").replace("/", "--")
 
 
-def read_texts(texts: np.ndarray, teacher: TextTeacher) -> np.ndarray:
+def embed_texts(texts: np.ndarray, teacher: TextTeacher) -> np.ndarray:
     """float16 [clips, S], each dimension of zero mean and unit variance over the known clips; NaN where the text is "".
 
-    A text that many clips have is read once.
+    A text that several clips share is embedded once.
     """
     known = sorted(set(texts.tolist()) - {""})
     if not known:
         return np.full((len(texts), 1), np.nan, dtype=np.float16)
-    rows = [teacher(known[start : start + TEXTS_AT_ONCE]) for start in range(0, len(known), TEXTS_AT_ONCE)]
+    rows = [teacher(known[start : start + TEXTS_PER_BATCH]) for start in range(0, len(known), TEXTS_PER_BATCH)]
     vectors = np.concatenate(rows)
     place = {text: number for number, text in enumerate(known)}
     out = np.full((len(texts), vectors.shape[1]), np.nan, dtype=np.float32)
-    told = [number for number, text in enumerate(texts.tolist()) if text]
-    out[told] = vectors[[place[texts[number]] for number in told]]
-    spread = out[told].std(axis=0).clip(min=1e-6)
-    return ((out - out[told].mean(axis=0)) / spread).astype(np.float16)
+    with_text = [number for number, text in enumerate(texts.tolist()) if text]
+    out[with_text] = vectors[[place[texts[number]] for number in with_text]]
+    spread = out[with_text].std(axis=0).clip(min=1e-6)
+    return ((out - out[with_text].mean(axis=0)) / spread).astype(np.float16)
 
 
-def _pieces(packed: PackedAudio, number: int) -> Iterator[tuple[int, int]]:
-    """(first sample, samples) of each piece of a clip, none longer than the teacher is shown at once."""
-    for offset in range(0, int(packed.lengths[number]), LONGEST_STEPS * STEP):
-        yield int(packed.starts[number]) + offset, min(LONGEST_STEPS * STEP, int(packed.lengths[number]) - offset)
+def _segments(packed: PackedAudio, number: int) -> Iterator[tuple[int, int]]:
+    """(first sample, samples) of each segment of a clip, at most LONGEST_STEPS long."""
+    longest = LONGEST_STEPS * packed.step_length
+    for offset in range(0, int(packed.lengths[number]), longest):
+        yield int(packed.starts[number]) + offset, min(longest, int(packed.lengths[number]) - offset)
 
 
 def cache_features(
@@ -150,15 +152,16 @@ def cache_features(
     folder: Path,
     progress: Callable[[float], None] = lambda done: None,
 ) -> np.ndarray:
-    """float16 [all steps of the packed audio, D], memory-mapped; rows of clips not asked for stay NaN.
+    """Features of `clips`: float16 [steps of all packed audio, D], memory-mapped; other clips' rows are NaN.
 
-    Pieces are sorted by length and run in batches; what is done is noted in `done.npy`, so a killed run goes on.
+    Segments are sorted by length and run in batches. `done.npy` counts the finished ones, so a killed run resumes.
     """
+    step = packed.step_length
     folder.mkdir(parents=True, exist_ok=True)
-    pieces = sorted(
-        (piece for clip in clips for piece in _pieces(packed, int(clip))), key=lambda piece: (-piece[1], piece[0])
+    segments = sorted(
+        (segment for clip in clips for segment in _segments(packed, int(clip))), key=lambda each: (-each[1], each[0])
     )
-    total = len(packed.samples) // STEP
+    total = len(packed.samples) // step
     file = folder / "features.npy"
     if file.exists():
         out = np.lib.format.open_memmap(file, mode="r+")
@@ -168,16 +171,16 @@ def cache_features(
     marker = folder / "done.npy"
     position = int(np.load(marker)) if marker.exists() else 0
     batches = 0
-    while position < len(pieces):
-        size = max(1, min(32, (4 * LONGEST_STEPS * STEP) // pieces[position][1]))
-        batch = pieces[position : position + size]
+    while position < len(segments):
+        size = max(1, min(32, (4 * LONGEST_STEPS * step) // segments[position][1]))
+        batch = segments[position : position + size]
         wavs = [packed.samples[start : start + length].astype(np.float32) / 32768 for start, length in batch]
         for (start, _), rows in zip(batch, teacher(wavs), strict=True):
-            out[start // STEP : start // STEP + len(rows)] = rows
+            out[start // step : start // step + len(rows)] = rows
         position += len(batch)
         batches += 1
-        if batches % 50 == 0 or position == len(pieces):
+        if batches % 50 == 0 or position == len(segments):
             out.flush()
             np.save(marker, position)
-            progress(position / len(pieces))
+            progress(position / len(segments))
     return out

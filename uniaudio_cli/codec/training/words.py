@@ -1,7 +1,7 @@
-"""Which of the LLM's words the levels use: a tokenizer and embeddings in, word lists and codebooks out.
+"""The vocabulary of a codec: an LLM's tokenizer and embeddings to word lists and codebooks per level.
 
-Levels of words are disjoint, so that a stream says its own level. A level as large as the LLM's vocabulary has no words
-of its own: its codes are ids as they stand, as in the published codec.
+Levels of words are disjoint, so that every word identifies its level. A level as large as the LLM's vocabulary has no
+words of its own: its codes are LLM ids, as in the published codec.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from uniaudio_cli.core.errors import UniAudioError, UsageError
 from uniaudio_cli.core.paths import atomic, show
 from uniaudio_cli.llm.tokenizer import Tokenizer
 
-# Token ids of a byte-pair vocabulary come in order of frequency: the first are glue words, the last are rare.
+# Ids of a byte-pair vocabulary are sorted by frequency: the first are function words, the last are rare.
 GLUE_WORDS = 400
 COMMON_WORDS = 5_000
 LETTERS = range(3, 10)
@@ -27,8 +27,7 @@ Levels = tuple[tuple[str, ...] | None, ...]
 def candidate_words(tokenizer: Tokenizer, allowed: Collection[str] | None, pieces: int = 1) -> list[str]:
     """Whole lower-case words of 3 to 9 letters that are at most `pieces` ids, most frequent first.
 
-    `allowed`: a word list that tells whole words from fragments such as "govern"; None takes every id that begins a
-    word and writes all of it.
+    `allowed`: a word list, which excludes fragments such as "govern"; None takes every id that begins a word.
     """
     words = set(allowed) if allowed is not None else {tokenizer.token(id)[1:] for id in range(tokenizer.size)}
     ranks = {}
@@ -41,12 +40,12 @@ def candidate_words(tokenizer: Tokenizer, allowed: Collection[str] | None, piece
 
 
 def standardised(embeddings: np.ndarray) -> np.ndarray:
-    """Each dimension to zero mean and unit variance over all ids: raw embeddings share one big common direction."""
+    """Each dimension to zero mean and unit variance over all ids; raw embeddings share one large common direction."""
     return (embeddings - embeddings.mean(axis=0)) / embeddings.std(axis=0).clip(min=1e-6)
 
 
-def spread(points: np.ndarray, count: int, random: np.random.Generator) -> np.ndarray:
-    """`count` rows far from each other in cosine: farthest-point choice from a random start. int64 [count]."""
+def farthest_points(points: np.ndarray, count: int, random: np.random.Generator) -> np.ndarray:
+    """Farthest-point sampling by cosine distance from a random start: row numbers, int64 [count]."""
     unit = points / np.linalg.norm(points, axis=1, keepdims=True)
     chosen = [int(random.integers(len(unit)))]
     closest = unit @ unit[chosen[0]]
@@ -67,8 +66,8 @@ def choose_words(
 ) -> Levels:
     """Words per level in code order; None for a level of all ids.
 
-    Level 0 takes common words of at most `pieces` ids, spread over the embedding space; the finer levels share out the
-    words of one id that are left the same way.
+    Level 0 takes common words of at most `pieces` ids, by farthest-point sampling in the embedding space; the finer
+    levels take the remaining words of one id in the same way.
 
     Raises:
         UniAudioError: the vocabulary has too few whole words.
@@ -87,7 +86,7 @@ def choose_words(
         pool = left[: max(COMMON_WORDS, size)] if number == 0 else [w for w in left if len(tokenizer.word_ids(w)) == 1]
         if len(pool) < size:
             raise UniAudioError(f"level {number}: {len(pool)} words are left for {size}; choose smaller levels")
-        picked = spread(word_vectors(pool, tokenizer, space), size, random)
+        picked = farthest_points(word_vectors(pool, tokenizer, space), size, random)
         levels.append(tuple(pool[row] for row in np.sort(picked)))
         taken = {pool[row] for row in picked}
         left = [word for word in left if word not in taken]
@@ -95,7 +94,7 @@ def choose_words(
 
 
 def word_vectors(words: Sequence[str], tokenizer: Tokenizer, space: np.ndarray) -> np.ndarray:
-    """Each word's vector [words, E]: the mean over its ids, as in the paper."""
+    """Each word's vector [words, E]: the mean over its ids (UniAudio 1.5, section 3.1)."""
     return np.stack([space[list(tokenizer.word_ids(word))].mean(axis=0) for word in words])
 
 
@@ -107,13 +106,17 @@ def codebooks(levels: Levels, tokenizer: Tokenizer, embeddings: np.ndarray) -> l
 
 
 def write_vocabulary(path: Path, lm: str, levels: Levels, force: bool = False) -> None:
-    """Levels' words as JSON: what `codec vocabulary build` writes."""
+    """Write the levels' words as JSON, the form of `codec vocabulary build`."""
     with atomic(path, force) as temporary:
         temporary.write_text(json.dumps({"lm": lm, "levels": levels}, ensure_ascii=False, indent=1) + "\n", "utf-8")
 
 
 def read_vocabulary(path: Path) -> Levels:
-    """Raises UsageError where the file holds no levels of words."""
+    """The levels' words in a JSON file.
+
+    Raises:
+        UsageError: the file cannot be read, or holds no levels of words.
+    """
     try:
         found = json.loads(path.read_text(encoding="utf-8"))["levels"]
         levels = tuple(None if words is None else tuple(words) for words in found)
