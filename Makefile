@@ -5,7 +5,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 READY := .venv/.ready
 
-.PHONY: setup demo test test-slow bench lint clean
+.PHONY: setup demo test test-slow bench lint docs coverage clean
 
 setup: $(READY)
 
@@ -14,7 +14,7 @@ setup: $(READY)
 $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(PIP) install -c constraints.txt torch==2.13.0
-	$(PIP) install -c constraints.txt -e '.[dev]'
+	$(PIP) install -c constraints.txt -e '.[dev,docs]'
 	@touch $@
 
 demo: setup
@@ -40,8 +40,19 @@ bench: setup
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	$(BIN)/codespell
 	$(BIN)/mypy
 
+# The site, from docs/ into site/; a broken link fails.
+docs: setup
+	$(BIN)/python docs/build.py
+	$(BIN)/zensical build --strict --clean
+
+coverage: setup
+	$(BIN)/uniaudio models pull small
+	$(BIN)/python -m pytest -m "not slow" --cov=uniaudio_cli --cov-report=term:skip-covered
+
 clean:
-	rm -rf build dist demo-output .pytest_cache .mypy_cache .ruff_cache
+	rm -rf build dist site demo-output .pytest_cache .mypy_cache .ruff_cache
 	find . -path ./.venv -prune -o -name __pycache__ -type d -exec rm -rf {} +

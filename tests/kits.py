@@ -12,7 +12,7 @@ from tests.small_tokenizers import STEMS, WORDS, byte_bpe
 from uniaudio_cli.audio.io import write_wav
 from uniaudio_cli.codec.model import Codec
 from uniaudio_cli.data.demonstrations import Demonstration
-from uniaudio_cli.inference.pipeline import Kit
+from uniaudio_cli.api import Kit
 from uniaudio_cli.llm.model import LanguageModel
 from uniaudio_cli.prompting.task import Clip, Generation, Task
 from uniaudio_cli.prompting.vocabulary import vocabulary_for
@@ -54,16 +54,19 @@ def write_clips(folder: Path) -> Path:
 
 
 def label_task(**fields: Any) -> Task:
-    return Task("pets", "x", "audio", "label", "One of {labels}", clip=Clip(SECONDS), **fields)
+    given = {"name": "pets", "description": "x", "input": "audio", "output": "label", "instruction": "One of {labels}"}
+    return Task(**{**given, "clip": Clip(seconds=SECONDS), **fields})
 
 
 def speech_task(**fields: Any) -> Task:
-    return Task("say", "x", "text", "audio", "Say it", clip=Clip(SECONDS, pad=False), **fields)
+    given = {"name": "say", "description": "x", "input": "text", "output": "audio", "instruction": "Say it"}
+    return Task(**{**given, "clip": Clip(seconds=SECONDS, pad=False), **fields})
 
 
 def clean_task(**fields: Any) -> Task:
-    fields = {"generation": Generation("input"), "clip": Clip(SECONDS), **fields}
-    return Task("clean", "x", "audio", "audio", "Clean it", **fields)
+    given = {"name": "clean", "description": "x", "input": "audio", "output": "audio", "instruction": "Clean it"}
+    defaults = {"generation": Generation(length="input"), "clip": Clip(seconds=SECONDS)}
+    return Task(**{**given, **defaults, **fields})
 
 
 def labelled(clips: Path) -> list[Demonstration]:

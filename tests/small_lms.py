@@ -38,7 +38,7 @@ def tiny_llama(vocab: int, context: int = 4096, seed: int = 0) -> Any:
 class RuleLM:
     """What `LanguageModel` does, computed anew at every call: the next id's logits are `rule(ids so far)`.
 
-    `asked`: every context it was asked about; `scored`: every context with a continuation of it that was scored.
+    `contexts`: every prefilled context; `scored`: every context with a continuation of it that was scored.
     """
 
     name = "rule"
@@ -46,7 +46,7 @@ class RuleLM:
     def __init__(self, rule: Callable[[Sequence[int]], Tensor], context_length: int = 10_000) -> None:
         self.rule = rule
         self.context_length = context_length
-        self.asked: list[tuple[int, ...]] = []
+        self.contexts: list[tuple[int, ...]] = []
         self.scored: list[list[int]] = []
 
     def prefill(self, contexts: Sequence[Sequence[int]]) -> Prefix:
@@ -54,7 +54,7 @@ class RuleLM:
         longest = max(map(len, rows))
         if longest > self.context_length:
             raise UsageError("too long")
-        self.asked += rows
+        self.contexts += rows
         return Prefix(rows, torch.ones(len(rows), longest, dtype=torch.int64), torch.stack([*map(self.rule, rows)]))
 
     def extend(self, prefix: Prefix, ids: Sequence[int]) -> Prefix:
@@ -63,19 +63,19 @@ class RuleLM:
     def continue_with(self, prefix: Prefix, rows: Sequence[Sequence[int]]) -> Prefix:
         return self.prefill([(*prefix.cache[0], *row) for row in rows])
 
-    def writer(self, prefix: Prefix) -> RuleWriter:
-        return RuleWriter(self, prefix)
+    def decoder(self, prefix: Prefix) -> RuleDecoder:
+        return RuleDecoder(self, prefix)
 
     def score(
         self,
         prefix: Prefix,
         continuations: Sequence[Sequence[int]],
         among: Sequence[int] | None = None,
-        near: Sequence[Tensor | None] | None = None,
+        soft: Sequence[Tensor | None] | None = None,
     ) -> list[list[Tensor]]:
         self.scored += [[*row, *each] for row in prefix.cache for each in continuations]
-        asked = list(zip(continuations, near or [None] * len(continuations), strict=True))
-        return [[self._score(row, each, among, beside) for each, beside in asked] for row in prefix.cache]
+        asked = list(zip(continuations, soft or [None] * len(continuations), strict=True))
+        return [[self._score(row, each, among, soft_of) for each, soft_of in asked] for row in prefix.cache]
 
     def score_after(
         self,
@@ -83,9 +83,9 @@ class RuleLM:
         stems: Sequence[Sequence[int]],
         continuations: Sequence[Sequence[int]],
         among: Sequence[int] | None = None,
-        near: Sequence[Tensor | None] | None = None,
+        soft: Sequence[Tensor | None] | None = None,
     ) -> list[list[list[Tensor]]]:
-        each = [self.score(self.extend(prefix, stem), continuations, among, near) for stem in stems]
+        each = [self.score(self.extend(prefix, stem), continuations, among, soft) for stem in stems]
         return [[one[row] for one in each] for row in range(prefix.rows)]
 
     def _score(
@@ -93,28 +93,28 @@ class RuleLM:
         context: Sequence[int],
         continuation: Sequence[int],
         among: Sequence[int] | None,
-        near: Tensor | None = None,
+        soft: Tensor | None = None,
     ) -> Tensor:
         ids, found = list(context), []
         for place, id in enumerate(continuation):
             logits = self.rule(ids)
             kept = logits if among is None else logits[list(among)]
-            said = logits[id] if near is None else (kept + near[place]).logsumexp(0)
+            said = logits[id] if soft is None else (kept + soft[place]).logsumexp(0)
             found.append(said - kept.logsumexp(0))
             ids.append(id)
         return torch.stack(found)
 
 
-class RuleWriter:
+class RuleDecoder:
     """What `Writer` does, for a `RuleLM`."""
 
     def __init__(self, lm: RuleLM, prefix: Prefix) -> None:
         self.lm, self.prefix = lm, prefix
 
-    def logits(self, unread: Sequence[Sequence[int]], asked: Mapping[int, tuple[int, ...]]) -> dict[int, Tensor]:
-        if unread[0]:
-            self.prefix = self.lm.prefill([(*row, *ids) for row, ids in zip(self.prefix.cache, unread, strict=True)])
-        return {row: self.prefix.logits[row, list(ids)] for row, ids in asked.items()}
+    def logits(self, pending: Sequence[Sequence[int]], candidates: Mapping[int, tuple[int, ...]]) -> dict[int, Tensor]:
+        if pending[0]:
+            self.prefix = self.lm.prefill([(*row, *ids) for row, ids in zip(self.prefix.cache, pending, strict=True)])
+        return {row: self.prefix.logits[row, list(ids)] for row, ids in candidates.items()}
 
 
 def noise_rule(vocab: int, seed: int = 0) -> Callable[[Sequence[int]], Tensor]:

@@ -16,7 +16,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from uniaudio_cli.api import load as load
-    from uniaudio_cli.codec.checkpoint.own import load_codec as load_codec
+    from uniaudio_cli.codec.checkpoint import load_codec as load_codec
     from uniaudio_cli.inference.pipeline import Kit as Kit
     from uniaudio_cli.inference.pipeline import Reply as Reply
     from uniaudio_cli.prompting.task import Task as Task
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "load": "api",
-    "load_codec": "codec.checkpoint.own",
+    "load_codec": "codec.checkpoint",
     "Kit": "inference.pipeline",
     "Reply": "inference.pipeline",
     "Task": "prompting.task",

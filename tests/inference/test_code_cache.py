@@ -1,27 +1,34 @@
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import pytest
 
 from tests.factories import chirps, small_codec
 from tests.kits import CLIP, codec_of, label_task, labelled, make_kit
+from uniaudio_cli.api import Kit
 from uniaudio_cli.inference.code_cache import CodeCache
 
 WAV = chirps(CLIP, 3)[0]
 
 
 @pytest.fixture
-def kit(tmp_path):
-    kit = make_kit()
-    return dataclasses.replace(kit, remembered=CodeCache(tmp_path / "codes", kit.codec))
+def cache(tmp_path):
+    return CodeCache(tmp_path / "codes", codec_of("words"))
 
 
-def test_a_clip_is_encoded_once_in_two_runs(kit, clips, monkeypatch):
+@pytest.fixture
+def kit(cache):
+    plain = make_kit()
+    return Kit(plain.codec, plain.lm, plain.vocabulary, cache)
+
+
+def test_a_demonstration_is_encoded_once_in_two_runs(kit, cache, clips, monkeypatch):
     encoded = []
-    listen = type(kit.codec).listen
-    monkeypatch.setattr(type(kit.codec), "listen", lambda self, wav: encoded.append(wav) or listen(self, wav))
+    encode_batch = type(kit.codec).encode_batch
+    monkeypatch.setattr(
+        type(kit.codec), "encode_batch", lambda self, wavs: encoded.extend(wavs) or encode_batch(self, wavs)
+    )
     first = kit.session(label_task(), labelled(clips))
     count = len(encoded)
     assert count == len(labelled(clips))
@@ -30,31 +37,30 @@ def test_a_clip_is_encoded_once_in_two_runs(kit, clips, monkeypatch):
     first(clips / "5.wav")
     first(clips / "5.wav")  # queries are not kept
     assert len(encoded) == count + 2
-    assert len(list(Path(kit.remembered.folder).rglob("*.json"))) == count
+    assert len(list(Path(cache.folder).rglob("*.json"))) == count
 
 
-def test_codes_are_of_one_codec_and_one_clip(kit, tmp_path):
-    remembered = kit.remembered
-    codes = kit.hear(WAV).codes
-    assert remembered.codes(WAV) is None
-    remembered.keep(WAV, codes)
-    assert remembered.codes(WAV) == codes
-    assert remembered.codes(WAV * 0.999) is None
-    same = CodeCache(remembered.folder, codec_of("words"))
+def test_an_entry_belongs_to_one_codec_and_one_clip(kit, cache):
+    codes = kit.encoder.encode(WAV).codes
+    assert cache.codes(WAV) is None
+    cache.keep(WAV, codes)
+    assert cache.codes(WAV) == codes
+    assert cache.codes(WAV * 0.999) is None
+    same = CodeCache(cache.folder, codec_of("words"))
     assert same.codes(WAV) == codes
-    assert CodeCache(remembered.folder, small_codec(seed=1)).codes(WAV) is None
+    assert CodeCache(cache.folder, small_codec(seed=1)).codes(WAV) is None
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[[1]]", "[[1], [2], [99999]]", "[1, 2, 3]"])
-def test_what_is_spoilt_is_heard_anew(kit, content):
-    expected = kit.hear(WAV)
-    assert kit.hear_again(WAV) == expected
-    kit.remembered.file(WAV).write_text(content)
-    assert kit.remembered.codes(WAV) is None
-    assert kit.hear_again(WAV) == expected == kit.hear_again(WAV)
+def test_a_broken_entry_is_encoded_again(kit, cache, content):
+    expected = kit.encoder.encode(WAV)
+    assert kit.encoder.encode_cached(WAV) == expected
+    cache.file(WAV).write_text(content)
+    assert cache.codes(WAV) is None
+    assert kit.encoder.encode_cached(WAV) == expected == kit.encoder.encode_cached(WAV)
 
 
-def test_where_nothing_can_be_kept_nothing_is_lost(kit, tmp_path):
+def test_a_folder_that_cannot_be_written_loses_nothing(kit, cache, tmp_path):
     (tmp_path / "codes").write_text("a file where a folder should be")
-    assert kit.hear_again(WAV) == kit.hear(WAV)
-    assert kit.remembered.codes(WAV) is None
+    assert kit.encoder.encode_cached(WAV) == kit.encoder.encode(WAV)
+    assert cache.codes(WAV) is None

@@ -1,7 +1,6 @@
-"""Codes of clips that were heard before, on disk: a wav in, the codes it had last time out. Never knows files of sound.
+"""Cache of codes on disk: the codes of a demonstration that another run has encoded.
 
-A clip is known by its samples and a codec by its weights, so what is remembered is never another's; a clip that cannot
-be remembered is heard anew.
+The key is a hash of the clip's samples and of the codec's weights, so an entry never serves another clip or codec.
 """
 
 from __future__ import annotations
@@ -36,25 +35,25 @@ class CodeCache:
         return digest.hexdigest()[:32]
 
     def file(self, wav: Tensor) -> Path:
-        """Where the codes of wav float32 [1, T] are, or would be."""
+        """Where the codes of wav float32 [1, T] are kept."""
         digest = hashlib.sha256(wav.contiguous().cpu().numpy().tobytes())
         return self.folder / self._codec_key / f"{digest.hexdigest()}.json"
 
     def codes(self, wav: Tensor) -> list[list[int]] | None:
-        """Codes per level, or None where this clip was not heard before."""
+        """Codes per level, or None where the cache has no valid entry."""
         try:
             rows = json.loads(self.file(wav).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return None
         sizes = self.codec.config.sizes
-        fine = isinstance(rows, list) and len(rows) == len(sizes) and all(isinstance(row, list) for row in rows)
-        if not fine or not all(
-            isinstance(code, int) and 0 <= code < size for row, size in zip(rows, sizes, strict=True) for code in row
-        ):
+        if not isinstance(rows, list) or len(rows) != len(sizes) or not all(isinstance(row, list) for row in rows):
             return None
-        return rows
+        valid = all(
+            isinstance(code, int) and 0 <= code < size for row, size in zip(rows, sizes, strict=True) for code in row
+        )
+        return rows if valid else None
 
     def keep(self, wav: Tensor, codes: list[list[int]]) -> None:
-        """Remember; nothing happens where that cannot be written."""
+        """Write an entry; a folder that cannot be written is no error."""
         with suppress(OSError, UniAudioError), atomic(self.file(wav), force=True) as temporary:
             temporary.write_text(json.dumps(codes), encoding="utf-8")

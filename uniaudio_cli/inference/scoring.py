@@ -1,6 +1,7 @@
-"""How a label is read out: demonstrations once, then queries' ids in and log-probabilities per label out.
+"""Label readouts: demonstrations are prefilled once, then each clip's tokens become log-probabilities per label.
 
-Both readouts ask the LLM only how likely ids are after a prefix that was read once for all queries.
+`LabelReadout` scores the label after the clip, as the paper does. `LikelihoodReadout` scores the clip after each label's
+demonstrations, a noisy-channel model (Min et al. 2022, arXiv 2108.04106).
 """
 
 from __future__ import annotations
@@ -15,40 +16,42 @@ from torch import Tensor
 from uniaudio_cli.llm.model import LanguageModel, Prefix
 from uniaudio_cli.llm.ngram import NgramCache
 
-# A word speaks for one label against another by at most these odds, so that no single word can rule a label out. And
-# as words say things twice, a clip is as sure as this many of them, however long it is. Both were chosen on development
-# episodes: see docs/LOG.md.
+# No token changes the odds between two labels by more than ODDS, so that no single token decides; and as tokens repeat
+# each other, a clip counts as EFFECTIVE_TOKENS of them at most. Both chosen on development episodes: docs/LOG.md.
 ODDS = 10.0
 EFFECTIVE_TOKENS = 8.0
 
 
 @dataclass(frozen=True)
 class TokenObservation:
-    """What was heard once of a clip, as the LLM reads it. `near`: how probable every id of the level is in the place of
-    each of `ids`, log-probabilities [T, A]; None where only the ids count."""
+    """One encoding of a clip on one level.
+
+    `ids`: its LLM ids [T]. `soft_logprobs`: float [T, A], how probable each of the level's A ids is at each place given
+    the codec's latent; None where only `ids` count.
+    """
 
     ids: Sequence[int]
-    near: Tensor | None = None
+    soft_logprobs: Tensor | None = None
 
 
-# Per level that is asked apart, what was said each time it was heard. Wherever hearings are added up.
+# Per scored level, one observation for each time offset. Scores of the offsets are averaged.
 Query = Sequence[Sequence[TokenObservation]]
 
 
 class Readout(Protocol):
-    """What is left to do per query once the demonstrations are read."""
+    """Scores queries against demonstrations that are prefilled already."""
 
     def __call__(self, queries: Sequence[Query]) -> list[dict[str, float]]:
-        """For each query its log-probability per label, normalised over the labels."""
+        """Per query, the log-probability of each label, normalised over the labels."""
         ...
 
 
 @dataclass(frozen=True)
 class LabelReadout:
-    """P(label | demonstrations, query): the log-probability of each whole label after the query (the paper's way).
+    """P(label | demonstrations, query): the log-probability of each whole label after the query (paper, section 3.3).
 
-    A query is one level, read to where a label begins. Normalised over the candidates alone. Where one label's
-    ids begin another's ("up", "upper"), all are given closed with the end marker, so that it competes fairly.
+    A query is one level up to where a label begins. Where one label's ids begin another's ("up", "upper"), the caller
+    closes every continuation with the end marker, so that the shorter label competes fairly.
     """
 
     lm: LanguageModel
@@ -56,27 +59,26 @@ class LabelReadout:
     continuations: Mapping[str, Sequence[int]]
 
     def __call__(self, queries: Sequence[Query]) -> list[dict[str, float]]:
-        rows = [said.ids for (heard,) in queries for said in heard]
+        rows = [observation.ids for (offsets,) in queries for observation in offsets]
         found = iter(self.lm.score_after(self.prefix, rows, list(self.continuations.values()))[0])
-        replies = []
-        for (heard,) in queries:
-            each = torch.stack([torch.stack([score.sum() for score in next(found)]) for _ in heard])
-            replies.append(normalised(dict(zip(self.continuations, each.mean(dim=0).tolist(), strict=True))))
-        return replies
+        results = []
+        for (offsets,) in queries:
+            each = torch.stack([torch.stack([score.sum() for score in next(found)]) for _ in offsets])
+            results.append(normalised(dict(zip(self.continuations, each.mean(dim=0).tolist(), strict=True))))
+        return results
 
 
 @dataclass(frozen=True)
 class LikelihoodReadout:
-    """P(query | the label's demonstrations): whose demonstrations make the query's audio words least surprising?
+    """P(query | the label's demonstrations) with a uniform prior over labels.
 
-    For a level, one context per label that holds its demonstrations and nothing else; the query is scored after each,
-    among the ids that audio of that level can have. A noisy-channel reading with a uniform prior over labels: what is
-    scored is not the one word that the codec took a frame for, but all that are near it (`TokenObservation`). The LLM and a cache
-    of what the label's demonstrations said word for word have an equal say, and no word decides (`mixed`).
+    For each level, one context per label holds that label's demonstrations; the query is scored after each, among the
+    ids that audio of the level can have, softly over all ids near the latent (`TokenObservation`). The LLM and an
+    n-gram model of the label's demonstrations are averaged, and tokens are smoothed across labels.
 
-    `contexts[k]`, `caches[k]`, `audio_ids[k]`, `weights[k]`: of the k-th level asked; contexts and caches in the order
-    of `labels`. A level without a context (None) is left to the cache: at a finer level the LLM adds nothing to it
-    and has most to read. A level with twice the codes a second says everything twice, so it should weigh half.
+    `contexts[k]`, `caches[k]`, `audio_ids[k]`, `weights[k]`: of the k-th level; contexts and caches in the order of
+    `labels`. A level whose context is None is scored by the n-gram model alone: at finer levels the LLM adds nothing
+    to it and costs most (docs/LOG.md).
     """
 
     lm: LanguageModel
@@ -90,49 +92,51 @@ class LikelihoodReadout:
         totals = torch.zeros(len(queries), len(self.labels), dtype=torch.float64)
         lengths = torch.zeros(len(queries), dtype=torch.float64)
         for level, weight in enumerate(self.weights):
-            found = iter(self.scores(level, [said for query in queries for said in query[level]]))
+            found = iter(self.scores(level, [observation for query in queries for observation in query[level]]))
             for number, query in enumerate(queries):
-                each = weight / len(query[level])
-                for said in query[level]:
-                    totals[number] += each * smooth_across_labels(next(found))
-                    lengths[number] += each * len(said.ids)
+                share = weight / len(query[level])
+                for observation in query[level]:
+                    totals[number] += share * smooth_across_labels(next(found))
+                    lengths[number] += share * len(observation.ids)
         totals /= temperature(lengths)[:, None]
         return [normalised(dict(zip(self.labels, row.tolist(), strict=True))) for row in totals]
 
-    def scores(self, level: int, heard: Sequence[TokenObservation]) -> list[Tensor]:
-        """The words' log-scores by label of everything heard on a level: [L, T] each."""
-        cached = [self.remembered(level, said) for said in heard]
+    def scores(self, level: int, observations: Sequence[TokenObservation]) -> list[Tensor]:
+        """Log-scores per label and token of every observation on a level: [L, T] each."""
+        counted = [self.ngram_scores(level, observation) for observation in observations]
         context = self.contexts[level]
         if context is None:
-            return cached
-        return [average_logprobs(*both) for both in zip(self.read(context, level, heard), cached, strict=True)]
+            return counted
+        scored = self.llm_scores(context, level, observations)
+        return [average_logprobs(*both) for both in zip(scored, counted, strict=True)]
 
-    def read(self, context: Prefix, level: int, heard: Sequence[TokenObservation]) -> list[Tensor]:
-        """What the LLM makes of it."""
-        ids, near = [said.ids for said in heard], [said.near for said in heard]
-        scores = self.lm.score(context, ids, self.audio_ids[level], near)
-        return [torch.stack([label[place] for label in scores]) for place in range(len(heard))]
+    def llm_scores(self, context: Prefix, level: int, observations: Sequence[TokenObservation]) -> list[Tensor]:
+        """The LLM's log-probabilities [L, T] of each observation."""
+        ids = [observation.ids for observation in observations]
+        soft = [observation.soft_logprobs for observation in observations]
+        scores = self.lm.score(context, ids, self.audio_ids[level], soft)
+        return [torch.stack([label[place] for label in scores]) for place in range(len(observations))]
 
-    def remembered(self, level: int, said: TokenObservation) -> Tensor:
-        """What the cache makes of one hearing."""
-        return torch.stack([cache.score(said.ids, said.near) for cache in self.caches[level]])
-
-
-def average_logprobs(llm: Tensor, cache: Tensor) -> Tensor:
-    """The log-scores of the LLM and of the cache as one: their mean."""
-    return (llm.double() + cache) / 2
+    def ngram_scores(self, level: int, observation: TokenObservation) -> Tensor:
+        """The n-gram model's log-probabilities [L, T]."""
+        return torch.stack([cache.score(observation.ids, observation.soft_logprobs) for cache in self.caches[level]])
 
 
-def temperature(words: Tensor) -> Tensor:
-    """What scores of so many words are divided by: 32 words count as 8."""
-    return (words / EFFECTIVE_TOKENS).clamp(min=1.0)
+def average_logprobs(llm: Tensor, ngram: Tensor) -> Tensor:
+    """The mean of the LLM's and the n-gram model's log-probabilities."""
+    return (llm.double() + ngram) / 2
+
+
+def temperature(tokens: Tensor) -> Tensor:
+    """What the sum over `tokens` scores is divided by: 32 tokens count as 8."""
+    return (tokens / EFFECTIVE_TOKENS).clamp(min=1.0)
 
 
 def smooth_across_labels(logp: Tensor) -> Tensor:
-    """log P per label and id [L, T] -> log-score per label [L]: P of each id mixed with what the other labels give it.
+    """log P per label and token [L, T] -> log-score per label [L], each P mixed with the other labels' P.
 
-    A label's own P counts `ODDS` times as much as each of the others': of two labels that give an id P .9 and 0, the
-    scores are log(9 / 11) and log(.9 / 11).
+    A label's own P counts `ODDS` times as much as each of the others'. Two labels that give a token P .9 and 0 score
+    log(9 / 11) and log(.9 / 11).
     """
     logp = logp.double()
     top = logp.max(dim=0).values

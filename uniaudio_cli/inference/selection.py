@@ -1,49 +1,196 @@
-"""Which few of many clips to show: their words or measures in, places or worth out. Never knows audio or an LLM."""
+"""Selection of demonstrations: strategies that choose which of many clips a prompt shows.
+
+`random` is a seeded draw. The others rank clips by what the codec makes of them: `best_reconstruction` and `separable`
+for tasks whose output is audio, `representative` for labels.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
+
+from uniaudio_cli.audio.features import texture
+from uniaudio_cli.data.demonstrations import Demonstration, choose
+from uniaudio_cli.inference.encoder import AudioEncoder
+from uniaudio_cli.prompting.task import Task
+
+
+class SelectionStrategy(Protocol):
+    """Chooses `shots` demonstrations of each label or text."""
+
+    def select(
+        self,
+        encoder: AudioEncoder,
+        task: Task,
+        demonstrations: Sequence[Demonstration],
+        shots: int,
+        seed: int,
+        labels: Collection[str] | None,
+    ) -> list[Demonstration]:
+        """The chosen demonstrations, in rounds of one per label.
+
+        Raises:
+            UsageError: a label in `labels` has no demonstration.
+            UniAudioError: a clip cannot be read.
+        """
+        ...
+
+
+def select_demonstrations(
+    encoder: AudioEncoder,
+    task: Task,
+    demonstrations: Sequence[Demonstration],
+    shots: int,
+    seed: int = 0,
+    labels: Collection[str] | None = None,
+) -> list[Demonstration]:
+    """`shots` demonstrations of each label or text by the task's strategy; see `SelectionStrategy.select`."""
+    return STRATEGIES[task.selection].select(encoder, task, demonstrations, shots, seed, labels)
+
+
+class RandomSelection:
+    """A seeded draw; encodes nothing."""
+
+    def select(
+        self,
+        encoder: AudioEncoder,
+        task: Task,
+        demonstrations: Sequence[Demonstration],
+        shots: int,
+        seed: int,
+        labels: Collection[str] | None,
+    ) -> list[Demonstration]:
+        return choose(demonstrations, shots, seed, labels)
+
+
+class RepresentativeSelection:
+    """The clips that cover their label best: greedy facility location over bags of words of the task's first level."""
+
+    def select(
+        self,
+        encoder: AudioEncoder,
+        task: Task,
+        demonstrations: Sequence[Demonstration],
+        shots: int,
+        seed: int,
+        labels: Collection[str] | None,
+    ) -> list[Demonstration]:
+        def ranked(some: list[Demonstration], count: int) -> list[Demonstration]:
+            if len(some) <= count:
+                return some
+            clips = [encoder.encode_with_offsets(each.audio, task, cached=True) for each in some]
+            words = [[code for each in clip for code in each.level(task.levels[0])] for clip in clips]
+            return [some[place] for place in representatives(words, count)]
+
+        return choose(demonstrations, shots, seed, labels, ranked)
+
+
+@dataclass(frozen=True)
+class RankedByText:
+    """Of up to `candidates` drawn clips of a text, those that `worth` ranks highest."""
+
+    candidates: int
+
+    def select(
+        self,
+        encoder: AudioEncoder,
+        task: Task,
+        demonstrations: Sequence[Demonstration],
+        shots: int,
+        seed: int,
+        labels: Collection[str] | None,
+    ) -> list[Demonstration]:
+        drawn = choose(demonstrations, max(shots, self.candidates), seed, labels)
+        by_text: dict[str | None, list[Demonstration]] = {}
+        for each in drawn:
+            by_text.setdefault(each.text, []).append(each)
+        crowded = [some for some in by_text.values() if len(some) > shots]
+        if crowded:
+            worth = self.worth(encoder, task, drawn, [each for some in crowded for each in some])
+            for some in crowded:
+                some.sort(key=worth.__getitem__, reverse=True)
+        return [some[n] for n in range(shots) for some in by_text.values() if n < len(some)]
+
+    def worth(
+        self, encoder: AudioEncoder, task: Task, drawn: Sequence[Demonstration], ranked: Sequence[Demonstration]
+    ) -> Mapping[Demonstration, float]:
+        """How much each of `ranked` is worth, given all that is drawn."""
+        raise NotImplementedError
+
+
+class BestReconstruction(RankedByText):
+    """The clips whose codec reconstruction is nearest to the recording."""
+
+    def worth(
+        self, encoder: AudioEncoder, task: Task, drawn: Sequence[Demonstration], ranked: Sequence[Demonstration]
+    ) -> Mapping[Demonstration, float]:
+        return {each: -encoder.reconstruction_error(each.audio, task.clip) for each in ranked}
+
+
+class Separable(RankedByText):
+    """The clips whose reconstruction is nearer to another clip of its text than to one of any other text."""
+
+    def worth(
+        self, encoder: AudioEncoder, task: Task, drawn: Sequence[Demonstration], ranked: Sequence[Demonstration]
+    ) -> Mapping[Demonstration, float]:
+        rate = encoder.codec.sample_rate
+        pairs = [[texture(wav, rate) for wav in encoder.reconstruct(each.audio, task.clip)] for each in drawn]
+        originals, reconstructions = np.array(pairs).swapaxes(0, 1)
+        found = separation_margins(reconstructions, originals, [each.text for each in drawn])
+        return dict(zip(drawn, found, strict=True))
+
+
+# Candidates were chosen on development clips (docs/LOG.md).
+STRATEGIES: Mapping[str, SelectionStrategy] = {
+    "random": RandomSelection(),
+    "representative": RepresentativeSelection(),
+    "best_reconstruction": BestReconstruction(candidates=5),
+    "separable": Separable(candidates=8),
+}
 
 
 def representatives(clips: Sequence[Sequence[int]], count: int) -> list[int]:
-    """`count` places among `clips` (their words as codes), the most typical first, each next one where it helps most.
+    """Indices of `count` of `clips` (rows of codes), the most representative first.
 
-    Greedy facility location: each choice adds the most to the sum over all clips of the cosine, between bags of words,
-    with the nearest that is chosen. Of equals the first. It looks at no query, so that what is chosen can be read once.
+    Greedy facility location (Nemhauser et al. 1978): each choice adds the most to the sum over all clips of the cosine
+    between bags of words with the nearest chosen clip. The first of equals. No query is used, so one choice serves all.
     """
     bags = torch.zeros(len(clips), 1 + max((max(codes, default=0) for codes in clips), default=0), dtype=torch.float64)
     for bag, codes in zip(bags, clips, strict=True):
         bag += torch.bincount(torch.tensor(codes, dtype=torch.int64), minlength=len(bag))
     bags = torch.nn.functional.normalize(bags, dim=1)
-    alike: Tensor = bags @ bags.T
+    cosine = bags @ bags.T
     nearest = torch.zeros(len(clips), dtype=torch.float64)
     chosen: list[int] = []
     for _ in range(min(count, len(clips))):
-        gain = torch.maximum(alike, nearest).sum(dim=1)
+        gain = torch.maximum(cosine, nearest).sum(dim=1)
         gain[chosen] = -1.0
-        # Rounding is not to choose between equals.
+        # Rounding must not choose between equals.
         best = int((gain >= gain.max() - 1e-9).nonzero()[0])
         chosen.append(best)
-        nearest = torch.maximum(nearest, alike[best])
+        nearest = torch.maximum(nearest, cosine[best])
     return chosen
 
 
-def margins(copies: np.ndarray, originals: np.ndarray, kinds: Sequence[object]) -> list[float]:
-    """How much nearer every copy is to another original of its own kind than to any of other kinds.
+def separation_margins(reconstructions: np.ndarray, originals: np.ndarray, texts: Sequence[object]) -> list[float]:
+    """How much nearer each reconstruction is to another original of its own text than to one of any other text.
 
-    `copies`, `originals`: float [n, D], the same n clips; `kinds`: what each is, [n]. Distances are Euclidean, every
-    dimension in units of its spread over the originals. Where there is no other of its own kind, or of another, the
-    missing distance counts as 0.
+    Args:
+        reconstructions, originals: float [n, D], features of the same n clips. texts: what each clip says, [n].
+
+    Returns:
+        Margins in Euclidean distance, every dimension in units of its spread over the originals. Where a text has no
+        other clip, or there is one text only, the missing distance counts as 0.
     """
     scale = originals.std(axis=0) + 1e-6
-    apart = np.linalg.norm((copies[:, None] - originals[None]) / scale, axis=2)
+    distance = np.linalg.norm((reconstructions[:, None] - originals[None]) / scale, axis=2)
     found = []
-    for place, kind in enumerate(kinds):
-        own = [apart[place, n] for n, other in enumerate(kinds) if other == kind and n != place]
-        others = [apart[place, n] for n, other in enumerate(kinds) if other != kind]
+    for place, text in enumerate(texts):
+        own = [distance[place, n] for n, other in enumerate(texts) if other == text and n != place]
+        others = [distance[place, n] for n, other in enumerate(texts) if other != text]
         found.append(float(min(others, default=0.0) - min(own, default=0.0)))
     return found

@@ -1,7 +1,7 @@
-"""Which ids may come next: a label trie, audio that decodes. Knows ids only, never logits.
+"""Grammars for constrained decoding: a trie of sequences, and audio that always decodes.
 
 A grammar is a small automaton: `start()` gives a state, `allowed(state)` the ids that may follow (empty: finished),
-`advance(state, id)` the next state. It is the single source of what a generation may write.
+`advance(state, id)` the next state. It is the single source of what may be generated.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ class Grammar(Protocol):
 
 
 class Trie:
-    """Id sequences as a tree. A state is the tuple of ids so far.
+    """A trie of id sequences. A state is the tuple of ids so far.
 
-    A sequence that is the start of another one can still be told from it: write both with an end marker.
+    Where one sequence begins another, close both with an end marker.
     """
 
     def __init__(self, sequences: Sequence[Sequence[int]]) -> None:
@@ -46,9 +46,9 @@ class Trie:
 
 @dataclass(frozen=True)
 class AudioState:
-    """`level`: index among the levels written; `count`: codes of it written (in frame order, of this group of frames);
-    `coarse`: codes of the first level, once known (in frame order, those written so far); `inside`: ids of a code begun
-    and not ended; `ending`: ids of the end marker written."""
+    """`level`: index among the levels written; `count`: codes of it written (interleaved, of this group of frames);
+    `coarse`: codes of the first level, once known (interleaved, those generated so far); `inside`: ids of a code begun
+    and not ended; `ending`: ids of the end marker generated."""
 
     level: int = 0
     count: int = 0
@@ -58,14 +58,14 @@ class AudioState:
 
     @property
     def between_groups(self) -> bool:
-        """In frame order: a group of frames has just ended, and another or the end marker may follow."""
+        """Interleaved: a group of frames has just ended, and another or the end marker may follow."""
         return self.coarse is not None and self.level == self.count == self.ending == len(self.inside) == 0
 
 
 class AudioGrammar:
     """All codes of the first level, then of the next, in the exact ratio of the strides, then the end marker.
 
-    `levels`: per level written, the id sequences of its codes. `strides`: latent frames per code of those levels.
+    `levels`: per generated level, the id sequences of its codes. `strides`: latent frames per code of those levels.
     `least`, `most`: bounds on the number of first-level codes; equal bounds fix the length. A free length needs a
     second level whose first ids neither begin nor go on a code of the first: they say where the first level ended.
     With no `end`, the last code cannot be one that begins another.
@@ -161,9 +161,9 @@ class AudioGrammar:
         return AudioState(state.level, count, coarse)
 
 
-class FrameGrammar(AudioGrammar):
-    """The same in frame order: each code of the first level is followed by the codes of the others for its frames, so
-    that sound can be made while the rest is being written; then the end marker.
+class InterleavedGrammar(AudioGrammar):
+    """The same interleaved: each code of the first level is followed by the codes of the others for its frames, so
+    that sound can be made while the rest is being generated; then the end marker.
 
     A free length needs an end marker whose first id neither begins a code of the first level nor goes on one of the
     last. No code of one level may go on with an id that begins a code of another (`Vocabulary` refuses such levels).
@@ -192,8 +192,8 @@ class FrameGrammar(AudioGrammar):
             return AudioState(state.level, count, state.coarse)
         if state.level + 1 < len(self.tries):
             return AudioState(state.level + 1, 0, state.coarse)
-        written = (state.coarse or 0) + 1
-        return AudioState(len(self.tries)) if written == self.most else AudioState(0, 0, written)
+        generated = (state.coarse or 0) + 1
+        return AudioState(len(self.tries)) if generated == self.most else AudioState(0, 0, generated)
 
 
-GRAMMARS = {"levels": AudioGrammar, "frames": FrameGrammar}
+GRAMMARS = {"flattened": AudioGrammar, "interleaved": InterleavedGrammar}

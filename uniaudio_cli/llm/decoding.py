@@ -1,4 +1,4 @@
-"""The only decoding loop: a read prefix and a grammar in, ids that the grammar accepts out. Never knows audio."""
+"""Constrained decoding: ids after a prefilled prompt that a grammar accepts."""
 
 from __future__ import annotations
 
@@ -19,69 +19,69 @@ def generate(
     temperature: float = 0.0,
     seed: int = 0,
     top_p: float = 1.0,
-    cache: NgramCache | None = None,
+    ngram: NgramCache | None = None,
 ) -> list[list[int]]:
-    """What is written after every row of `prefix` until the grammar is finished; see `write`.
+    """The ids after every row of `prefix` until the grammar is finished; see `generate_steps`.
 
     Raises:
         UsageError: the LLM's context is full.
     """
     rows: list[list[int]] = [[] for _ in range(prefix.rows)]
-    for step in write(lm, prefix, grammar, temperature, seed, top_p, cache):
+    for step in generate_steps(lm, prefix, grammar, temperature, seed, top_p, ngram):
         for row, chosen in zip(rows, step, strict=True):
             row += [] if chosen is None else [chosen]
     return rows
 
 
-def write(
+def generate_steps(
     lm: LanguageModel,
     prefix: Prefix,
     grammar: Grammar,
     temperature: float = 0.0,
     seed: int = 0,
     top_p: float = 1.0,
-    cache: NgramCache | None = None,
+    ngram: NgramCache | None = None,
 ) -> Iterator[list[int | None]]:
     """The next id of every row, step by step; None for a row that is finished.
 
     Greedy at temperature 0, else drawn from the likeliest allowed ids that together have `top_p` of the probability,
-    with a CPU generator a row, all seeded with `seed`. A `cache` has as much of a say as the LLM: what counts is the
-    mean of their log-probabilities among what is allowed. An id that is the only one allowed is taken without asking
-    either, and read by the LLM together with the next one it is asked about.
+    with a CPU generator a row, all seeded with `seed`. With an `ngram` model, the mean of its log-probabilities and the
+    LLM's among the allowed ids counts. An id that is the only one allowed needs no forward pass; it is fed to the LLM
+    together with the next ids that do.
 
     Raises:
         UsageError: the LLM's context is full.
     """
-    writer = lm.writer(prefix)
+    decoder = lm.decoder(prefix)
     draws = [torch.Generator().manual_seed(seed) for _ in range(prefix.rows)]
     states = [grammar.start() for _ in draws]
-    unread: list[list[int]] = [[] for _ in draws]
-    written: list[list[int]] = [[] for _ in draws]
+    pending: list[list[int]] = [[] for _ in draws]
+    generated: list[list[int]] = [[] for _ in draws]
     while any(options := [grammar.allowed(state) for state in states]):
         step: list[int | None] = [allowed[0] if allowed else None for allowed in options]
-        asked = {row: allowed for row, allowed in enumerate(options) if len(allowed) > 1}
-        if asked:
-            for row, logits in writer.logits(unread, asked).items():
-                if cache is not None:
-                    logits = (logits.double().log_softmax(dim=0) + cache.next(written[row], asked[row])) / 2
-                step[row] = asked[row][_drawn(logits, temperature, top_p, draws[row])]
-            unread = [[] for _ in draws]
+        open_rows = {row: allowed for row, allowed in enumerate(options) if len(allowed) > 1}
+        if open_rows:
+            for row, logits in decoder.logits(pending, open_rows).items():
+                if ngram is not None:
+                    logits = (logits.double().log_softmax(dim=0) + ngram.next(generated[row], open_rows[row])) / 2
+                step[row] = open_rows[row][_sample(logits, temperature, top_p, draws[row])]
+            pending = [[] for _ in draws]
         for row, chosen in enumerate(step):
-            # A finished row is written on, for rows to stay equally long; nobody looks at it any more.
-            unread[row].append(0 if chosen is None else chosen)
+            # Finished rows are fed on, so that all rows stay equally long; their ids are ignored.
+            pending[row].append(0 if chosen is None else chosen)
             if chosen is not None:
-                written[row].append(chosen)
+                generated[row].append(chosen)
                 states[row] = grammar.advance(states[row], chosen)
         yield step
 
 
-def _drawn(logits: Tensor, temperature: float, top_p: float, draw: torch.Generator) -> int:
-    """A place among logits [N]."""
+def _sample(logits: Tensor, temperature: float, top_p: float, draw: torch.Generator) -> int:
+    """An index into logits [N]."""
     if temperature == 0:
         return int(logits.argmax())
     probabilities = (logits / temperature).softmax(0)
     if top_p < 1:
         ordered, places = probabilities.sort(descending=True)
-        # As many as it takes: the sum before the last one kept is still short of top_p.
+        # The sum before the last one kept is still short of top_p.
         probabilities[places[(ordered.cumsum(0) - ordered) >= top_p]] = 0
     return int(torch.multinomial(probabilities, 1, generator=draw))

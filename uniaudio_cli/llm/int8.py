@@ -1,14 +1,14 @@
-"""A causal LM's copy for writing one id at a time: small layers, a head of chosen rows, a cache with room.
+"""A copy of a causal LM for decoding on a CPU: 8-bit linear layers, a head of chosen rows, a preallocated cache.
 
-Reading is bound by arithmetic, writing by memory: each id moves every weight once. So the copy shares the original's
-weights but for its linear layers, which it may hold in 8 bits, and multiplies only the rows of the head that are asked
-for. With 8 bits the rest is float32, whatever the original is: on a CPU, one row's attention over a bfloat16 cache
-takes longer than over one of twice the size. Knows transformers' modules, never what ids mean.
+Prefill is bound by arithmetic, decoding by memory: each step moves every weight once. The copy shares the original's
+weights except its linear layers, which it can hold in 8 bits, and multiplies only the rows of the head that are needed.
+With 8 bits the rest is float32: on a CPU, attention of one row over a bfloat16 cache is slower than over float32.
 """
 
 from __future__ import annotations
 
 import copy
+from contextvars import ContextVar
 from typing import Any
 
 import torch
@@ -50,20 +50,23 @@ class ChosenRows(nn.Module):
     def __init__(self, head: nn.Linear) -> None:
         super().__init__()
         self.head = head
-        self.ids: tuple[int, ...] | None = None
+        # Of the running context: several threads may decode with one copy.
+        self.ids: ContextVar[tuple[int, ...] | None] = ContextVar("ids", default=None)
         # A grammar asks for the same few sets again and again.
         self._rows: dict[tuple[int, ...], tuple[Tensor, Tensor | None]] = {}
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.ids is None:
+        ids = self.ids.get()
+        if ids is None:
             return self.head(x)
-        if self.ids not in self._rows:
-            if len(self._rows) == SETS_KEPT:
+        rows = self._rows.get(ids)
+        if rows is None:
+            if len(self._rows) >= SETS_KEPT:
                 self._rows.clear()
-            place = torch.tensor(self.ids, device=self.head.weight.device)
+            place = torch.tensor(ids, device=self.head.weight.device)
             bias = None if self.head.bias is None else self.head.bias[place]
-            self._rows[self.ids] = self.head.weight[place], bias
-        return F.linear(x, *self._rows[self.ids])
+            rows = self._rows[ids] = self.head.weight[place], bias
+        return F.linear(x, *rows)
 
 
 class DecodingModel:
@@ -87,8 +90,11 @@ class DecodingModel:
 
     def logits(self, rows: Tensor, ids: tuple[int, ...], **options: Any) -> Tensor:
         """Logits [B, len(ids)] of the ids that may follow rows [B, T]; `options`: the model's."""
-        self.head.ids = ids
-        return self.model(input_ids=rows, **options).logits[:, -1]
+        token = self.head.ids.set(ids)
+        try:
+            return self.model(input_ids=rows, **options).logits[:, -1]
+        finally:
+            self.head.ids.reset(token)
 
 
 def decoding_model(model: Any, bits: int | None) -> DecodingModel | None:

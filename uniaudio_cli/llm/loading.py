@@ -1,50 +1,49 @@
-"""TODO."""
+"""Loading of causal LMs: from a folder or the hub, now or at first use; incomplete or non-finite weights are refused."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
 
-from uniaudio_cli.core.errors import MissingWeightsError, UniAudioError, UsageError
+from uniaudio_cli.core.errors import MissingWeightsError, UniAudioError, UsageError, first_line
 from uniaudio_cli.core.quiet import quiet_transformers
-
-if TYPE_CHECKING:
-    pass
 from uniaudio_cli.llm.model import LanguageModel, context_length_of
 
 
 class LazyLanguageModel(LanguageModel):
-    """An LLM whose weights are loaded when it is first asked something.
+    """An LLM whose weights are loaded at first use.
 
-    Its context length is known before, so that a prompt that does not fit is refused at once.
+    Its context length comes from its configuration, so a prompt that does not fit is refused before that.
     """
 
     def __init__(
-        self, load: Callable[[], LanguageModel], name: str, context_length: int, write_bits: int | None = None
+        self, load: Callable[[], LanguageModel], name: str, context_length: int, decode_bits: int | None = None
     ) -> None:
-        self.name = name
-        self.write_bits = write_bits
-        self.ids_at_once: int | None = None
+        self._prepare(name, decode_bits)
         self._load = load
+        self._loaded: Any = None
         self._context_length = context_length
 
-    @cached_property
+    @property
     def model(self) -> Any:
-        return self._load().model
+        """The transformers model; loaded by the first use, once however many threads wait for it."""
+        with self._lock:
+            if self._loaded is None:
+                self._loaded = self._load().model
+            return self._loaded
 
     @property
     def context_length(self) -> int:
         return self._context_length
 
 
-def lazy_lm(folder: str, name: str, write_bits: int | None = None, **options: Any) -> LazyLanguageModel:
-    """`load_lm`, with the same options, put off until the LLM is asked something.
+def lazy_lm(folder: str, name: str, decode_bits: int | None = None, **options: Any) -> LazyLanguageModel:
+    """`load_lm`, with the same options, put off until the LLM is first used.
 
-    `write_bits`: as `LanguageModel` takes it.
+    `decode_bits`: as `LanguageModel` takes it.
 
     Raises:
         MissingWeightsError, UniAudioError: its configuration is not here or not a causal LM's.
@@ -54,10 +53,10 @@ def lazy_lm(folder: str, name: str, write_bits: int | None = None, **options: An
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True)
     except OSError as problem:
-        raise MissingWeightsError(f"{name}: {_first_line(problem)}") from problem
+        raise MissingWeightsError(f"{name}: {first_line(problem)}") from problem
     except (ValueError, KeyError) as problem:
-        raise UniAudioError(f"{name}: not a causal LM that can be loaded: {_first_line(problem)}") from problem
-    return LazyLanguageModel(lambda: load_lm(folder, name, **options), name, context_length_of(config), write_bits)
+        raise UniAudioError(f"{name}: not a causal LM that can be loaded: {first_line(problem)}") from problem
+    return LazyLanguageModel(lambda: load_lm(folder, name, **options), name, context_length_of(config), decode_bits)
 
 
 def load_lm(
@@ -94,11 +93,11 @@ def load_lm(
         with quiet_transformers():
             loaded: Any = AutoModelForCausalLM.from_pretrained(folder, **options)
     except ImportError as problem:
-        raise UniAudioError(f"{name}: {_first_line(problem)} (pip install 'uniaudio[quantised]')") from problem
+        raise UniAudioError(f"{name}: {first_line(problem)} (pip install 'uniaudio[quantised]')") from problem
     except OSError as problem:
-        raise MissingWeightsError(f"{name}: {_first_line(problem)}") from problem
+        raise MissingWeightsError(f"{name}: {first_line(problem)}") from problem
     except (ValueError, KeyError, RuntimeError, SafetensorError) as problem:
-        raise UniAudioError(f"{name}: not a causal LM that can be loaded: {_first_line(problem)}") from problem
+        raise UniAudioError(f"{name}: not a causal LM that can be loaded: {first_line(problem)}") from problem
     model, found = loaded
     absent = [*found["missing_keys"], *(key for key, *_ in found["mismatched_keys"])]
     if absent:
@@ -106,10 +105,9 @@ def load_lm(
             f"{name}: not a whole causal LM: {len(absent)} of its weights are missing or do not fit its config.json "
             f"({min(absent)}, ...)"
         )
+    for weight, value in model.named_parameters():
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            raise UniAudioError(f"{name}: {weight} holds NaN or infinite weights; fetch the model again")
     if device != "auto" and bits is None:
         model = model.to(device)
     return LanguageModel(model, name)
-
-
-def _first_line(problem: Exception) -> str:
-    return next(iter(str(problem).strip().splitlines()), type(problem).__name__)

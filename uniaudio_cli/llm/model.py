@@ -1,16 +1,15 @@
-"""The frozen LLM: ids and caches in, log-probabilities out; the one user of transformers' models. Never knows audio.
+"""The frozen LLM: prefill contexts once, extend them, and score continuations after them.
 
-Everything it is asked rests on `prefill` (read contexts once), `extend` (read on from there) and `score` (how likely
-are these continuations), so that a context shared by a whole folder of queries is read once.
+A context shared by a whole folder of queries is prefilled once; its key/value cache is shared, never copied, until a
+row grows. Nothing of a loaded model is changed in place, so several threads can use one `LanguageModel`.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -18,14 +17,30 @@ from torch import Tensor
 
 from uniaudio_cli.core.errors import UsageError
 from uniaudio_cli.llm.packing import Pair, fitting, pack
+from uniaudio_cli.llm.tensors import (
+    attention_mask,
+    gather_logits,
+    is_out_of_memory,
+    keeps_all_positions,
+    last_position,
+    positions_of,
+    select_ids,
+    share_cache,
+)
 
 if TYPE_CHECKING:
+    from uniaudio_cli.llm.incremental import IncrementalDecoder
     from uniaudio_cli.llm.int8 import DecodingModel
 
 # Ids read at a time when many continuations are scored, over all rows and in each, by kind of device. Those of a row
 # pay for attention to each other, which is nothing to a GPU; the whole is halved where memory does not suffice.
-AT_ONCE = {"cpu": (512, 128)}
-AT_ONCE_ELSEWHERE = (8192, 1024)
+BATCH_IDS = {"cpu": (512, 128)}
+BATCH_IDS_ELSEWHERE = (8192, 1024)
+
+
+# Heads of chosen rows that are kept, by their ids.
+MAX_HEADS = 8
+_UNSET: Any = object()
 
 
 @dataclass(frozen=True)
@@ -45,24 +60,30 @@ class Prefix:
         return self.mask.shape[0]
 
 
-def _shared(cache: Any) -> Any:
-    """A cache that can grow while the original stays: layers are copied, tensors are shared until one grows."""
-    grown = copy.copy(cache)
-    grown.layers = [copy.copy(layer) for layer in cache.layers]
-    return grown
-
-
 class LanguageModel:
     """A causal LM, frozen. Build it with `load_lm`, or from a model of one's own for a test.
 
-    `write_bits`: 8 to write (not to read or to score) with weights of 8 bits on a CPU, None with the model's own.
+    `decode_bits`: 8 decodes (not prefills or scores) with 8-bit weights on a CPU, None with the model's own. Threads may
+    share one: nothing of the model is changed in place.
     """
 
-    def __init__(self, model: Any, name: str, write_bits: int | None = None) -> None:
-        self.model = model.eval().requires_grad_(False)
+    def __init__(self, model: Any, name: str, decode_bits: int | None = None) -> None:
+        self._prepare(name, decode_bits)
+        self._model = model.eval().requires_grad_(False)
+
+    @property
+    def model(self) -> Any:
+        """The transformers model."""
+        return self._model
+
+    def _prepare(self, name: str, decode_bits: int | None) -> None:
         self.name = name
-        self.write_bits = write_bits
-        self.ids_at_once: int | None = None
+        self.decode_bits = decode_bits
+        # Ids read at a time, halved where memory does not suffice; None: as BATCH_IDS says.
+        self.batch_ids: int | None = None
+        self._lock = threading.RLock()
+        self._heads: dict[tuple[int, ...], Any] = {}
+        self._decoding_model: Any = _UNSET
 
     @property
     def device(self) -> torch.device:
@@ -100,10 +121,10 @@ class LanguageModel:
         position = (mask.cumsum(dim=1) - 1).clamp(min=0)
         out = self.model(
             input_ids=ids,
-            attention_mask=_needed(mask),
+            attention_mask=attention_mask(mask),
             position_ids=position,
             use_cache=True,
-            logits_to_keep=_last(ids),
+            logits_to_keep=last_position(ids),
             return_dict=True,
         )
         return Prefix(out.past_key_values, mask, out.logits[:, -1].float())
@@ -115,11 +136,11 @@ class LanguageModel:
         position = (full.cumsum(dim=1) - 1)[:, -ids.shape[1] :].clamp(min=0)
         out = self.model(
             input_ids=ids,
-            attention_mask=_needed(full),
+            attention_mask=attention_mask(full),
             position_ids=position,
-            past_key_values=_shared(prefix.cache),
+            past_key_values=share_cache(prefix.cache),
             use_cache=True,
-            logits_to_keep=0 if every else _last(ids),
+            logits_to_keep=0 if every else last_position(ids),
             return_dict=True,
         )
         return out.past_key_values, full, out.logits.float()
@@ -129,12 +150,12 @@ class LanguageModel:
         prefix: Prefix,
         continuations: Sequence[Sequence[int]],
         among: Sequence[int] | None = None,
-        near: Sequence[Tensor | None] | None = None,
+        soft: Sequence[Tensor | None] | None = None,
     ) -> list[list[Tensor]]:
         """Log-probability of every id of every continuation after every context.
 
-        `near`: for a continuation that was heard and may be other ids of `among`, how probable each of them is there:
-        log-probabilities [len(continuation), len(among)]. The score of a place is then log sum P(id) near(id), over
+        `soft`: for a continuation that was heard and may be other ids of `among`, how probable each of them is there:
+        log-probabilities [len(continuation), len(among)]. The score of a place is then log sum P(id) soft(id), over
         all ids instead of the one that was taken for it; what follows is read after the ids that were.
 
         Returns:
@@ -144,7 +165,7 @@ class LanguageModel:
         Raises:
             UsageError: the LLM's context is full.
         """
-        return [row[0] for row in self.score_after(prefix, [()], continuations, among, near)]
+        return [row[0] for row in self.score_after(prefix, [()], continuations, among, soft)]
 
     @torch.inference_mode()
     def score_after(
@@ -153,7 +174,7 @@ class LanguageModel:
         stems: Sequence[Sequence[int]],
         continuations: Sequence[Sequence[int]],
         among: Sequence[int] | None = None,
-        near: Sequence[Tensor | None] | None = None,
+        soft: Sequence[Tensor | None] | None = None,
     ) -> list[list[list[Tensor]]]:
         """`score` with each of the stems between the context and the continuations: queries before their answers.
 
@@ -169,20 +190,20 @@ class LanguageModel:
         longest = max(map(len, stems), default=0) + max(map(len, continuations), default=1) - 1
         self.check_room(prefix.mask, longest)
         pairs = [(stem, continuation) for stem in stems for continuation in continuations]
-        beside = [*(near or [None] * len(continuations))] * len(stems)
+        beside = [*(soft or [None] * len(continuations))] * len(stems)
         found: list[list[Tensor]] = [[] for _ in range(prefix.rows)]
-        read = self._score_packed if _attends_to_all(prefix.cache) else self._score_rows
+        read = self._score_packed if keeps_all_positions(prefix.cache) else self._score_rows
         start = 0
         while start < len(pairs):
-            most, width = AT_ONCE.get(self.device.type, AT_ONCE_ELSEWHERE)
-            most = self.ids_at_once or most
+            most, width = BATCH_IDS.get(self.device.type, BATCH_IDS_ELSEWHERE)
+            most = self.batch_ids or most
             stop = fitting(pairs, start, max(1, min(width, most // prefix.rows)))
             try:
                 scores = read(prefix, pairs[start:stop], among, beside[start:stop])
             except RuntimeError as problem:
-                if not _out_of_memory(problem) or stop == start + 1:
+                if not is_out_of_memory(problem) or stop == start + 1:
                     raise
-                self.ids_at_once = most // 2
+                self.batch_ids = most // 2
                 continue
             for row, more in zip(found, scores, strict=True):
                 row += more
@@ -198,34 +219,33 @@ class LanguageModel:
             )
 
     def _score_packed(
-        self, prefix: Prefix, pairs: Sequence[Pair], among: Sequence[int] | None, near: Sequence[Tensor | None]
+        self, prefix: Prefix, pairs: Sequence[Pair], among: Sequence[int] | None, soft: Sequence[Tensor | None]
     ) -> list[list[Tensor]]:
         """The scores of the pairs, [b][pair], with all of them in one row beside the cache."""
         packed = pack(pairs)
-        logits = [_of(prefix.logits, among)[:, None]]
+        logits = [select_ids(prefix.logits, among)[:, None]]
         foretold = [place for places in packed.places for place in places]
         wanted = sorted({place for place in foretold if place})
         if wanted:
             ids, rows = packed.ids.to(self.device), prefix.rows
             seen = prefix.mask.bool()[:, None].expand(-1, len(ids), -1)
-            with self._head(among):
-                out = self.model(
-                    input_ids=ids.expand(rows, -1),
-                    attention_mask=self._hidden(torch.cat([seen, packed.sees.to(self.device).expand(rows, -1, -1)], 2)),
-                    position_ids=prefix.mask.sum(dim=1, keepdim=True) + packed.depth.to(self.device),
-                    past_key_values=_shared(prefix.cache),
-                    use_cache=True,
-                    logits_to_keep=torch.tensor(wanted, device=self.device) - 1,
-                    return_dict=True,
-                )
+            out = self._with_head(among)(
+                input_ids=ids.expand(rows, -1),
+                attention_mask=self._hidden(torch.cat([seen, packed.sees.to(self.device).expand(rows, -1, -1)], 2)),
+                position_ids=prefix.mask.sum(dim=1, keepdim=True) + packed.depth.to(self.device),
+                past_key_values=share_cache(prefix.cache),
+                use_cache=True,
+                logits_to_keep=torch.tensor(wanted, device=self.device) - 1,
+                return_dict=True,
+            )
             logits.append(self._those(out.logits, among))
         where = dict(zip([0, *wanted], range(len(wanted) + 1), strict=True))
         said = torch.cat(logits, dim=1)
         total = said.logsumexp(dim=-1)
         found: list[list[Tensor]] = [[] for _ in range(prefix.rows)]
-        for (_, scored), places, beside in zip(pairs, packed.places, near, strict=True):
+        for (_, scored), places, beside in zip(pairs, packed.places, soft, strict=True):
             index = [where[place] for place in places]
-            scores = (_of_heard(said, index, _places(scored, among), beside) - total[:, index]).cpu()
+            scores = (gather_logits(said, index, positions_of(scored, among), beside) - total[:, index]).cpu()
             for row, of_row in zip(found, scores, strict=True):
                 row.append(of_row)
         return found
@@ -238,11 +258,11 @@ class LanguageModel:
 
     @staticmethod
     def _those(logits: Tensor, among: Sequence[int] | None) -> Tensor:
-        """The model's logits of the ids that count, whether or not `_head` has left the others out."""
-        return _of(logits.float(), None if among is None or logits.shape[-1] == len(among) else among)
+        """The model's logits of the ids that count, whether or not the head has the others."""
+        return select_ids(logits.float(), None if among is None or logits.shape[-1] == len(among) else among)
 
     def _score_rows(
-        self, prefix: Prefix, pairs: Sequence[Pair], among: Sequence[int] | None, near: Sequence[Tensor | None]
+        self, prefix: Prefix, pairs: Sequence[Pair], among: Sequence[int] | None, soft: Sequence[Tensor | None]
     ) -> list[list[Tensor]]:
         """The same with a row and a copy of the cache for every pair, for LLMs whose layers do not see everything."""
         count = len(pairs)
@@ -252,35 +272,41 @@ class LanguageModel:
         if ids.shape[1] > 1:
             _, _, more = self._extend(wide, ids[:, :-1], mask[:, :-1], every=True)
             logits = torch.cat([logits, more], dim=1)
-        logp = _of(logits, among).log_softmax(dim=-1).cpu()
+        logp = select_ids(logits, among).log_softmax(dim=-1).cpu()
         found = []
         for number, row in enumerate(logp):
             read, scored = pairs[number % count]
             span = range(len(read), len(read) + len(scored))
-            found.append(_of_heard(row, span, _places(scored, among), near[number % count]))
+            found.append(gather_logits(row, span, positions_of(scored, among), soft[number % count]))
         return [found[start : start + count] for start in range(0, len(found), count)]
 
-    @contextmanager
-    def _head(self, among: Sequence[int] | None) -> Iterator[None]:
-        """The LLM with a head for those ids alone, where its head is a plain matrix; else as it is."""
+    def _with_head(self, among: Sequence[int] | None) -> Any:
+        """The model with a head for those ids alone, where its head is a plain matrix; else the model itself.
+
+        A shallow copy that shares every layer: the loaded model stays as it is.
+        """
         head = self.model.get_output_embeddings()
-        if among is None or type(head) is not torch.nn.Linear or hasattr(head, "_hf_hook"):
-            yield
-            return
-        small = torch.nn.Linear(head.in_features, len(among), head.bias is not None, device="meta")
-        chosen = torch.tensor(among, device=head.weight.device)
-        small.weight = torch.nn.Parameter(head.weight[chosen], requires_grad=False)
-        if head.bias is not None:
-            small.bias = torch.nn.Parameter(head.bias[chosen], requires_grad=False)
-        self.model.set_output_embeddings(small)
-        try:
-            yield
-        finally:
-            self.model.set_output_embeddings(head)
+        names = [name for name, child in self.model.named_children() if child is head]
+        if among is None or type(head) is not torch.nn.Linear or hasattr(head, "_hf_hook") or len(names) != 1:
+            return self.model
+        key = tuple(among)
+        found = self._heads.get(key)
+        if found is None:
+            if len(self._heads) >= MAX_HEADS:
+                self._heads.clear()
+            rows = torch.tensor(key, device=head.weight.device)
+            small = torch.nn.Linear(head.in_features, len(key), head.bias is not None, device="meta")
+            small.weight = torch.nn.Parameter(head.weight[rows], requires_grad=False)
+            if head.bias is not None:
+                small.bias = torch.nn.Parameter(head.bias[rows], requires_grad=False)
+            found = copy.copy(self.model)
+            found._modules = {**self.model._modules, names[0]: small}
+            self._heads[key] = found
+        return found
 
     def repeat(self, prefix: Prefix, count: int) -> Prefix:
         """Every row `count` times, next to itself."""
-        cache = _shared(prefix.cache)
+        cache = share_cache(prefix.cache)
         cache.batch_repeat_interleave(count)
         return Prefix(cache, prefix.mask.repeat_interleave(count, dim=0), prefix.logits.repeat_interleave(count, dim=0))
 
@@ -309,101 +335,21 @@ class LanguageModel:
             cache, full, logits = self._extend(wide, ids, mask, every=False)
             return Prefix(cache, full, logits[:, -1])
 
-    def writer(self, prefix: Prefix) -> Writer:
-        """What is written after every row of a prefix; the prefix stays as it is."""
-        return Writer(self, prefix)
+    def decoder(self, prefix: Prefix) -> IncrementalDecoder:
+        """Decoding of ids after every row of a prefix; the prefix stays as it is."""
+        from uniaudio_cli.llm.incremental import IncrementalDecoder
 
-    @cached_property
-    def quick(self) -> DecodingModel | None:
-        """The model's copy for writing; None where it would gain nothing or cannot be copied."""
-        from uniaudio_cli.llm.int8 import decoding_model
+        return IncrementalDecoder(self, prefix)
 
-        return decoding_model(self.model, self.write_bits)
+    @property
+    def decoding_model(self) -> DecodingModel | None:
+        """The model's copy for decoding; None where it would gain nothing or cannot be copied."""
+        with self._lock:
+            if self._decoding_model is _UNSET:
+                from uniaudio_cli.llm.int8 import decoding_model
 
-
-class Writer:
-    """Rows that grow. Changed in place, with a cache of its own."""
-
-    def __init__(self, lm: LanguageModel, prefix: Prefix) -> None:
-        from uniaudio_cli.llm.int8 import preallocated
-
-        self.lm, self.mask, self.last = lm, prefix.mask, prefix.logits
-        self.cache = preallocated(_shared(prefix.cache), lm.quick.dtype if lm.quick else lm.model.dtype)
-
-    @torch.inference_mode()
-    def logits(self, unread: Sequence[Sequence[int]], asked: Mapping[int, tuple[int, ...]]) -> dict[int, Tensor]:
-        """Read equally many ids in every row, then say what may follow.
-
-        `asked`: by row, the ids in question. Returns their logits, float32 [len(ids)] on the CPU, by row.
-
-        Raises:
-            UsageError: the LLM's context is full.
-        """
-        same = set(asked.values())
-        ids = next(iter(same)) if len(same) == 1 else tuple(sorted(set().union(*same)))
-        if unread[0]:
-            chosen = self._read(unread, ids)[list(asked)].float().cpu()
-        else:
-            chosen = self.last[list(asked)][:, list(ids)].float().cpu()
-        if len(same) == 1:
-            return dict(zip(asked, chosen, strict=True))
-        place = {id: n for n, id in enumerate(ids)}
-        return {row: chosen[n, [place[id] for id in of]] for n, (row, of) in enumerate(asked.items())}
-
-    def _read(self, unread: Sequence[Sequence[int]], ids: tuple[int, ...]) -> Tensor:
-        """Logits [B, len(ids)] after the unread ids."""
-        rows = torch.tensor(unread, dtype=torch.int64, device=self.lm.device)
-        self.lm.check_room(self.mask, rows.shape[1])
-        self.mask = torch.cat([self.mask, torch.ones_like(rows)], dim=1)
-        options: dict[str, Any] = {"past_key_values": self.cache, "use_cache": True, "logits_to_keep": 1}
-        options |= {"attention_mask": _needed(self.mask), "return_dict": True}
-        options["position_ids"] = (self.mask.cumsum(dim=1) - 1)[:, -rows.shape[1] :].clamp(min=0)
-        quick = self.lm.quick
-        if quick is None:
-            return self.lm.model(input_ids=rows, **options).logits[:, -1, list(ids)]
-        return quick.logits(rows, ids, **options)
-
-
-def _last(ids: Tensor) -> Tensor:
-    """Of which place the logits are wanted, as a tensor: a slice's rows lie apart, and a batch of them is slow."""
-    return torch.tensor([ids.shape[1] - 1], device=ids.device)
-
-
-def _of(logits: Tensor, among: Sequence[int] | None) -> Tensor:
-    """The logits [..., V] of some ids alone."""
-    return logits if among is None else logits[..., torch.tensor(among, device=logits.device)]
-
-
-def _places(ids: Sequence[int], among: Sequence[int] | None) -> list[int]:
-    """Where the ids stand `among` those that count."""
-    if among is None:
-        return list(ids)
-    place = {id: number for number, id in enumerate(among)}
-    return [place[id] for id in ids]
-
-
-def _of_heard(logits: Tensor, index: Sequence[int], places: Sequence[int], near: Tensor | None) -> Tensor:
-    """Logits [..., N, A] in rows `index`: those at `places`, or the sum over all that was `near`; [..., len(index)]."""
-    if near is None:
-        return logits[..., list(index), list(places)]
-    return (logits[..., list(index), :] + near.to(logits.device, logits.dtype)).logsumexp(dim=-1)
-
-
-def _attends_to_all(cache: Any) -> bool:
-    """Whether every layer keeps all it has read: then a mask can say who sees whom."""
-    from transformers.cache_utils import DynamicLayer
-
-    return all(type(layer) is DynamicLayer for layer in cache.layers)
-
-
-def _out_of_memory(problem: RuntimeError) -> bool:
-    said = str(problem).lower()
-    return isinstance(problem, torch.OutOfMemoryError) or "out of memory" in said or "allocate memory" in said
-
-
-def _needed(mask: Tensor) -> Tensor | None:
-    """The mask where there is padding; without one, attention takes its quicker causal path."""
-    return None if bool(mask.all()) else mask
+                self._decoding_model = decoding_model(self.model, self.decode_bits)
+            return self._decoding_model
 
 
 def context_length_of(config: Any) -> int:

@@ -1,4 +1,4 @@
-"""An n-gram cache: ids that were heard in, how likely every id is next out. Knows ids only, never an LLM."""
+"""N-gram cache model: interpolated n-gram counts over the demonstrations' ids (Kuhn and De Mori 1990)."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from torch import Tensor
 
 
 class NgramCache:
-    """What was heard after what, counted: it remembers word for word what an LLM has only read.
+    """Interpolated n-gram counts of a few clips, which keep what they say word for word.
 
     P(w | v) = weight (c(v w) + alpha) / (c(v) + alpha size) + (1 - weight) (c(w) + alpha) / (c + alpha size), with the
-    counts of the clips; a clip's first id follows a mark of its own. Where `order` is more than 2, the same again with
-    two ids v, and so on, as far as such a v was heard, P of the shorter one in the place of the last term.
+    counts of the clips; a clip's first id follows a start symbol. Where `order` is more than 2, the same again with
+    two ids v, and so on, as far as such a v occurs, P of the shorter one in the place of the last term.
 
     Args:
         clips: a row of ids each. among: the ids that audio can have, `size` of them. alpha: what is added to every
@@ -44,12 +44,12 @@ class NgramCache:
         """Log-probability of every id there is in the place of each of `ids`: float64 [len(ids), size]."""
         return torch.stack([self._next(before) for before, _ in self._pairs(ids)])
 
-    def next(self, written: Sequence[int], allowed: tuple[int, ...]) -> Tensor:
-        """Log-probability among `allowed` of each of them after what is written so far, float64 [len(allowed)]."""
-        if allowed not in self._places:  # a grammar asks for the same tuples again and again
+    def next(self, generated: Sequence[int], allowed: tuple[int, ...]) -> Tensor:
+        """Log-probability among `allowed` of each of them after what is generated so far, float64 [len(allowed)]."""
+        if allowed not in self._places:  # a grammar allows the same few tuples again and again
             self._places[allowed] = torch.tensor([self.place[id] for id in allowed])
-        last = [self.place[id] for id in written[1 - self.order :]]
-        before = (None, *last)[1 - self.order :]  # the start counts as an id, while it is near
+        last = [self.place[id] for id in generated[1 - self.order :]]
+        before = (None, *last)[1 - self.order :]  # the start counts as an id, while it is in reach
         return self._next(before)[self._places[allowed]].log_softmax(dim=0)
 
     def _next(self, before: tuple[int | None, ...]) -> Tensor:
@@ -65,11 +65,11 @@ class NgramCache:
                 row[id] += count * share
         return row.log()
 
-    def score(self, ids: Sequence[int], near: Tensor | None = None) -> Tensor:
-        """Log-probability of each of `ids`, float64 [T]; `near` as `LanguageModel.score` takes it."""
+    def score(self, ids: Sequence[int], soft: Tensor | None = None) -> Tensor:
+        """Log-probability of each of `ids`, float64 [T]; `soft` as `LanguageModel.score` takes it."""
         rows = self.rows(ids)
-        if near is not None:
-            return (rows + near).logsumexp(dim=1)
+        if soft is not None:
+            return (rows + soft).logsumexp(dim=1)
         return rows[range(len(ids)), [self.place[id] for id in ids]]
 
     def _pairs(self, ids: Sequence[int]) -> list[tuple[tuple[int | None, ...], int]]:

@@ -1,4 +1,4 @@
-"""Many continuations of one context to one row of ids and who may see whom in it. Knows ids only, never an LLM."""
+"""Packing: many continuations of one context in one row of ids, with the attention mask that keeps them apart."""
 
 from __future__ import annotations
 

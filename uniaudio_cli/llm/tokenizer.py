@@ -1,4 +1,4 @@
-"""A tokenizer's files to one small `Tokenizer`: text <-> ids, no token added or hidden. Never knows audio, prompts."""
+"""Tokenizers: one small protocol over Hugging Face and SentencePiece files; no token is added or hidden."""
 
 from __future__ import annotations
 

@@ -1,0 +1,138 @@
+"""Audio encoder: clips in, codec codes, soft assignments and prosody codes out, with a cache for demonstrations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from uniaudio_cli.audio.features import loud_distance
+from uniaudio_cli.audio.io import AudioInput, read_audio
+from uniaudio_cli.audio.prosody import PROSODY, measure_prosody, prosody_codes
+from uniaudio_cli.audio.transforms import fit, normalise_level
+from uniaudio_cli.codec.model import Codec
+from uniaudio_cli.inference.code_cache import CodeCache
+from uniaudio_cli.prompting.prompt import Audio
+from uniaudio_cli.prompting.task import Clip, Task
+from uniaudio_cli.prompting.vocabulary import Layout
+
+# With crop "loudest", this many times the clip's length is searched: nobody searches an hour for one second.
+SEARCHED_LENGTHS = 60
+
+
+@dataclass(frozen=True)
+class EncodedClip:
+    """A clip in codes.
+
+    `codes`: per level of the codec. `samples`: length at the codec's rate. `similarity`: per level, the cosine between
+    the latent and every code, float16 [T_k, K]; None for a clip whose codes come from the cache on disk. `prosody`:
+    codes of the measures in `audio.prosody`, where the task uses that level.
+    """
+
+    codes: list[list[int]]
+    samples: int
+    similarity: list[Tensor] | None = field(default=None, compare=False, repr=False)
+    prosody: tuple[int, ...] = ()
+
+    def level(self, level: int) -> Sequence[int]:
+        """The codes of one level, `PROSODY` included."""
+        return self.prosody if level == PROSODY else self.codes[level]
+
+    def as_audio(self, levels: Sequence[int], layout: Layout = "flattened") -> Audio:
+        """The given levels as a piece of a prompt."""
+        return Audio.of({level: self.level(level) for level in levels}, levels, layout)
+
+
+class AudioEncoder:
+    """Reads, crops, level-normalises and encodes clips with one codec. Safe to share between threads.
+
+    Args:
+        code_cache: where the codes of demonstrations are kept between runs; None keeps none.
+    """
+
+    def __init__(self, codec: Codec, code_cache: CodeCache | None = None) -> None:
+        self.codec = codec
+        self.code_cache = code_cache
+
+    def read(self, source: AudioInput, clip: Clip) -> Tensor:
+        """A source as the task crops it: float32 [1, T].
+
+        Raises:
+            UniAudioError: it cannot be read as audio.
+        """
+        longest = clip.seconds if clip.crop == "start" else SEARCHED_LENGTHS * clip.seconds
+        wav = read_audio(source, self.codec.sample_rate, max_seconds=longest)
+        return fit(wav, self.codec.sample_rate, clip.seconds, clip.crop, clip.pad)
+
+    def at_codec_level(self, wav: Tensor) -> Tensor:
+        """`wav` [1, T] at the active level that the codec is trained at; as it is where the codec names none."""
+        level = self.codec.config.level_db
+        return wav if level is None else normalise_level(wav, level, self.codec.sample_rate)
+
+    def encode(self, wav: Tensor) -> EncodedClip:
+        """wav float32 [1, T] at the codec's rate -> codes and similarities."""
+        return self.encode_batch([wav])[0]
+
+    def encode_batch(self, wavs: Sequence[Tensor]) -> list[EncodedClip]:
+        """`encode` of several clips; clips of one padded length share a forward pass, with equal codes."""
+        levelled = [self.at_codec_level(wav) for wav in wavs]
+        return [
+            EncodedClip(
+                [level.codes[0].tolist() for level in levels],
+                wav.shape[-1],
+                [level.similarity[0].half().cpu() for level in levels],
+            )
+            for wav, levels in zip(wavs, self.codec.encode_batch(levelled), strict=True)
+        ]
+
+    def encode_cached(self, wav: Tensor) -> EncodedClip:
+        """`encode` of a demonstration: its codes, without similarities, come from the cache where it has them."""
+        if self.code_cache is None:
+            return self.encode(wav)
+        codes = self.code_cache.codes(wav)
+        if codes is not None:
+            return EncodedClip(codes, wav.shape[-1])
+        clip = self.encode(wav)
+        self.code_cache.keep(wav, clip.codes)
+        return clip
+
+    def encode_with_offsets(self, source: AudioInput, task: Task, cached: bool = False) -> list[EncodedClip]:
+        """A source encoded once for each of the task's `time_offsets_ms`; once only where the readout uses one.
+
+        Raises:
+            UniAudioError: it cannot be read as audio.
+        """
+        return self.encode_crop(self.read(source, task.clip), task, cached)
+
+    def encode_crop(self, wav: Tensor, task: Task, cached: bool = False) -> list[EncodedClip]:
+        """`encode_with_offsets` of a crop [1, T] that is read already."""
+        offsets = task.clip.time_offsets_ms if task.uses_time_offsets else task.clip.time_offsets_ms[:1]
+        delayed = [torch.nn.functional.pad(wav, (ms * self.codec.sample_rate // 1000, 0)) for ms in offsets]
+        if task.levels == (PROSODY,):  # no codec level is used
+            clips = [EncodedClip([], wav.shape[-1]) for _ in delayed]
+        elif cached:
+            clips = [self.encode_cached(each) for each in delayed]
+        else:
+            clips = self.encode_batch(delayed)
+        if PROSODY not in task.levels:
+            return clips
+        values = measure_prosody(wav, self.codec.sample_rate)
+        return [
+            replace(clip, prosody=tuple(prosody_codes(values, number / len(clips))))
+            for number, clip in enumerate(clips)
+        ]
+
+    def decode(self, codes: Sequence[Sequence[int]], seed: int = 0) -> Tensor:
+        """Codes per level -> wav float32 [1, T]."""
+        return self.codec.decode([torch.tensor([row]) for row in codes], seed=seed)[0].cpu()
+
+    def reconstruct(self, source: AudioInput, clip: Clip) -> tuple[Tensor, Tensor]:
+        """The crop of a source at the codec's level, and the codec's reconstruction of it; float32 [1, T] each."""
+        wav = self.at_codec_level(self.read(source, clip))
+        return wav, self.decode(self.encode(wav).codes)[:, : wav.shape[-1]]
+
+    def reconstruction_error(self, source: AudioInput, clip: Clip) -> float:
+        """Log-mel distance between a crop and its reconstruction over the louder frames, in nats."""
+        return loud_distance(*self.reconstruct(source, clip), self.codec.sample_rate)
