@@ -9,7 +9,7 @@ import torch
 
 from tests.factories import chirps
 from uniaudio_cli.audio.io import read_wav
-from uniaudio_cli.codec.quality import compared
+from uniaudio_cli.codec.quality import speech_metrics
 from uniaudio_cli.core.errors import MissingWeightsError, UsageError
 from uniaudio_cli.evaluation.judges import LEAD, NearestClip, WhisperJudge, dnsmos, label_said
 from uniaudio_cli.models.registry import resolve_judge
@@ -72,7 +72,7 @@ def test_whisper_hears_example_digits_and_survives_anything():
 def test_a_wav_is_most_like_itself():
     wav = chirps(3 * RATE, 1)[0]
     noisy = wav + 0.1 * torch.randn(wav.shape, generator=torch.Generator().manual_seed(0))
-    same, other = compared(wav, wav, RATE), compared(wav, noisy, RATE)
+    same, other = speech_metrics(wav, wav, RATE), speech_metrics(wav, noisy, RATE)
     assert same["si_sdr"] > 60 > other["si_sdr"]
     assert same["stoi"] == pytest.approx(1, abs=1e-3)
     assert all(same[name] >= other[name] for name in other)

@@ -1,139 +1,201 @@
-"""Episodes to guesses: every readout, and the rules that need no LLM, on the same clips. Never knows the terminal."""
+"""Controls: what labels the same episodes without the LLM, and what a user would take instead.
+
+The two peers follow fixed recipes that no tuning of the product may touch:
+
+- YAMNet: clip peak-normalised, patches of .96 s every .48 s, mean 1,024-d embedding weighted by 1 - P(silence),
+  L2-normalised x 10, logistic regression (max_iter 1000).
+- Whisper base: silence trimmed at 35 dB, padded to 3 s, mean over the clip's encoder frames, standardised over the
+  evaluated clips, cosine to the mean of each label's demonstrations.
+"""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+import math
+from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from torch import Tensor
 
-from uniaudio_cli.audio.prosody import PROSODY
-from uniaudio_cli.data.demonstrations import Demonstration
 from uniaudio_cli.data.episodes import Episode
-from uniaudio_cli.evaluation.metrics import Interval, accuracy, best, difference, nearest_demonstration
-from uniaudio_cli.inference.pipeline import EncodedClip, Kit
-from uniaudio_cli.llm.ngram import NgramCache
-from uniaudio_cli.prompting.prompt import Audio
-from uniaudio_cli.prompting.task import Clip, Task, override_task
+from uniaudio_cli.evaluation.metrics import nearest_demonstration
+from uniaudio_cli.evaluation.systems import NEAREST, MissingLibrary, Row, Setup
 
-NEAREST = "nearest demonstration"
-NGRAM = "n-gram cache"
-READOUTS = ("likelihood", "label")
+RATE = 16_000
+LONGEST_SECONDS = 60.0
+
+YAMNET_HOP = 48  # mel frames of 10 ms: half of a patch
+YAMNET_SILENCE = 494  # AudioSet's class "Silence" in YAMNet's order
+YAMNET_SCALE = 10.0
+
+WHISPER_TOP_DB = 35
+WHISPER_SECONDS = (3.0, 30.0)  # padded to the first, cut at the second
+WHISPER_HOP = 320  # samples of an encoder frame
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """What every method answered. `truth`: the right labels; `guesses[method]`: the answers, episode by episode."""
+class NearestDemonstration:
+    """The label of the demonstration whose bag of codes is nearest by cosine, on the levels that the task uses."""
 
-    truth: tuple[str, ...]
-    guesses: dict[str, tuple[str, ...]]
+    name = NEAREST
+    probabilities = False
+
+    def __init__(self, setup: Setup) -> None:
+        self.setup = setup
+        self.bags: dict[Path, list[list[int]]] = {}
 
     @property
-    def methods(self) -> tuple[str, ...]:
-        return tuple(self.guesses)
+    def identity(self) -> Mapping[str, str]:
+        return {"levels": " ".join(map(str, self.setup.task.levels))}
 
-    def correct(self, method: str) -> np.ndarray:
-        """bool [episodes]."""
-        return np.array([guess == label for guess, label in zip(self.guesses[method], self.truth, strict=True)], bool)
+    def predict(self, episode: Episode) -> Mapping[str, float]:
+        shown = [(item.label, self._bag(item.path)) for item in episode.demonstrations]
+        scores = nearest_demonstration(self._bag(episode.query.path), shown)
+        return {label: float(score) for label, score in scores.items()}
 
-    def accuracy(self, method: str) -> Interval:
-        return accuracy(self.correct(method))
-
-    def gain(self, method: str, over: str = NEAREST) -> Interval:
-        """How much more often a method is right than another, in pairs."""
-        return difference(self.correct(method), self.correct(over))
-
-
-@dataclass(frozen=True)
-class RememberingKit(Kit):
-    """A kit that reads and encodes no clip twice, however many sessions ask for it. It keeps every clip in memory."""
-
-    wavs: dict[tuple[Path, Clip], Tensor] = field(default_factory=dict, compare=False, repr=False)
-    heard: dict[bytes, EncodedClip] = field(default_factory=dict, compare=False, repr=False)
-    measures: dict[bytes, tuple[float, ...]] = field(default_factory=dict, compare=False, repr=False)
-
-    @classmethod
-    def of(cls, kit: Kit) -> RememberingKit:
-        return kit if isinstance(kit, RememberingKit) else cls(kit.codec, kit.lm, kit.vocabulary)
-
-    def read(self, path: Path, task: Task) -> Tensor:
-        key = (path, task.clip)
-        if key not in self.wavs:
-            self.wavs[key] = super().read(path, task)
-        return self.wavs[key]
-
-    def hear(self, wav: Tensor) -> EncodedClip:
-        key = hashlib.sha256(wav.contiguous().numpy().tobytes()).digest()
-        if key not in self.heard:
-            self.heard[key] = super().hear(wav)
-        return self.heard[key]
-
-    def measure(self, wav: Tensor) -> tuple[float, ...]:
-        key = hashlib.sha256(wav.contiguous().numpy().tobytes()).digest()
-        if key not in self.measures:
-            self.measures[key] = super().measure(wav)
-        return self.measures[key]
+    def _bag(self, path: Path) -> list[list[int]]:
+        if path not in self.bags:
+            clips = self.setup.models.encoder.encode_with_offsets(path, self.setup.task)
+            self.bags[path] = [
+                [code for clip in clips for code in clip.level(level)] for level in self.setup.task.levels
+            ]
+        return self.bags[path]
 
 
-def evaluate(
-    kit: Kit,
-    task: Task,
-    episodes: Iterable[Episode],
-    readouts: Sequence[str] = READOUTS,
-    seed: int = 0,
-    progress: Callable[[int], None] = lambda done: None,
-) -> Evaluation:
-    """Ask every readout and both rules without an LLM the query of every episode.
+class YAMNetLogisticRegression:
+    """YAMNet's mean embedding and a logistic regression fitted on the demonstrations."""
 
-    Args:
-        task: one with labels; its own readout, shots and ways do not matter. readouts: of `Task.readout`; with none of
-            them the LLM is not used. seed: of draws among equal scores. progress: called with the episodes done.
+    name = "YAMNet + logistic regression"
+    probabilities = True
 
-    Pass a `RememberingKit` to keep what was heard from one call to the next.
+    def __init__(self, setup: Setup) -> None:
+        _require("onnxruntime", "sklearn")
+        from uniaudio_cli.codec.frozen.yamnet import YAMNet
+        from uniaudio_cli.models.registry import resolve_teacher
+
+        self.yamnet = YAMNet(resolve_teacher("yamnet", setup.offline, setup.progress))
+        self.features: dict[Path, np.ndarray] = {}
+
+    @property
+    def identity(self) -> Mapping[str, str]:
+        return {"encoder": "yamnet", "classifier": f"logistic regression (scikit-learn {_version('scikit-learn')})"}
+
+    def predict(self, episode: Episode) -> Mapping[str, float]:
+        from sklearn.linear_model import LogisticRegression
+
+        train = np.array([self.feature(item.path) for item in episode.demonstrations])
+        model = LogisticRegression(max_iter=1000).fit(train, [item.label for item in episode.demonstrations])
+        (probabilities,) = model.predict_proba(self.feature(episode.query.path)[None])
+        return {str(label): float(p) for label, p in zip(model.classes_, probabilities, strict=True)}
+
+    def feature(self, path: Path) -> np.ndarray:
+        """float64 [1024] of norm 10."""
+        if path not in self.features:
+            from uniaudio_cli.codec.frozen.yamnet import PATCH
+
+            frames = self.yamnet.frames(peak_normalised(path))
+            starts = range(0, len(frames) - PATCH + 1, YAMNET_HOP)
+            patches = [self.yamnet(frames[start : start + PATCH]) for start in starts]
+            weights = np.array([1.0 - posterior[YAMNET_SILENCE] for _, posterior in patches]) + 1e-9
+            mean = weights @ np.array([embedding for embedding, _ in patches]) / weights.sum()
+            self.features[path] = YAMNET_SCALE * mean / max(1e-9, float(np.linalg.norm(mean)))
+        return self.features[path]
+
+
+class WhisperNearest:
+    """The label whose demonstrations' mean Whisper embedding is nearest by cosine."""
+
+    name = "Whisper base + nearest mean"
+    probabilities = False
+
+    def __init__(self, setup: Setup) -> None:
+        _require("faster_whisper", "ctranslate2")
+        from uniaudio_cli.models.registry import resolve_judge
+
+        self.folder = resolve_judge("whisper-base", setup.offline, setup.progress)
+        self.paths = [item.path for item in setup.items]
+        self.features: dict[Path, np.ndarray] = {}
+
+    @property
+    def identity(self) -> Mapping[str, str]:
+        return {"encoder": "whisper-base", "runtime": f"ctranslate2 {_version('ctranslate2')}, int8"}
+
+    def predict(self, episode: Episode) -> Mapping[str, float]:
+        query = self._standardised(episode.query.path)
+        scores = {}
+        for label in episode.labels:
+            shown = [self._standardised(item.path) for item in episode.demonstrations if item.label == label]
+            mean = np.mean(shown, axis=0)
+            scores[label] = float(query @ mean / max(1e-9, float(np.linalg.norm(query) * np.linalg.norm(mean))))
+        return scores
+
+    def feature(self, path: Path) -> np.ndarray:
+        """float32 [512]: the mean over the clip's frames."""
+        if path not in self.features:
+            import ctranslate2
+            import librosa
+
+            wav, _ = librosa.effects.trim(peak_normalised(path), top_db=WHISPER_TOP_DB)
+            shortest, longest = (int(seconds * RATE) for seconds in WHISPER_SECONDS)
+            wav = wav[:longest]
+            padded = np.pad(wav, (0, max(0, shortest - len(wav))))
+            mel = self._extractor(padded, padding=0)[:, : len(padded) // self._extractor.hop_length]
+            view = ctranslate2.StorageView.from_array(np.ascontiguousarray(mel[None], dtype=np.float32))
+            (states,) = np.array(self._model.encode(view, to_cpu=True))
+            self.features[path] = states[: math.ceil(len(wav) / WHISPER_HOP)].mean(axis=0)
+        return self.features[path]
+
+    def _standardised(self, path: Path) -> np.ndarray:
+        mean, spread = self._statistics
+        return (self.feature(path) - mean) / spread
+
+    @cached_property
+    def _statistics(self) -> tuple[np.ndarray, np.ndarray]:
+        every = np.array([self.feature(path) for path in self.paths])
+        return every.mean(axis=0), every.std(axis=0) + 1e-6
+
+    @cached_property
+    def _model(self) -> Any:
+        import ctranslate2
+
+        return ctranslate2.models.Whisper(str(self.folder), device="cpu", compute_type="int8", inter_threads=1)
+
+    @cached_property
+    def _extractor(self) -> Any:
+        from faster_whisper.feature_extractor import FeatureExtractor
+
+        return FeatureExtractor()
+
+
+def peak_normalised(path: Path) -> np.ndarray:
+    """A clip's first minute at 16 kHz, its peak at 1: float32 [T]; silence stays silence.
 
     Raises:
-        UniAudioError: a clip cannot be read, or an episode does not fit the LLM's context.
+        UniAudioError: it cannot be read.
     """
-    ears = RememberingKit.of(kit)
-    tasks = {readout: override_task(task, readout=readout, abstain_below=0.0) for readout in readouts}
-    if "label" in tasks:  # the paper's prompt shows one level
-        one = [level for level in task.levels if level != PROSODY][:1]
-        tasks["label"] = override_task(tasks["label"], levels=tuple(one) or task.levels)
+    from uniaudio_cli.audio.io import read_wav
 
-    listening = override_task(task, readout="likelihood")
+    wav = read_wav(path, RATE, max_seconds=LONGEST_SECONDS)[0].numpy()
+    peak = float(np.abs(wav).max(initial=0.0))
+    return wav / peak if peak > 0 else wav
 
-    def shown(path: Path) -> list[Audio]:
-        """The clip as the likelihood readout hears it, once for each shift: the rules get the same words."""
-        return [heard.shown(task.levels) for heard in ears.hear_shifted(path, listening)]
 
-    def bag(shifted: list[Audio]) -> list[list[int]]:
-        return [[code for clip in shifted for code in clip.codes[level]] for level in range(len(task.levels))]
+def _require(*modules: str) -> None:
+    from importlib.util import find_spec
 
-    def ids(clip: Audio) -> list[int]:
-        return kit.vocabulary.ids(clip.codes, clip.levels)
+    missing = [name for name in modules if find_spec(name) is None]
+    if missing:
+        raise MissingLibrary(f"needs {', '.join(missing)}: pip install 'uniaudio[eval]'")
 
-    among = kit.vocabulary.audio_ids(task.levels)
-    truth: list[str] = []
-    guesses: dict[str, list[str]] = {method: [] for method in (*tasks, NEAREST, NGRAM)}
-    for number, episode in enumerate(episodes):
-        demonstrations = [Demonstration(item.path, item.label) for item in episode.demonstrations]
-        for readout, asked in tasks.items():
-            reply = ears.session(asked, demonstrations, seed)(episode.query.path)
-            assert reply.label is not None, "a task that abstains"
-            guesses[readout].append(reply.label)
-        heard = [(item.label, shown(item.path)) for item in episode.demonstrations]
-        query = shown(episode.query.path)
-        draw = f"{seed} {number}"
-        guesses[NEAREST].append(
-            nearest_demonstration(bag(query), [(label, bag(shifted)) for label, shifted in heard], draw)
-        )
-        told = {label: [ids(clip) for of, shifted in heard if of == label for clip in shifted] for label, _ in heard}
-        caches = {label: NgramCache(clips, among) for label, clips in told.items()}
-        scores = {label: sum(float(cache.score(ids(clip)).sum()) for clip in query) for label, cache in caches.items()}
-        guesses[NGRAM].append(best(scores, draw))
-        truth.append(episode.query.label)
-        progress(len(truth))
-    return Evaluation(tuple(truth), {method: tuple(labels) for method, labels in guesses.items()})
+
+def _version(package: str) -> str:
+    from importlib.metadata import version
+
+    return version(package)
+
+
+ROWS = (
+    Row(NearestDemonstration.name, "fast", NearestDemonstration),
+    Row(YAMNetLogisticRegression.name, "fast", YAMNetLogisticRegression),
+    Row(WhisperNearest.name, "fast", WhisperNearest),
+)

@@ -1,4 +1,4 @@
-"""Answers to numbers with intervals, and the rules an LLM has to beat: codes and ids in. Knows no audio, no LLM."""
+"""Right and wrong answers to rates with 95 % intervals, calibration, and the two rules that no model is needed for."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 import random
 import statistics
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -15,16 +15,23 @@ from numpy.typing import ArrayLike
 
 # The two-sided 95 % point of the normal distribution.
 Z = 1.959963984540054
+# With fewer clusters a bootstrap over them is too narrow to be called an interval.
+FEWEST_CLUSTERS = 5
+RESAMPLES = 9_999
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A share, or a difference of shares, with its 95 % interval and the number of answers it rests on."""
+    """A rate, or a difference of rates, with its 95 % interval.
+
+    `n`: answers. `clusters`: independent groups of them where the interval is bootstrapped over these, else 0.
+    """
 
     value: float
     low: float
     high: float
     n: int
+    clusters: int = 0
 
     def __str__(self) -> str:
         return f"{100 * self.value:.1f} % [{100 * self.low:.1f}, {100 * self.high:.1f}] (n={self.n})"
@@ -36,44 +43,80 @@ class Interval:
 
 
 def accuracy(correct: ArrayLike) -> Interval:
-    """The share of right answers with Wilson's score interval (Wilson 1927). `correct`: [n] of true and false.
+    """The rate of right answers with Wilson's score interval (Wilson 1927). `correct`: bool [n].
 
     136 of 200 are 68.0 % [61.2, 74.1].
 
     Raises:
         ValueError: no answers.
     """
-    n, share = _counted(correct)
-    middle = share + Z * Z / (2 * n)
-    reach = Z * math.sqrt(share * (1 - share) / n + Z * Z / (4 * n * n))
-    scale = 1 + Z * Z / n
+    from scipy.stats import binomtest
+
+    answers = _answers(correct)
+    right, n = int(answers.sum()), len(answers)
+    found = binomtest(right, n).proportion_ci(0.95, method="wilson")
     # At 0 and n right answers rounding would leave the ends a hair inside.
-    low = 0.0 if share == 0 else (middle - reach) / scale
-    return Interval(share, low, 1.0 if share == 1 else (middle + reach) / scale, n)
+    return Interval(right / n, 0.0 if right == 0 else float(found.low), 1.0 if right == n else float(found.high), n)
 
 
 def difference(first: ArrayLike, second: ArrayLike) -> Interval:
-    """How much more often `first` is right than `second` on the same n episodes (Bonett and Price 2012).
+    """By how much `first` is right more often than `second` on the same n episodes (Bonett and Price 2012).
 
-    The interval counts one more episode of each way to differ, so that it has a width even where the two always agree;
-    the value is the plain difference. Of 21 episodes 7 right for `first` alone and 1 for `second` alone are +28.6
-    points [+1.3, +50.8].
+    The interval counts one more discordant episode of each kind, so that it has a width even where the two always
+    agree; the value is the plain difference. Of 21 episodes 7 right for `first` alone and 1 for `second` alone are
+    +28.6 points [+1.3, +50.8].
 
     Raises:
         ValueError: no answers, or not as many of one as of the other.
     """
-    a, b = np.asarray(first, dtype=bool), np.asarray(second, dtype=bool)
-    if a.shape != b.shape:
-        raise ValueError(f"answers to {a.shape} and {b.shape} episodes cannot be paired")
-    n, _ = _counted(a)
+    a, b = _pair(first, second)
+    n = len(a)
     only_first, only_second = int((a & ~b).sum()), int((b & ~a).sum())
     p, q = (only_first + 1) / (n + 2), (only_second + 1) / (n + 2)
     reach = Z * math.sqrt((p + q - (p - q) ** 2) / (n + 2))
     return Interval((only_first - only_second) / n, max(-1.0, p - q - reach), min(1.0, p - q + reach), n)
 
 
+def clustered_accuracy(correct: ArrayLike, clusters: Sequence[Hashable], seed: int = 0) -> Interval:
+    """The rate of right answers with a percentile bootstrap over clusters (speakers, recordings).
+
+    Answers of one cluster are not independent, so whole clusters are drawn. Below `FEWEST_CLUSTERS` the interval is
+    Wilson's, which holds for these clusters alone and not for others; `clusters` of the result is 0 then.
+
+    Raises:
+        ValueError: no answers, or not as many clusters as answers.
+    """
+    answers = _answers(correct)
+    names = list(dict.fromkeys(_named(answers, clusters)))
+    if len(names) < FEWEST_CLUSTERS:
+        return accuracy(answers)
+    value = float(answers.mean())
+    if value in (0.0, 1.0):  # a bootstrap of equal answers has no width
+        bounds = accuracy(np.full(len(names), value == 1.0))
+        return Interval(value, bounds.low, bounds.high, len(answers), len(names))
+    low, high = _bootstrap(answers.astype(float), clusters, seed)
+    return Interval(value, low, high, len(answers), len(names))
+
+
+def clustered_difference(first: ArrayLike, second: ArrayLike, clusters: Sequence[Hashable], seed: int = 0) -> Interval:
+    """By how much `first` is right more often than `second`, paired, with a percentile bootstrap over clusters.
+
+    Below `FEWEST_CLUSTERS`, and where the two agree everywhere, the interval is that of `difference`.
+
+    Raises:
+        ValueError: no answers, or not as many of one as of the other or as of clusters.
+    """
+    a, b = _pair(first, second)
+    names = list(dict.fromkeys(_named(a, clusters)))
+    if len(names) < FEWEST_CLUSTERS or bool((a == b).all()):
+        return difference(a, b)
+    gains = a.astype(float) - b.astype(float)
+    low, high = _bootstrap(gains, clusters, seed)
+    return Interval(float(gains.mean()), low, high, len(gains), len(names))
+
+
 def calibration_error(confidence: ArrayLike, correct: ArrayLike, bins: int = 10) -> float:
-    """How far confidence is from accuracy on average: expected calibration error with equal bins (Guo et al. 2017).
+    """Expected calibration error with equal bins (Guo et al. 2017): the mean distance of confidence from accuracy.
 
     `confidence`: [n] probabilities of the answers given; `correct`: [n]. Ten answers at 0.9 of which seven are right
     are 0.2 off.
@@ -81,30 +124,30 @@ def calibration_error(confidence: ArrayLike, correct: ArrayLike, bins: int = 10)
     Raises:
         ValueError: no answers, or not as many of one as of the other.
     """
+    from scipy.stats import binned_statistic
+
     p, right = np.asarray(confidence, dtype=float), np.asarray(correct, dtype=bool)
     if p.shape != right.shape:
         raise ValueError(f"{p.shape} confidences cannot be those of {right.shape} answers")
-    n, _ = _counted(right)
-    place = np.minimum((p * bins).astype(int), bins - 1)
-    return sum(abs(float(p[place == k].sum() - right[place == k].sum())) for k in range(bins)) / n
+    n = len(_answers(right))
+    gaps = binned_statistic(p, p - right, statistic="sum", bins=bins, range=(0.0, 1.0)).statistic
+    return float(np.abs(gaps).sum()) / n
 
 
 def auroc(scores: ArrayLike, positive: ArrayLike) -> float:
-    """How often a positive scores higher than a negative, equals counting half (the area under the ROC curve).
+    """The area under the ROC curve: how often a positive scores higher than a negative, equals counting half.
 
     `scores`, `positive`: [n]. Scores 1, 2, 3 with the first and last positive are 0.5.
 
     Raises:
         ValueError: there are not both kinds.
     """
+    from sklearn.metrics import roc_auc_score
+
     values, kind = np.asarray(scores, dtype=float), np.asarray(positive, dtype=bool)
     if values.shape != kind.shape or not kind.any() or kind.all():
         raise ValueError("an area under the curve takes scores of positives and of negatives")
-    _, place, count = np.unique(values, return_inverse=True, return_counts=True)
-    rank = count.cumsum() - (count - 1) / 2
-    positives = int(kind.sum())
-    above = rank[place][kind].sum() - positives * (positives + 1) / 2
-    return float(above / (positives * (len(values) - positives)))
+    return float(roc_auc_score(kind, values))
 
 
 def mean(values: Sequence[float]) -> tuple[float, float]:
@@ -118,7 +161,7 @@ def mean(values: Sequence[float]) -> tuple[float, float]:
 
 
 def chance(ways: int) -> float:
-    """How often a guess among `ways` labels is right."""
+    """The accuracy of a uniform guess among `ways` labels."""
     return 1 / ways
 
 
@@ -129,37 +172,69 @@ def best(scores: Mapping[str, float | Fraction], seed: int | str = 0) -> str:
 
 
 def nearest_demonstration(
-    query: Sequence[Sequence[int]],
-    demonstrations: Sequence[tuple[str, Sequence[Sequence[int]]]],
-    seed: int | str = 0,
-) -> str:
-    """The label of the demonstration whose bag of words has the highest cosine with the query's.
+    query: Sequence[Sequence[int]], demonstrations: Sequence[tuple[str, Sequence[Sequence[int]]]]
+) -> dict[str, Fraction]:
+    """Per label the highest squared cosine of its demonstrations' bags of codes with the query's, exact.
+
+    The query's own length is left out, which changes no order; whole numbers keep equal scores equal.
 
     Args:
-        query: a row of codes per shown level; a code counts as another word on another level.
-        demonstrations: (label, codes) of each. seed: of the draw among the labels that share the highest cosine.
+        query: a row of codes per level; a code counts as another word on another level.
+        demonstrations: (label, codes) of each.
 
     Raises:
         ValueError: there are no demonstrations.
     """
     if not demonstrations:
-        raise ValueError("there are no demonstrations to be near to")
-    asked = _bag(query)
-    closeness: dict[str, Fraction] = {}
+        raise ValueError("there are no demonstrations to compare with")
+    bag = _bag(query)
+    scores: dict[str, Fraction] = {}
     for label, codes in demonstrations:
-        shown = _bag(codes)
-        # The cosine's square, less the query's own length: in whole numbers, so that equals are equal.
-        product = sum(count * shown[word] for word, count in asked.items())
-        cosine = Fraction(product**2, sum(count**2 for count in shown.values()) or 1)
-        closeness[label] = max(cosine, closeness.get(label, Fraction(0)))
-    return best(closeness, seed)
+        other = _bag(codes)
+        product = sum(count * other[word] for word, count in bag.items())
+        cosine = Fraction(product**2, sum(count**2 for count in other.values()) or 1)
+        scores[label] = max(cosine, scores.get(label, Fraction(0)))
+    return scores
 
 
-def _counted(correct: ArrayLike) -> tuple[int, float]:
+def _bootstrap(values: np.ndarray, clusters: Sequence[Hashable], seed: int) -> tuple[float, float]:
+    """The 95 % interval of the mean of `values` when whole clusters are drawn with replacement."""
+    from scipy.stats import bootstrap
+
+    _, place = np.unique([str(name) for name in clusters], return_inverse=True)
+    sums, sizes = np.bincount(place, weights=values), np.bincount(place).astype(float)
+    found = bootstrap(
+        (sums, sizes),
+        lambda total, count, axis: total.sum(axis=axis) / count.sum(axis=axis),
+        paired=True,
+        vectorized=True,
+        n_resamples=RESAMPLES,
+        batch=max(1, 2_000_000 // len(sums)),
+        confidence_level=0.95,
+        method="percentile",
+        rng=np.random.default_rng(seed),
+    )
+    return float(found.confidence_interval.low), float(found.confidence_interval.high)
+
+
+def _answers(correct: ArrayLike) -> np.ndarray:
     answers = np.asarray(correct, dtype=bool)
     if answers.ndim != 1 or not len(answers):
         raise ValueError(f"answers are a row of one or more, not of shape {answers.shape}")
-    return len(answers), float(answers.mean())
+    return answers
+
+
+def _pair(first: ArrayLike, second: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    a, b = np.asarray(first, dtype=bool), np.asarray(second, dtype=bool)
+    if a.shape != b.shape:
+        raise ValueError(f"answers to {a.shape} and {b.shape} episodes cannot be paired")
+    return _answers(a), _answers(b)
+
+
+def _named(answers: np.ndarray, clusters: Sequence[Hashable]) -> Sequence[Hashable]:
+    if len(clusters) != len(answers):
+        raise ValueError(f"{len(answers)} answers cannot be of {len(clusters)} clusters")
+    return clusters
 
 
 def _bag(codes: Sequence[Sequence[int]]) -> Counter[tuple[int, int]]:
