@@ -1,13 +1,13 @@
-"""Time the published codec, its tables projected once, against the reference procedure: at every call.
+"""Time the published codec with codebooks that are projected once, against projection at every call.
 
     python benchmarks/codec.py [--seconds 1 10] [--repeats 3] [--threads N] [--json]
     python benchmarks/codec.py --shipped [--seconds 3 10 30] [--repeats 20] [--json]
 
 Random weights at the published size (about 1.3 GB, 2.5 GB at the peak). Both sides run the same folded networks on the
-same clip and must find the same codes, so that the tables are all that differs: `Codec` holds them, and decoding takes
-the rows of its codes; the reference procedure multiplies every level's whole codebook (3,248 and twice 32,000 vectors
-of 4,096) in every encode and every decode. With --shipped, how many times as fast as it plays the codec that comes
-with the package encodes and decodes noise, on one core and on all: the median of so many calls of both.
+same clip and must give the same codes, so the projected codebooks are the only difference: `Codec` computes them once,
+and the reference procedure projects every level's whole codebook (3,248 and twice 32,000 vectors of 4,096) in every
+encode and decode. With --shipped, the real-time factor of the package's codec on noise, with one thread and with all:
+the median over calls.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from uniaudio_cli.codec.architectures.published import remove_weight_norm
-from uniaudio_cli.codec.checkpoint.own import load_codec
+from uniaudio_cli.codec.checkpoint import load_codec
 from uniaudio_cli.codec.config import CodecConfig
 from uniaudio_cli.codec.model import Codec
 from uniaudio_cli.models.registry import resolve_codec
@@ -53,7 +53,7 @@ SEED = 1234
 
 
 def random_codec() -> Codec:
-    """The published size with seeded weights, its tables projected and its codebooks kept."""
+    """The published size with seeded weights, its codebooks projected and the raw ones kept."""
     torch.manual_seed(SEED)
     codec = Codec(CONFIG).eval().requires_grad_(False)
     remove_weight_norm(codec)
@@ -78,18 +78,18 @@ def encode_projecting(codec: Codec, wav: Tensor) -> list[Tensor]:
 def decode_projecting(codec: Codec, codes: Sequence[Tensor], seed: int) -> Tensor:
     """`Codec.decode` as the reference procedure has it."""
     pieces = []
-    for level, its_codes in zip(codec.quantizer.levels(), codes, strict=True):
+    for level, level_codes in zip(codec.quantizer.levels(), codes, strict=True):
         table = level.cb_proj(level.codebook.weight)
-        pieces.append(table[its_codes].transpose(1, 2).repeat_interleave(level.stride, dim=-1))
+        pieces.append(table[level_codes].transpose(1, 2).repeat_interleave(level.stride, dim=-1))
     return codec.decoder(torch.stack(pieces).sum(dim=0), [torch.Generator().manual_seed(seed)])
 
 
 def timed(calls: Sequence[Callable[[], object]], repeats: int) -> list[float]:
-    """The least seconds of each call, taken in turns so that other work on the machine falls on all of them."""
+    """The least seconds of each call. Calls alternate, so that other load on the machine affects all of them."""
     times: list[list[float]] = [[] for _ in calls]
     for _ in range(repeats):
         for call, its_times in zip(calls, times, strict=True):
-            its_times.append(called(call))
+            its_times.append(seconds_of(call))
     return [min(its_times) for its_times in times]
 
 
@@ -124,7 +124,7 @@ def shipped(seconds: Sequence[float], repeats: int) -> list[dict[str, float]]:
             codes = codec.encode(wav)
             codec.decode(codes)
             encode, decode = (
-                statistics.median(called(call) for _ in range(repeats))
+                statistics.median(seconds_of(call) for _ in range(repeats))
                 for call in (lambda x=wav: codec.encode(x), lambda x=codes: codec.decode(x))
             )
             times = length / (encode + decode)
@@ -133,8 +133,8 @@ def shipped(seconds: Sequence[float], repeats: int) -> list[dict[str, float]]:
     return rows
 
 
-def called(call: Callable[[], object]) -> float:
-    """How many seconds it takes."""
+def seconds_of(call: Callable[[], object]) -> float:
+    """Seconds of one call."""
     start = time.perf_counter()
     call()
     return time.perf_counter() - start
