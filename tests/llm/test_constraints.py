@@ -9,7 +9,7 @@ from tests.factories import codec_in_words, published_codec, small_codec
 from tests.small_tokenizers import STEMS, WORDS, byte_bpe, sentencepiece
 from uniaudio_cli.codec.model import Codec
 from uniaudio_cli.core.errors import UsageError
-from uniaudio_cli.llm.constraints import GRAMMARS, AudioGrammar, AudioState, FrameGrammar, Grammar, Trie
+from uniaudio_cli.llm.constraints import GRAMMARS, AudioGrammar, AudioState, Grammar, InterleavedGrammar, Trie
 from uniaudio_cli.prompting.vocabulary import Vocabulary, vocabulary_for
 
 END = (7, 8)
@@ -46,10 +46,10 @@ def parts(request) -> tuple[Codec, Vocabulary]:
 
 
 def audio_grammar(
-    vocabulary: Vocabulary, least: int, most: int, levels=(0, 1, 2), end=END, order="levels"
+    vocabulary: Vocabulary, least: int, most: int, levels=(0, 1, 2), end=END, layout="flattened"
 ) -> AudioGrammar:
     codes = [vocabulary.code_ids(level) for level in levels]
-    return GRAMMARS[order](codes, [vocabulary.strides[level] for level in levels], least, most, end)
+    return GRAMMARS[layout](codes, [vocabulary.strides[level] for level in levels], least, most, end)
 
 
 def walk(grammar: Grammar, draw: random.Random) -> list[int]:
@@ -141,21 +141,21 @@ def test_frame_order_lets_through_audio_and_all_of_it(kind, levels):
     vocabulary = vocabulary_for(codec.config, byte_bpe())
     draw, found = random.Random(4), set()
     for _ in range(100):
-        ids = walk(audio_grammar(vocabulary, 2, 4, levels, order="frames"), draw)
+        ids = walk(audio_grammar(vocabulary, 2, 4, levels, layout="interleaved"), draw)
         assert tuple(ids[-2:]) == END
-        codes = vocabulary.codes(ids[:-2], levels=levels, order="frames")
+        codes = vocabulary.codes(ids[:-2], levels=levels, layout="interleaved")
         assert [len(row) for row in codes] == vocabulary.counts(len(codes[0]) * vocabulary.strides[levels[0]], levels)
-        assert vocabulary.ids(codes, levels, order="frames") == ids[:-2]
+        assert vocabulary.ids(codes, levels, layout="interleaved") == ids[:-2]
         found.add(len(codes[0]))
-        written = [*vocabulary.ids(random_rows(draw, vocabulary, 3, levels), levels, "frames"), *END]
+        written = [*vocabulary.ids(random_rows(draw, vocabulary, 3, levels), levels, "interleaved"), *END]
         for least, most, fine in ((3, 3, True), (1, 9, True), (2, 2, False), (4, 4, False)):
-            assert accepts(audio_grammar(vocabulary, least, most, levels, order="frames"), written) is fine
+            assert accepts(audio_grammar(vocabulary, least, most, levels, layout="interleaved"), written) is fine
     assert found == {2, 3, 4}
 
 
 def test_frame_order_is_a_code_and_those_of_its_frames():
     levels = [[(RIVER,), (STONE,)], [(CLOUD,)], [(BED,)]]
-    grammar = FrameGrammar(levels, [4, 2, 1], 2, 2, [9])
+    grammar = InterleavedGrammar(levels, [4, 2, 1], 2, 2, [9])
     group = [CLOUD, CLOUD, BED, BED, BED, BED]
     assert accepts(grammar, [RIVER, *group, STONE, *group, 9])
     assert not accepts(grammar, [RIVER, STONE, *group, *group, 9])
@@ -176,8 +176,8 @@ def test_frame_order_is_a_code_and_those_of_its_frames():
 )
 def test_frame_order_that_does_not_say_where_it_ends(levels, end, message):
     with pytest.raises(UsageError, match=message):
-        FrameGrammar(levels, [2, 1], 1, 2, end)
-    FrameGrammar(levels, [2, 1], 2, 2, end)
+        InterleavedGrammar(levels, [2, 1], 1, 2, end)
+    InterleavedGrammar(levels, [2, 1], 2, 2, end)
 
 
 RIVER, STONE, CLOUD, BED = 1, 2, 3, 4

@@ -33,10 +33,10 @@ def parts(kind: str) -> tuple[Codec, Vocabulary]:
 
 
 def audio_grammar(
-    kind: str, least: int, most: int, levels: int = 3, end: tuple[int, ...] = END, order: str = "levels"
+    kind: str, least: int, most: int, levels: int = 3, end: tuple[int, ...] = END, layout: str = "flattened"
 ) -> AudioGrammar:
     codes = [parts(kind)[1].code_ids(level) for level in range(levels)]
-    return GRAMMARS[order](codes, STRIDES[:levels], least, most, end)
+    return GRAMMARS[layout](codes, STRIDES[:levels], least, most, end)
 
 
 def labels() -> Trie:
@@ -126,11 +126,11 @@ def test_a_temperature_shapes_the_probabilities():
         torch.testing.assert_close(shares, expected, atol=0.04, rtol=0)
 
 
-def test_forced_ids_are_not_asked_for_but_read():
+def test_forced_ids_need_no_forward_pass():
     stub = RuleLM(lambda ids: torch.arange(10.0))
     grammar = Trie([[1, 2, 3, 4, 6, 9], [1, 2, 3, 5, 6, 9]])
     assert generate(stub, stub.prefill([[0]]), grammar) == [[1, 2, 3, 5, 6, 9]]
-    assert stub.asked == [(0,), (0, 1, 2, 3)]
+    assert stub.contexts == [(0,), (0, 1, 2, 3)]
 
 
 def test_a_full_context_ends_in_an_error(lm):
@@ -144,32 +144,35 @@ def test_a_cache_has_as_much_of_a_say_as_the_llm():
     grammar, cache = Trie([[a, b] for a in range(3) for b in range(3)]), NgramCache([[1, 2]], range(3))
     for sure, written in ((0.0, [1, 2]), (1.0, [1, 2]), (9.0, [0, 0])):
         stub = RuleLM(lambda ids, sure=sure: torch.tensor([sure, 0.0, 0.0]))
-        assert generate(stub, stub.prefill([[0]]), grammar, cache=cache) == [written]
+        assert generate(stub, stub.prefill([[0]]), grammar, ngram=cache) == [written]
     stub = RuleLM(lambda ids: torch.tensor([0.0, 2.0, 1.0]))
-    drawn = [tuple(generate(stub, stub.prefill([[0]]), grammar, 1.0, seed, cache=cache)[0]) for seed in range(2000)]
+    drawn = [tuple(generate(stub, stub.prefill([[0]]), grammar, 1.0, seed, ngram=cache)[0]) for seed in range(2000)]
     mean = (torch.tensor([0.0, 2.0, 1.0]).double().log_softmax(0) + cache.next([], (0, 1, 2))) / 2
     shares = torch.bincount(torch.tensor([first for first, _ in drawn]), minlength=3) / len(drawn)
     torch.testing.assert_close(shares.double(), mean.softmax(0), atol=0.04, rtol=0)
 
 
-@pytest.mark.parametrize("order", ["levels", "frames"])
+@pytest.mark.parametrize("layout", ["flattened", "interleaved"])
 @pytest.mark.parametrize("temperature", [0.0, 1.0, 5.0])
 @pytest.mark.parametrize("kind", ["bare", "spelt"])
-def test_whatever_the_logits_it_is_audio(kind, temperature, order):
+def test_whatever_the_logits_it_is_audio(kind, temperature, layout):
     """450 generations in all; benchmarks/random_logits.py makes 10,000."""
     codec, vocabulary = parts(kind)
-    if (kind, order) == ("bare", "frames"):
+    if (kind, layout) == ("bare", "interleaved"):
         pytest.skip("the words go on with bare ids, so these levels cannot be written frame by frame")
     stub = RuleLM(noise_rule(byte_bpe().size))
     prefix, draw, lengths = stub.prefill([[0]]), random.Random(1), set()
     for seed in range(50):
         count = draw.randint(1, 3)
         least, most = (count, count) if kind == "bare" else (1, count)
-        grammar, among = audio_grammar(kind, least, most, order=order), sorted({*vocabulary.audio_ids((0, 1, 2)), *END})
+        grammar, among = (
+            audio_grammar(kind, least, most, layout=layout),
+            sorted({*vocabulary.audio_ids((0, 1, 2)), *END}),
+        )
         cache = NgramCache([draw.sample(among, 9)], among) if seed % 2 else None
         (ids,) = generate(stub, prefix, grammar, temperature, seed, 0.9, cache)
         assert ids[-1:] == [*END]
-        codes = vocabulary.codes(ids[:-1], frames=4 * count if kind == "bare" else None, order=order)
+        codes = vocabulary.codes(ids[:-1], frames=4 * count if kind == "bare" else None, layout=layout)
         wav = codec.decode([torch.tensor([row]) for row in codes])
         assert wav.shape == (1, 1, 4 * len(codes[0]) * codec.hop_length)
         assert wav.isfinite().all()

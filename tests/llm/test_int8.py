@@ -26,8 +26,9 @@ def test_chosen_rows_are_those_of_the_whole_head(bias):
     chosen, x = ChosenRows(head), torch.randn(2, 3, 16)
     assert torch.equal(chosen(x), head(x))
     for count in (1, 2, 50, 50, VOCAB, *range(3, 40)):
-        chosen.ids = tuple(range(0, VOCAB, VOCAB // count))
-        torch.testing.assert_close(chosen(x), head(x)[..., list(chosen.ids)], atol=1e-6, rtol=1e-6)
+        ids = tuple(range(0, VOCAB, VOCAB // count))
+        chosen.ids.set(ids)
+        torch.testing.assert_close(chosen(x), head(x)[..., list(ids)], atol=1e-6, rtol=1e-6)
 
 
 @pytest.mark.parametrize("bias", [True, False])
@@ -68,10 +69,10 @@ def test_the_copy_shares_the_weights_it_does_not_round(model):
 def test_a_bfloat16_model_is_written_with_in_float32(model):
     model = model.bfloat16()
     before = {name: each.clone() for name, each in model.state_dict().items()}
-    lm, contexts = LanguageModel(model, "half", write_bits=8), [[1, 2, 3, 4], [5, 6, 7, 8]]
-    writer, asked = lm.writer(lm.prefill(contexts)), tuple(range(0, VOCAB, 3))
+    lm, contexts = LanguageModel(model, "half", decode_bits=8), [[1, 2, 3, 4], [5, 6, 7, 8]]
+    writer, asked = lm.decoder(lm.prefill(contexts)), tuple(range(0, VOCAB, 3))
     found = writer.logits([[9], [10]], {0: asked, 1: asked})
-    assert {each.dtype for each in lm.quick.model.parameters()} == {torch.float32}
+    assert {each.dtype for each in lm.decoding_model.model.parameters()} == {torch.float32}
     assert writer.cache.layers[0].keys.dtype == torch.float32
     rows = torch.tensor([[1, 2, 3, 4, 9], [5, 6, 7, 8, 10]])
     expected = model.float()(rows).logits[:, -1, list(asked)]
@@ -82,8 +83,8 @@ def test_a_bfloat16_model_is_written_with_in_float32(model):
 def test_a_model_that_is_not_plain_has_no_copy(model):
     model.hf_quantizer = object()
     assert decoding_model(model, 8) is None
-    lm, grammar = LanguageModel(model, "odd", write_bits=8), Trie([[5, 6], [7, 8]])
-    assert lm.quick is None
+    lm, grammar = LanguageModel(model, "odd", decode_bits=8), Trie([[5, 6], [7, 8]])
+    assert lm.decoding_model is None
     assert generate(lm, lm.prefill([[1, 2]]), grammar) in ([[5, 6]], [[7, 8]])
 
 
@@ -91,7 +92,7 @@ def test_a_cache_grows_in_place_and_leaves_the_one_it_came_from(model):
     lm = LanguageModel(model, "tiny")
     prefix = lm.prefill([[1, 2, 3], [4, 5, 6]])
     keys = prefix.cache.layers[0].keys.clone()
-    writer, ids = lm.writer(prefix), (0, 1, 2)
+    writer, ids = lm.decoder(prefix), (0, 1, 2)
     rows: list[list[int]] = [[1, 2, 3], [4, 5, 6]]
     for step in range(ROOM + 20):
         unread = [[step % VOCAB], [(step * 7) % VOCAB]]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import random
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 
 import pytest
@@ -50,16 +51,16 @@ def test_scores_are_those_of_whole_rows(lm, contexts, continuations, among):
             torch.testing.assert_close(score.double(), cold(lm, context, continuation, among), atol=1e-4, rtol=0)
 
 
-def test_what_was_near_is_summed_over(lm):
-    """Every place by all ids near it: the sum of what each would have scored there, by its share."""
+def test_what_was_soft_is_summed_over(lm):
+    """Every place softly over all ids: the sum of what each would have scored there, by its share."""
     draw = random.Random(4)
     given, asked = rows(draw, (6, 2)), rows(draw, (3, 1), AMONG)
-    near = [torch.rand(len(row), len(AMONG)).log_softmax(1) for row in asked[:1]]
-    found = lm.score(lm.prefill(given), asked, AMONG, [*near, None])
+    soft = [torch.rand(len(row), len(AMONG)).log_softmax(1) for row in asked[:1]]
+    found = lm.score(lm.prefill(given), asked, AMONG, [*soft, None])
     for context, (first, second) in zip(given, found, strict=True):
         for place in range(3):
             each = [cold(lm, [*context, *asked[0][:place]], [id], AMONG)[0] for id in AMONG]
-            expected = (torch.stack(each) + near[0][place]).logsumexp(0)
+            expected = (torch.stack(each) + soft[0][place]).logsumexp(0)
             assert float(first[place]) == pytest.approx(float(expected), abs=1e-4)
         torch.testing.assert_close(second.double(), cold(lm, context, asked[1], AMONG), atol=1e-4, rtol=0)
 
@@ -67,7 +68,7 @@ def test_what_was_near_is_summed_over(lm):
 @pytest.mark.parametrize("at_once", [1, 30, 512])
 @pytest.mark.parametrize("among", [None, AMONG])
 def test_answers_after_queries(lm, monkeypatch, among, at_once):
-    monkeypatch.setattr(lm, "ids_at_once", at_once)
+    monkeypatch.setattr(lm, "batch_ids", at_once)
     draw = random.Random(8)
     given, stems = rows(draw, (6, 2)), [[], *rows(draw, (1, 5))]
     answers = rows(draw, (3, 1, 2), among or range(VOCAB))
@@ -81,7 +82,7 @@ def test_answers_after_queries(lm, monkeypatch, among, at_once):
 
 @pytest.mark.parametrize("contexts", [(2, 5, 3), [3] * 35])
 def test_more_ids_than_are_read_at_once(lm, contexts, monkeypatch):
-    monkeypatch.setattr(lm, "ids_at_once", 20)
+    monkeypatch.setattr(lm, "batch_ids", 20)
     draw = random.Random(1)
     given, asked = rows(draw, contexts), rows(draw, [1 + n % 3 for n in range(40)])
     found = lm.score(lm.prefill(given), asked)
@@ -325,3 +326,33 @@ def test_an_awaited_llm_that_cannot_be_loaded(folder):
 def test_bits_that_are_none(folder, bits):
     with pytest.raises(UsageError, match=f"4 or 8 bits, not {bits}"):
         load_lm(str(folder), "mine", bits=bits)
+
+
+def test_a_head_of_chosen_rows_leaves_the_model_as_it_is():
+    """Scoring among some ids, from several threads at once: same scores, same head."""
+    lm = LanguageModel(tiny_llama(64), "tiny")
+    head = lm.model.get_output_embeddings()
+    prefix = lm.prefill([[1, 2, 3], [4, 5]])
+    continuations = [[8, 9, 10], [9, 12]]
+    sets = [range(8, 16), range(0, 32), range(8, 14), None]
+
+    def score(among):
+        return lm.score(prefix, continuations, None if among is None else list(among))
+
+    serial = [score(among) for among in sets]
+    with ThreadPoolExecutor(4) as threads:
+        for found, expected in zip(threads.map(score, sets * 6), serial * 6, strict=True):
+            for row, expected_row in zip(found, expected, strict=True):
+                for a, b in zip(row, expected_row, strict=True):
+                    torch.testing.assert_close(a, b)
+    assert lm.model.get_output_embeddings() is head
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused(tmp_path, value):
+    model = tiny_llama(64)
+    with torch.no_grad():
+        model.lm_head.weight[3, 5] = value
+    model.save_pretrained(tmp_path)
+    with pytest.raises(UniAudioError, match=r"tiny: lm_head\.weight holds NaN or infinite weights"):
+        load_lm(str(tmp_path), "tiny")
