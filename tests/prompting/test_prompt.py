@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,7 +12,7 @@ import yaml
 from tests.small_tokenizers import STEMS, WORDS, byte_bpe, sentencepiece, smollm2
 from uniaudio_cli.core.errors import UsageError
 from uniaudio_cli.prompting.context_budget import ContextBudget, context_budget
-from uniaudio_cli.prompting.prompt import Audio, Example, Text, build_prompt, show
+from uniaudio_cli.prompting.prompt import Audio, Example, Text, build_prompt, render
 from uniaudio_cli.prompting.template import Labels, Template, load_template
 from uniaudio_cli.prompting.vocabulary import InvalidCodesError, Vocabulary
 
@@ -27,11 +26,11 @@ def task(**values: Any) -> Any:
     )
 
 
-def heard(*codes: int) -> Audio:
+def coarse(*codes: int) -> Audio:
     return Audio((codes,), (0,))
 
 
-def spelt(vocabulary: Vocabulary, ids: list[int]) -> str:
+def spelled(vocabulary: Vocabulary, ids: list[int]) -> str:
     return " ".join(vocabulary.tokenizer.token(id) for id in ids)
 
 
@@ -45,8 +44,8 @@ def pieces() -> Vocabulary:
     return Vocabulary([WORDS], [len(WORDS)], [1], sentencepiece())
 
 
-DOG, CAT = Example(heard(0, 1), Text("dog")), Example(heard(2), Text("big cat"))
-QUERY = heard(3, WORDS.index("riverstone"))
+DOG, CAT = Example(coarse(0, 1), Text("dog")), Example(coarse(2), Text("big cat"))
+QUERY = coarse(3, WORDS.index("riverstone"))
 
 
 def test_prompts_of_the_published_scripts_id_for_id(test_data):
@@ -59,8 +58,8 @@ def test_prompts_of_the_published_scripts_id_for_id(test_data):
             Example(Audio.of(each["codes"], case["levels"]), Text(each["label"])) for each in case["demonstrations"]
         ]
         query = Audio.of(case["query"]["codes"], case["levels"])
-        wanted = task(instruction=INSTRUCTION if case["instruction"] else "")
-        assert build_prompt(wanted, template, examples, query, vocabulary).ids(vocabulary) == case["ids"]
+        described = task(instruction=INSTRUCTION if case["instruction"] else "")
+        assert build_prompt(described, template, examples, query, vocabulary).ids(vocabulary) == case["ids"]
     assert len(golden["cases"]) == 4
 
 
@@ -69,21 +68,21 @@ def test_reference_encodes_every_piece_by_itself(pieces):
         task(instruction="One of {labels}"), load_template("reference"), [CAT, DOG, DOG], QUERY, pieces
     )
     dog = "▁### <0x0A> Input : ▁< ▁ ▁river ▁stone ▁ ▁> <0x0A> Output : ▁ ▁dog"
-    assert spelt(pieces, prompt.prefix_ids(pieces)) == (
+    assert spelled(pieces, prompt.prefix_ids(pieces)) == (
         "<s> ▁One ▁of ▁' big ▁cat ' ▁or ▁' dog ' <0x0A> "
         f"▁### <0x0A> Input : ▁< ▁ ▁cloud ▁ ▁> <0x0A> Output : ▁ ▁big ▁cat {dog} {dog}"
     )
-    assert spelt(pieces, prompt.query_ids(pieces)) == (
+    assert spelled(pieces, prompt.query_ids(pieces)) == (
         "▁### <0x0A> Input : ▁< ▁ ▁paper ▁river stone ▁ ▁> <0x0A> Output : ▁"
     )
     assert prompt.prefix_ids(pieces)[-15:] == [
         *(774, 13, 3104, 28747, 523, 28705, 7782, 7253, 28705, 876, 13, 4792, 28747, 28705, 3914)
     ]
-    assert spelt(pieces, prompt.continuation("big cat", pieces)) == "▁big ▁cat"
-    assert spelt(pieces, prompt.end_ids(pieces)) == "▁### <0x0A> Input : ▁< ▁"
+    assert spelled(pieces, prompt.continuation("big cat", pieces)) == "▁big ▁cat"
+    assert spelled(pieces, prompt.end_ids(pieces)) == "▁### <0x0A> Input : ▁< ▁"
 
 
-def test_plain_joins_text_and_keeps_words_as_they_stand(bpe):
+def test_plain_tokenises_text_together(bpe):
     prompt = build_prompt(task(), load_template("plain"), [DOG], QUERY, bpe)
     tokenizer = bpe.tokenizer
     assert prompt.prefix_ids(bpe) == tokenizer.encode("Input: < river stone >\nOutput: dog\n")
@@ -94,24 +93,24 @@ def test_plain_joins_text_and_keeps_words_as_they_stand(bpe):
 
 def test_plain_in_the_tokens_of_smollm2():
     vocabulary = Vocabulary([STEMS], [len(STEMS)], [1], smollm2())
-    prompt = build_prompt(task(), load_template("plain"), [DOG], heard(3), vocabulary)
-    assert spelt(vocabulary, prompt.ids(vocabulary)) == (
+    prompt = build_prompt(task(), load_template("plain"), [DOG], coarse(3), vocabulary)
+    assert spelled(vocabulary, prompt.ids(vocabulary)) == (
         "Input : Ġ< Ġriver Ġstone Ġ> Ċ Output : Ġdog Ċ Input : Ġ< Ġpaper Ġ> Ċ Output :"
     )
 
 
 @pytest.mark.parametrize("name", ["plain", "reference"])
 @pytest.mark.parametrize("tokenizer", [byte_bpe, sentencepiece, smollm2])
-def test_an_answer_continues_as_demonstrations_have_it(name, tokenizer):
+def test_an_answer_has_the_ids_it_has_in_a_demonstration(name, tokenizer):
     vocabulary = Vocabulary([WORDS], [len(WORDS)], [1], tokenizer())
-    for example in (CAT, Example(QUERY, heard(5, 6))):
+    for example in (CAT, Example(QUERY, coarse(5, 6))):
         kind = "audio" if isinstance(example.output, Audio) else "label"
         prompt = build_prompt(task(output=kind), load_template(name), [example], example.input, vocabulary)
         answer = example.output if isinstance(example.output, Audio) else example.output.text
-        written = prompt.query_ids(vocabulary) + prompt.continuation(answer, vocabulary)
+        prefix = prompt.query_ids(vocabulary) + prompt.continuation(answer, vocabulary)
         demonstration = prompt.prefix_ids(without_bos(vocabulary))
-        assert demonstration[: len(written)] == written
-        rest = demonstration[len(written) :]
+        assert demonstration[: len(prefix)] == prefix
+        rest = demonstration[len(prefix) :]
         assert prompt.end_ids(vocabulary)[: len(rest)] == rest
 
 
@@ -125,7 +124,7 @@ def without_bos(vocabulary: Vocabulary) -> Vocabulary:
 
 def test_audio_answers_begin_after_the_bracket(pieces, bpe):
     spoken = task(input="text", output="audio", instruction="Learn a foreign language")
-    examples = [Example(Text("<an audio of 1>"), heard(0)), Example(Text("<an audio of 2>"), heard(1))]
+    examples = [Example(Text("<an audio of 1>"), coarse(0)), Example(Text("<an audio of 2>"), coarse(1))]
     for name, vocabulary, query, end in [
         ("reference", pieces, "###\nInput: ,<an audio of 3>,\nOutput: < ", " >"),
         ("plain", bpe, "Input: <an audio of 3>\nOutput: <", " >\n"),
@@ -134,12 +133,12 @@ def test_audio_answers_begin_after_the_bracket(pieces, bpe):
         encoded = [id for part in query.split(",") for id in vocabulary.tokenizer.encode(part)]
         assert prompt.query_ids(vocabulary) == encoded
         assert prompt.end_ids(vocabulary) == vocabulary.tokenizer.encode(end)
-        assert prompt.continuation(heard(0, 1), vocabulary) == vocabulary.ids([[0, 1]])
+        assert prompt.continuation(coarse(0, 1), vocabulary) == vocabulary.ids([[0, 1]])
         assert prompt.continues_with == "audio"
 
 
-def test_listen_stops_where_the_query_would_begin(bpe):
-    prompt = build_prompt(task(instruction=INSTRUCTION), load_template("listen"), [DOG, CAT], QUERY, bpe)
+def test_the_continuation_template_ends_where_the_query_begins(bpe):
+    prompt = build_prompt(task(instruction=INSTRUCTION), load_template("continuation"), [DOG, CAT], QUERY, bpe)
     assert prompt.prefix_ids(bpe) == bpe.tokenizer.encode("Audio: river stone\nAudio: cloud\n")
     assert prompt.query == (Text("Audio:"),)
     assert prompt.continuation(QUERY, bpe) == bpe.tokenizer.encode(" paper riverstone")
@@ -169,8 +168,8 @@ def test_no_instruction_leaves_everything_else_alone(pieces):
 
 
 def test_labels_are_sorted_once_each_and_may_hold_braces(bpe):
-    template = replace(load_template("plain"), labels=Labels(quote='"', join=", "))
-    examples = [Example(heard(0), Text(label)) for label in ("mew", "{labels}", "bark", "mew")]
+    template = load_template("plain").replace(labels=Labels(quote='"', join=", "))
+    examples = [Example(coarse(0), Text(label)) for label in ("mew", "{labels}", "bark", "mew")]
     prompt = build_prompt(task(instruction="{{One}} of {labels}"), template, examples, QUERY, bpe)
     assert prompt.instruction == (Text('{One} of "bark", "mew", "{labels}"\n'),)
 
@@ -178,34 +177,34 @@ def test_labels_are_sorted_once_each_and_may_hold_braces(bpe):
 @pytest.mark.parametrize(
     ("instruction", "examples", "message"),
     [
-        ("One of {labels}", [], "task pets: instruction: there is nothing to put for {labels}"),
-        ("One of {label}", [DOG], "nothing to put for {label}"),
+        ("One of {labels}", [], "task pets: instruction: no value for {labels}"),
+        ("One of {label}", [DOG], "no value for {label}"),
         ("One of {labels", [DOG], "a brace of the text itself is doubled"),
     ],
 )
-def test_instructions_that_cannot_be_written(bpe, instruction, examples, message):
+def test_instructions_without_a_value(bpe, instruction, examples, message):
     with pytest.raises(UsageError, match=message):
         build_prompt(task(instruction=instruction), load_template("plain"), examples, QUERY, bpe)
 
 
 def test_examples_must_be_what_the_task_takes(bpe):
     template = load_template("plain")
-    with pytest.raises(ValueError, match="task pets takes audio where Text"):
+    with pytest.raises(ValueError, match="task pets takes audio, not Text"):
         build_prompt(task(), template, [DOG], Text("hello"), bpe)
-    with pytest.raises(ValueError, match="task pets takes text where Audio"):
-        build_prompt(task(), template, [Example(heard(0), heard(0))], QUERY, bpe)
+    with pytest.raises(ValueError, match="task pets takes text, not Audio"):
+        build_prompt(task(), template, [Example(coarse(0), coarse(0))], QUERY, bpe)
     with pytest.raises(InvalidCodesError, match="level 0 has codes"):
-        build_prompt(task(), template, [DOG], heard(len(WORDS)), bpe)
+        build_prompt(task(), template, [DOG], coarse(len(WORDS)), bpe)
 
 
-def test_a_query_of_shown_levels_only():
+def test_audio_of_some_levels():
     codes = [np.array([1]), np.array([2, 3]), np.array([4, 5, 6, 7])]
     assert Audio.of(codes, (0, 2)) == Audio(((1,), (4, 5, 6, 7)), (0, 2))
 
 
-def test_shown_to_people(bpe):
+def test_rendered_prompts(bpe):
     prompt = build_prompt(task(instruction=INSTRUCTION), load_template("plain"), [DOG], QUERY, bpe)
-    text = show(prompt, bpe)
+    text = render(prompt, bpe)
     assert "\nInput: < river stone >\nOutput: dog\n" in text
     assert "\nInput: < paper riverstone >\nOutput:\n" in text
     counts = list(map(int, re.findall(r"(\d+) tokens", text)))
@@ -221,12 +220,12 @@ def test_a_prompt_that_does_not_fit(pieces):
     shots = {"one": [0, 0], "two": [0, 1]}
     for given in shots.values():
         context_budget(prompt, pieces, 16, length + 16, given).check()
-        with pytest.raises(UsageError, match="the LLM reads 181 in all"):
+        with pytest.raises(UsageError, match="the LLM's context holds 181"):
             context_budget(prompt, pieces, 16, length + 15, given).check()
     with pytest.raises(UsageError) as caught:
         context_budget(prompt, pieces, 16, 120, shots["two"]).check()
     assert str(caught.value).startswith(
-        "the prompt has 166 tokens, the answer may need 16, and the LLM reads 120 in all; "
+        "the prompt has 166 tokens, the answer may need 16, and the LLM's context holds 120; "
         "of its 2 shots of about 75 tokens, 1 would fit: give at most 1 shot, "
     )
     with pytest.raises(UsageError, match="of its 1 shots of about 150 tokens, 0 would fit: give fewer"):
@@ -240,14 +239,14 @@ def test_a_prompt_that_does_not_fit(pieces):
     ("context", "most"), [(0, 0), (14, 0), (15, 1), (34, 1), (35, 2), (49, 2), (50, 3), (64, 3), (65, 4)]
 )
 def test_the_shots_that_fit(context, most):
-    """Shots of 10 and 20 ids, and 5 beside them: a third is taken to have 15."""
-    room = ContextBudget((10, 20), 3, 2, context)
-    assert room.most_shots == most
-    assert (room.ids <= context) == (most >= 2)
+    """Shots of 10 and 20 ids, and 5 beside them; a third is counted as 15."""
+    budget = ContextBudget((10, 20), 3, 2, context)
+    assert budget.most_shots == most
+    assert (budget.ids <= context) == (most >= 2)
 
 
-@pytest.mark.parametrize("name", ["reference", "plain", "listen"])
-def test_shipped_templates_bear_their_file_names(name):
+@pytest.mark.parametrize("name", ["reference", "plain", "continuation"])
+def test_shipped_templates_have_the_names_of_their_files(name):
     template = load_template(name)
     assert template.name == name
     assert template.description
@@ -259,7 +258,7 @@ GOOD = {"name": "mine", "demonstration": "{input} {output}\n", "query": "{input}
 def test_own_template_from_a_path(tmp_path):
     path = tmp_path / "mine.yml"
     path.write_text(yaml.safe_dump({**GOOD, "labels": {"join": "/"}}), encoding="utf-8")
-    assert load_template(path) == Template("mine", "{input} {output}\n", "{input}", "{audio}", labels=Labels(join="/"))
+    assert load_template(path) == Template(**{**GOOD, "labels": Labels(join="/")})
 
 
 @pytest.mark.parametrize(
@@ -269,23 +268,23 @@ def test_own_template_from_a_path(tmp_path):
         ({"labels": {"quotes": "'"}}, "unknown key 'labels.quotes' (did you mean 'labels.quote'?)"),
         ({"labels": "or"}, "'labels' must be a mapping of keys to values"),
         ({"labels": {"join": 1}}, "'labels.join' must be text, not 1"),
-        ({"query": None}, "'query' must be text, not None"),
+        ({"query": None}, "'query' must be text, not null"),
         ({"bos": "yes"}, "'bos' must be true or false, not 'yes'"),
         ({"tokenise": "words"}, "'tokenise' must be one of pieces, joined, not 'words'"),
         ({"demonstration": "{input} {outptu}"}, "unknown placeholder 'outptu' (did you mean 'output'?)"),
-        ({"demonstration": "{output}"}, "the placeholders are to be {input} {output} or {input}, in this order"),
+        ({"demonstration": "{output}"}, "the placeholders must be {input} {output} or {input}, in this order"),
         ({"demonstration": "{output} {input}"}, "in this order, not {output} {input}"),
         ({"demonstration": "{input}"}, "query: unknown placeholder 'input'"),
-        ({"query": "?"}, "query: the placeholders are to be {input}, in this order, not none"),
+        ({"query": "?"}, "query: the placeholders must be {input}, in this order, not none"),
         ({"query": "{input}{input}"}, "in this order, not {input} {input}"),
-        ({"audio": "<>"}, "audio: the placeholders are to be {audio}"),
-        ({"audio": "{audio.__class__}"}, "only a name may stand between braces"),
-        ({"audio": "{audio!r}"}, "only a name may stand between braces"),
-        ({"audio": "{audio:>9}"}, "only a name may stand between braces"),
-        ({"audio": "{} {audio}"}, "only a name may stand between braces"),
+        ({"audio": "<>"}, "audio: the placeholders must be {audio}"),
+        ({"audio": "{audio.__class__}"}, "only a name is allowed between braces"),
+        ({"audio": "{audio!r}"}, "only a name is allowed between braces"),
+        ({"audio": "{audio:>9}"}, "only a name is allowed between braces"),
+        ({"audio": "{} {audio}"}, "only a name is allowed between braces"),
         ({"audio": "{audio"}, "a brace of the text itself is doubled"),
         ({"text": "{labels}"}, "text: unknown placeholder 'labels'"),
-        ({"instruction": "Do it"}, "instruction: the placeholders are to be {instruction}"),
+        ({"instruction": "Do it"}, "instruction: the placeholders must be {instruction}"),
     ],
 )
 def test_bad_templates_say_where_and_what(tmp_path, changes, message):
@@ -305,10 +304,11 @@ def test_bad_templates_say_where_and_what(tmp_path, changes, message):
         (b"- a\n", "must be a mapping of keys"),
         (b"name: {", "not YAML"),
         (b"name: \xff", "not YAML"),
-        (b"name: 2001-99-99", "not YAML"),
+        (b"name: 2001-99-99", "missing key 'demonstration'"),
+        (b"name: a\nname: b", "line 2: not YAML .the key 'name' is given twice"),
     ],
 )
-def test_files_that_are_no_templates(tmp_path, content, message):
+def test_files_that_are_not_templates(tmp_path, content, message):
     path = tmp_path / "mine.yaml"
     path.write_bytes(content)
     with pytest.raises(UsageError, match=message):
@@ -318,8 +318,11 @@ def test_files_that_are_no_templates(tmp_path, content, message):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("refrence", "no prompt template 'refrence' (did you mean 'reference'?); there are listen, plain, reference"),
-        ("", "no prompt template ''"),
+        (
+            "refrence",
+            "unknown prompt template 'refrence' (did you mean 'reference'?); there are continuation, plain, reference",
+        ),
+        ("", "unknown prompt template ''"),
         ("nowhere/mine.yaml", "nowhere/mine.yaml: cannot be read (No such file or directory)"),
     ],
 )
@@ -330,8 +333,14 @@ def test_templates_that_are_not_there(name, message):
 
 
 def test_braces_of_the_text_are_doubled(bpe):
-    template = Template("json", '{{"in":{input},"out":{output}}}\n', '{{"in":{input},"out":', "{audio}", '"{text}"')
+    template = Template(
+        name="json",
+        demonstration='{{"in":{input},"out":{output}}}\n',
+        query='{{"in":{input},"out":',
+        audio="{audio}",
+        text='"{text}"',
+    )
     prompt = build_prompt(task(), template, [DOG], QUERY, bpe)
-    assert show(prompt, bpe).splitlines()[1] == '{"in": river stone,"out":"dog"}'
+    assert render(prompt, bpe).splitlines()[1] == '{"in": river stone,"out":"dog"}'
     assert bpe.tokenizer.decode(prompt.end_ids(bpe)) == '"}\n'
     assert bpe.tokenizer.decode(prompt.continuation("dog", bpe)) == '"dog'

@@ -5,6 +5,8 @@ import random
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.small_tokenizers import STEMS, WORDS, byte_bpe, random_codes, sentencepiece, smollm2
 from uniaudio_cli.codec.config import CodecConfig
@@ -15,7 +17,17 @@ STRIDES = (4, 2, 1)
 
 
 def config(words, sizes, strides=STRIDES) -> CodecConfig:
-    return CodecConfig("published", 16000, 480, tuple(strides), tuple(sizes), 24, 64, tuple(words), "LLaMA-2")
+    return CodecConfig(
+        architecture="published",
+        sample_rate=16000,
+        hop_length=480,
+        strides=tuple(strides),
+        sizes=tuple(sizes),
+        embedding_dim=24,
+        latent_dim=64,
+        words=tuple(words),
+        llm="LLaMA-2",
+    )
 
 
 def published() -> Vocabulary:
@@ -45,7 +57,7 @@ VOCABULARIES = {
 
 
 @pytest.mark.parametrize("kind", VOCABULARIES)
-def test_what_is_written_is_read_back(kind):
+def test_codes_round_trip(kind):
     vocabulary = VOCABULARIES[kind]()
     draw = random.Random(0)
     for _ in range(200):
@@ -58,8 +70,32 @@ def test_what_is_written_is_read_back(kind):
             assert vocabulary.codes(ids, levels=levels) == shown
 
 
+@pytest.fixture(scope="module", params=VOCABULARIES)
+def vocabulary(request) -> Vocabulary:
+    return VOCABULARIES[request.param]()
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_codes_of_any_levels_round_trip_in_both_layouts(vocabulary, data):
+    levels = data.draw(st.lists(st.sampled_from([0, 1, 2]), min_size=1, unique=True).map(sorted))
+    frames = 4 * data.draw(st.integers(1, 6))
+    codes = [
+        data.draw(st.lists(st.integers(0, vocabulary.sizes[k] - 1), min_size=n, max_size=n))
+        for k, n in zip(levels, vocabulary.counts(frames, levels), strict=True)
+    ]
+    assert vocabulary.codes(vocabulary.ids(codes, levels), frames, levels) == codes
+    if vocabulary.can_interleave(levels):
+        ids = vocabulary.ids(codes, levels, "interleaved")
+        assert vocabulary.codes(ids, frames, levels, "interleaved") == codes
+        assert vocabulary.codes(ids, levels=levels, layout="interleaved") == codes
+    else:
+        with pytest.raises(UsageError, match="cannot be interleaved"):
+            vocabulary.ids(codes, levels, "interleaved")
+
+
 @pytest.mark.parametrize("kind", VOCABULARIES)
-def test_damaged_ids_are_refused_or_read_as_other_codes_that_write_them(kind):
+def test_damaged_ids_are_refused_or_are_the_ids_of_other_codes(kind):
     vocabulary = VOCABULARIES[kind]()
     draw = random.Random(1)
     for _ in range(200):
@@ -84,7 +120,7 @@ def test_a_word_that_begins_another_at_the_end_of_its_level():
     assert vocabulary.ids([[river], [stone, 5], [7, 7, 7, 7]])[:2] == vocabulary.ids([[riverstone]], [0])
 
 
-def test_disjoint_levels_say_their_own_length():
+def test_only_disjoint_levels_are_read_without_frames():
     assert in_words(byte_bpe(), STEMS).disjoint
     assert not published().disjoint
     vocabulary = published()
@@ -116,14 +152,14 @@ def test_tensors_and_arrays_are_codes_and_ids_too():
 @pytest.mark.parametrize(
     ("codes", "levels", "message"),
     [
-        ([[0]], None, "1 levels of codes"),
+        ([[0]], None, "1 rows of codes"),
         ([[0], [0]], [0, 1], "do not fit the strides"),
         ([[]], [0], "do not fit the strides"),
         ([[99]], [0], "codes 0 to 4, not 99"),
         ([[-1]], [0], "not -1"),
     ],
 )
-def test_codes_that_are_none(codes, levels, message):
+def test_codes_outside_the_vocabulary(codes, levels, message):
     with pytest.raises(InvalidCodesError, match=message) as caught:
         in_words(byte_bpe(), STEMS).ids(codes, levels)
     assert isinstance(caught.value, UniAudioError)
@@ -131,7 +167,7 @@ def test_codes_that_are_none(codes, levels, message):
 
 
 @pytest.mark.parametrize("levels", [[], [3], [-2], [0, -1], [1, 0], [0, 0]])
-def test_levels_that_are_none(levels):
+def test_levels_outside_the_vocabulary(levels):
     with pytest.raises(UsageError, match="levels"):
         in_words(byte_bpe(), STEMS).ids([[0]] * len(levels), levels)
 
@@ -143,7 +179,7 @@ def test_levels_that_are_none(levels):
         ([], 4, "0 ids are too few"),
         ([0], None, "id 0 .* is not of levels 0, 1"),
         ([0, 0, 0], 4, "begins no word of level 0"),
-        ([10**6] * 3, 4, "id 1000000 at place 1 of 3"),
+        ([10**6] * 3, 4, "id 1000000 at position 1 of 3"),
         ("river stone", None, "do not fit the strides"),
         ("stone river", None, "is not of levels"),
         ("river stone garden mirror", 4, "one too many"),
@@ -152,7 +188,7 @@ def test_levels_that_are_none(levels):
         ("river stone garden", 0, "0 frames"),
     ],
 )
-def test_ids_that_are_no_audio(ids, frames, message):
+def test_ids_that_are_not_audio(ids, frames, message):
     vocabulary = in_words(byte_bpe(), STEMS)
     if isinstance(ids, str):
         ids = vocabulary.tokenizer.encode(" " + ids)
@@ -161,7 +197,7 @@ def test_ids_that_are_no_audio(ids, frames, message):
 
 
 class Lettered:
-    """A tokenizer whose words are the ids their letters stand for; "?" cannot be written."""
+    """A tokenizer whose ids are the codes of letters; "?" cannot be written."""
 
     bos_id = eos_id = None
     size = 200
@@ -185,8 +221,8 @@ class Lettered:
         (["b?"], "cannot write 'b\\?'"),
         (["Loud"], "cannot write 'Loud'"),
         ([""], "cannot write ''"),
-        (["do", "door", "or"], "'door' cannot be told from 'do' and another word"),
-        (["do", "dor", "dog", "gr"], "'dog' cannot be told from 'do'"),
+        (["do", "door", "or"], "'door' cannot be told apart from 'do' and another word"),
+        (["do", "dor", "dog", "gr"], "'dog' cannot be told apart from 'do'"),
     ],
 )
 def test_words_that_cannot_be_read_back(levels, message):
@@ -195,15 +231,15 @@ def test_words_that_cannot_be_read_back(levels, message):
 
 
 def test_two_words_with_the_same_ids():
-    class Deaf(Lettered):
+    class Merging(Lettered):
         def word_ids(self, word):
             return (1,)
 
         def decode(self, ids):
-            return self.spelt.pop(0)
+            return self.spellings.pop(0)
 
-    tokenizer = Deaf()
-    tokenizer.spelt = ["see", "sea"]
+    tokenizer = Merging()
+    tokenizer.spellings = ["see", "sea"]
     with pytest.raises(UsageError, match="'see' and 'sea' have the same ids"):
         Vocabulary([["see", "sea"]], [2], [1], tokenizer)
 
@@ -223,23 +259,23 @@ def test_a_word_listed_twice_is_read_as_the_first():
     assert vocabulary.codes(vocabulary.ids([[2, 1]])) == [[0, 1]]
 
 
-def test_what_was_near_is_told_in_ids():
-    """Codes' probabilities go to the ids that write them, and a word listed twice gets both."""
+def test_soft_logprobs_are_of_ids():
+    """Each code's probability goes to its id; a word listed twice gets the sum."""
     words = in_words(byte_bpe(), STEMS)
     chances = torch.rand(5, words.sizes[1]).log_softmax(1)
-    found = words.near(1, chances)
+    found = words.soft_logprobs(1, chances)
     assert found.exp().sum(1).tolist() == pytest.approx([1] * 5)
     order = words.audio_ids((1,))
     for code, (id,) in enumerate(words.code_ids(1)):
         assert torch.allclose(found[:, order.index(id)], chances[:, code], atol=1e-5)
     twice = Vocabulary([[STEMS[0], STEMS[1], STEMS[0]]], [3], [1], byte_bpe())
-    (row,) = twice.near(0, torch.tensor([[0.5, 0.2, 0.3]]).log()).exp().tolist()
+    (row,) = twice.soft_logprobs(0, torch.tensor([[0.5, 0.2, 0.3]]).log()).exp().tolist()
     assert sorted(row) == pytest.approx([0.2, 0.8])
 
 
-def test_words_of_several_ids_have_no_neighbours():
+def test_words_of_several_ids_have_no_soft_logprobs():
     vocabulary = published()
-    assert vocabulary.near(0, torch.zeros(1, len(WORDS))) is None
+    assert vocabulary.soft_logprobs(0, torch.zeros(1, len(WORDS))) is None
 
 
 def test_ids_of_another_llm():
@@ -247,13 +283,13 @@ def test_ids_of_another_llm():
     with pytest.raises(UsageError, match=r"level 1's codes are ids .*LLaMA-2.* 320 of them, and this LLM has 32000"):
         vocabulary_for(config(words, [len(WORDS), 320, 320]), sentencepiece())
     # The words themselves are text to any LLM.
-    vocabulary = vocabulary_for(config(words, [len(WORDS), 320, 320]), sentencepiece(), shown=[0])
+    vocabulary = vocabulary_for(config(words, [len(WORDS), 320, 320]), sentencepiece(), levels=[0])
     assert vocabulary.levels == (0,)
     assert vocabulary.codes(vocabulary.ids([[3, 30]])) == [[3, 30]]
-    with pytest.raises(UsageError, match="levels \\[1\\]: name some of \\[0\\]"):
+    with pytest.raises(UsageError, match="levels \\[1\\]: choose from \\[0\\]"):
         vocabulary.ids([[1]], [1])
 
 
 def test_words_and_sizes_must_agree():
     with pytest.raises(UsageError, match="level 0 has 3 codes and 2 words"):
-        vocabulary_for(config([("river", "stone")], [3], [1]), byte_bpe())
+        Vocabulary([("river", "stone")], [3], [1], byte_bpe())

@@ -1,1 +1,1 @@
-"""TODO."""
+"""Errors, paths and settings that every other package uses."""

@@ -1,4 +1,4 @@
-"""Device and dtype names to torch's; checked against this machine. Never knows models."""
+"""Devices and dtypes by name, checked against this machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Paths: outputs that appear whole or not at all, names on one line, where our files live. Knows no audio, no torch."""
+"""Paths: outputs written whole or not at all, names shown on one line, and where files of the package are."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ from typing import Literal
 import platformdirs
 
 from uniaudio_cli.core.errors import UniAudioError, UsageError
+
+# What the system says of a disk, quota, file size limit, device or pipe that takes no more.
+WRITE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EPIPE)
 
 
 @contextmanager
@@ -44,7 +47,7 @@ def atomic(path: Path, force: bool = False) -> Iterator[Path]:
         yield temporary
         temporary.replace(final)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno not in WRITE_ERRORS:
             raise
         raise UniAudioError(f"{show(path)}: cannot be written ({error.strerror})") from error
     finally:

@@ -1,4 +1,4 @@
-"""transformers without its bars and remarks. Never knows what is loaded."""
+"""Loading with transformers without its progress bars and log messages."""
 
 from __future__ import annotations
 

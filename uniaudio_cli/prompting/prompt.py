@@ -1,4 +1,4 @@
-"""Task, template and demonstrations to a `Prompt`: pieces of text and audio, then ids. Never knows an LLM's weights."""
+"""Prompts: task, template and demonstrations as pieces of text and audio, and those as token ids."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from uniaudio_cli.core.errors import UsageError
 from uniaudio_cli.llm.tokenizer import Tokenizer
 from uniaudio_cli.prompting.template import Kind, Slot, Template, split
-from uniaudio_cli.prompting.template import load_template as load_template
 from uniaudio_cli.prompting.vocabulary import Layout, Vocabulary
 
 if TYPE_CHECKING:
@@ -25,25 +24,28 @@ class Text:
 
 @dataclass(frozen=True)
 class Audio:
-    """A piece of audio: one row of codes per shown level, and the order they are written in."""
+    """A piece of audio: one row of codes per level, `codes[i]`: [T_i] of level `levels[i]`, and their layout."""
 
     codes: tuple[tuple[int, ...], ...]
     levels: tuple[int, ...]
-    order: Layout = "levels"
+    layout: Layout = "flattened"
 
     @classmethod
-    def of(cls, codes: Sequence[Any] | Mapping[int, Any], levels: Sequence[int], order: Layout = "levels") -> Audio:
-        """The `levels` to show of a clip; `codes[k]`: level k's row [T_k], a list, array or tensor."""
+    def of(cls, codes: Sequence[Any] | Mapping[int, Any], levels: Sequence[int], layout: Layout = "flattened") -> Audio:
+        """The given `levels` of a clip; `codes[k]`: level k's row [T_k], a list, array or tensor."""
         rows = [codes[level] for level in levels]
-        return cls(tuple(tuple(r.tolist() if hasattr(r, "tolist") else r) for r in rows), tuple(levels), order)
+        return cls(tuple(tuple(r.tolist() if hasattr(r, "tolist") else r) for r in rows), tuple(levels), layout)
 
 
 Piece = Text | Audio
 
+# The kind of piece that each `Task.output` is.
+OUTPUT_KINDS: dict[str, Kind] = {"label": "text", "audio": "audio"}
+
 
 @dataclass(frozen=True)
 class Example:
-    """One demonstration: what is given and what it is answered with."""
+    """One demonstration: its input and its output."""
 
     input: Piece
     output: Piece
@@ -51,11 +53,11 @@ class Example:
 
 @dataclass(frozen=True)
 class Prompt:
-    """What an LLM is given, in pieces. `prefix` is the same for all queries with the same demonstrations.
+    """A prompt in pieces. `prefix` is the same for all queries with the same demonstrations.
 
-    `demonstrations`: one per copy where they are repeated. `continues_with`: the kind of what follows the query: the
-    output, or the query's own input where the template shows no output. Audio follows its opening bracket, which is
-    the end of the query. `end`: the text that follows an answer in the demonstrations.
+    `demonstrations`: one entry per copy where they are repeated. `continues_with`: the kind of what follows the prompt:
+    the output, or the query's input where the template has no output. The opening bracket of audio is the end of the
+    query. `end`: the text that follows an answer in the demonstrations.
     """
 
     template: Template
@@ -71,20 +73,22 @@ class Prompt:
         return self.instruction + tuple(piece for pieces in self.demonstrations for piece in pieces)
 
     def prefix_ids(self, vocabulary: Vocabulary) -> list[int]:
+        """The ids of the LLM's first token, where the template has it, and of `prefix`."""
         bos = vocabulary.tokenizer.bos_id if self.template.bos else None
-        return [*([] if bos is None else [bos]), *self._encode(self.prefix, vocabulary)]
+        return [*([] if bos is None else [bos]), *self.encode_pieces(self.prefix, vocabulary)]
 
     def query_ids(self, vocabulary: Vocabulary) -> list[int]:
-        return self._encode(self.query, vocabulary)
+        """The ids of the query."""
+        return self.encode_pieces(self.query, vocabulary)
 
     def ids(self, vocabulary: Vocabulary) -> list[int]:
         """The whole prompt: `prefix_ids`, then `query_ids`."""
         return self.prefix_ids(vocabulary) + self.query_ids(vocabulary)
 
     def continuation(self, value: str | Audio, vocabulary: Vocabulary) -> list[int]:
-        """The ids of an answer as it stands right after `query_ids`: a label or other text, or audio."""
+        """The ids of an answer directly after `query_ids`: a label or other text, or audio."""
         if isinstance(value, Audio):
-            return vocabulary.ids(value.codes, value.levels, value.order)
+            return vocabulary.ids(value.codes, value.levels, value.layout)
         if self.template.tokenise == "pieces":
             return vocabulary.tokenizer.encode(value)
         last = list(_joined(self.query))[-1:]
@@ -92,16 +96,17 @@ class Prompt:
         return _encode_after(before, self.template.around("text")[0] + value, vocabulary.tokenizer)
 
     def end_ids(self, vocabulary: Vocabulary) -> list[int]:
-        """The ids of `end`: the marker that a generated answer is over."""
+        """The ids of `end`, which mark the end of a generated answer."""
         if self.continues_with == "text" and self.template.tokenise == "joined":
             return _encode_after("word", self.end, vocabulary.tokenizer)
         return vocabulary.tokenizer.encode(self.end)
 
-    def _encode(self, pieces: Iterable[Piece], vocabulary: Vocabulary) -> list[int]:
+    def encode_pieces(self, pieces: Iterable[Piece], vocabulary: Vocabulary) -> list[int]:
+        """The ids of some of the prompt's pieces."""
         ids: list[int] = []
         for piece in _joined(pieces) if self.template.tokenise == "joined" else pieces:
             if isinstance(piece, Audio):
-                ids += vocabulary.ids(piece.codes, piece.levels, piece.order)
+                ids += vocabulary.ids(piece.codes, piece.levels, piece.layout)
             else:
                 ids += vocabulary.tokenizer.encode(piece.text)
         return ids
@@ -110,30 +115,30 @@ class Prompt:
 def build_prompt(
     task: Task, template: Template, examples: Sequence[Example], query: Piece, vocabulary: Vocabulary
 ) -> Prompt:
-    """Write demonstrations and a query as a template says.
+    """The prompt of a query after its demonstrations, in the format of a template.
 
-    The demonstrations follow each other `task.repeats` times. {labels} in the task's instruction is filled with their
+    The demonstrations are repeated `task.repeats` times, in turn. {labels} in the task's instruction becomes their
     labels, sorted, each once.
 
     Raises:
-        UsageError: the instruction has a placeholder that nothing can be put for.
+        UsageError: the instruction has a placeholder without a value.
         InvalidCodesError: an audio's codes are not of `vocabulary`.
-        ValueError: an example or the query is not of the task's kinds.
+        ValueError: an example or the query is not of the task's input and output.
     """
-    output: Kind = "audio" if task.output == "audio" else "text"
+    output = OUTPUT_KINDS[task.output]
     pieces = [(query, task.input)]
     for example in examples:
         pieces += [(example.input, task.input), (example.output, output)]
     for piece, kind in pieces:
         if not isinstance(piece, Audio if kind == "audio" else Text):
-            raise ValueError(f"task {task.name} takes {kind} where {piece!r} was given")
+            raise ValueError(f"task {task.name} takes {kind}, not {piece!r}")
         if isinstance(piece, Audio):
             vocabulary.checked(piece.codes, piece.levels)
     continues_with = output if template.shows_output else _kind(query)
-    asked = _filled(template.query, template, {"input": query})
-    # "joined" leaves the text before an answer to the answer, whose first word may be one token with it.
+    ending = _filled(template.query, template, {"input": query})
+    # "joined" tokenises the text before an answer with the answer: its first word may be one token with it.
     if continues_with == "audio" or template.tokenise == "pieces":
-        asked.append(template.around(continues_with)[0])
+        ending.append(template.around(continues_with)[0])
     return Prompt(
         template=template,
         instruction=_instruction(task, template, examples),
@@ -142,20 +147,20 @@ def build_prompt(
             _pieces(_filled(template.demonstration, template, {"input": example.input, "output": example.output}))
             for example in examples
         ),
-        query=_pieces(asked),
+        query=_pieces(ending),
         continues_with=continues_with,
         end=template.after_answer(continues_with, _kind(query)),
     )
 
 
-def show(prompt: Prompt, vocabulary: Vocabulary) -> str:
-    """A prompt for people: every part with its number of tokens, audio as words."""
+def render(prompt: Prompt, vocabulary: Vocabulary) -> str:
+    """A prompt as readable text: every part with its number of tokens, audio as words."""
     parts = [("instruction", prompt.instruction)] if prompt.instruction else []
     parts += [(f"demonstration {n}", pieces) for n, pieces in enumerate(prompt.demonstrations, 1)]
     parts += [("query", prompt.query)]
     lines = []
     for name, pieces in parts:
-        lines.append(f"--- {name}, {len(prompt._encode(pieces, vocabulary))} tokens")
+        lines.append(f"--- {name}, {len(prompt.encode_pieces(pieces, vocabulary))} tokens")
         lines.append(_readable(pieces, vocabulary).strip("\n"))
     return "\n".join([*lines, f"--- {len(prompt.ids(vocabulary))} tokens in all"])
 
@@ -169,20 +174,20 @@ def _instruction(task: Task, template: Template, examples: Sequence[Example]) ->
     if not task.instruction or not template.instruction:
         return ()
     labels = [example.output.text for example in examples if isinstance(example.output, Text)]
-    known = {"labels": template.labels.write(labels)} if labels else {}
+    known = {"labels": template.labels.render(labels)} if labels else {}
     try:
-        written = _written(task.instruction, known)
+        filled = _substituted(task.instruction, known)
     except KeyError as error:
-        raise UsageError(f"task {task.name}: instruction: there is nothing to put for {{{error.args[0]}}}") from error
-    return (Text(_written(template.instruction, {"instruction": written})),)
+        raise UsageError(f"task {task.name}: instruction: no value for {{{error.args[0]}}}") from error
+    return (Text(_substituted(template.instruction, {"instruction": filled})),)
 
 
-def _written(text: str, values: Mapping[str, str]) -> str:
+def _substituted(text: str, values: Mapping[str, str]) -> str:
     return "".join(values[part.name] if isinstance(part, Slot) else part for part in split(text))
 
 
 def _filled(text: str, template: Template, values: Mapping[str, Piece]) -> list[str | Piece]:
-    """The text's own words as str, the values as pieces between what the template puts around them."""
+    """The text's own words as str, and the values as pieces with the template's text around them."""
     parts: list[str | Piece] = []
     for part in split(text):
         if isinstance(part, Slot):
@@ -222,20 +227,20 @@ def _joined(pieces: Iterable[Piece]) -> Iterator[Piece]:
 
 
 def _encode_after(before: str, text: str, tokenizer: Tokenizer) -> list[int]:
-    """The ids of `text` as it stands after `before`; by itself where the two grow together."""
+    """The ids of `text` after `before`; those of `text` alone where one token spans both."""
     head, both = tokenizer.encode(before), tokenizer.encode(before + text)
     return both[len(head) :] if both[: len(head)] == head else tokenizer.encode(text)
 
 
 def _readable(pieces: Iterable[Piece], vocabulary: Vocabulary) -> str:
-    written = ""
+    text = ""
     for piece in pieces:
         if isinstance(piece, Text):
-            written += piece.text
+            text += piece.text
         else:
-            gap = "" if not written or written[-1].isspace() else " "
+            gap = "" if not text or text[-1].isspace() else " "
             rows = vocabulary.words(piece.codes, piece.levels)
-            groups = len(rows[0]) if piece.order == "frames" else 1
+            groups = len(rows[0]) if piece.layout == "interleaved" else 1
             parts = [row[g * len(row) // groups : (g + 1) * len(row) // groups] for g in range(groups) for row in rows]
-            written += gap + " ".join(word for part in parts for word in part)
-    return written
+            text += gap + " ".join(word for part in parts for word in part)
+    return text

@@ -1,176 +1,337 @@
-"""A task's YAML to a frozen `Task`, checked to the last key. Knows no audio and no prompt."""
+"""Tasks: a YAML file describes what a prompt contains and how its answer is made; read and checked here."""
 
 from __future__ import annotations
 
-import dataclasses
-import math
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from string import Formatter
 from typing import Annotated, Any, Literal
 
+from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
+from typing_extensions import Self
+
 from uniaudio_cli.audio.prosody import NAME, PROSODY
 from uniaudio_cli.core.errors import UsageError
 from uniaudio_cli.core.paths import data_folder, show, suggest
-from uniaudio_cli.core.schema import Named, check, check_choices, load_settings
+from uniaudio_cli.core.schema import FROM_LIST, NOT_BLANK, Expected, Schema, load_yaml, refuse, require
 
 DemonstrationKind = Literal["label", "text", "pair"]
-
-# How levels are given: numbers from 0 up, and prosody by its name.
-LEVELS = Named(((NAME, PROSODY),))
-
-
-@dataclass(frozen=True)
-class Clip:
-    """How a clip is cut before it is heard: the arguments of `audio.fit`.
-
-    `time_offsets_ms`: milliseconds of silence to hear it after, once for each; the likelihood readout adds up what it makes of
-    them, since where a clip falls among the codec's frames should not decide what it is.
-    """
-
-    seconds: float = 1.0
-    crop: Literal["start", "loudest"] = "start"
-    pad: bool = True
-    time_offsets_ms: tuple[int, ...] = (0,)
-
-    def __post_init__(self) -> None:
-        check_choices(self, "clip.")
-        check(0 < self.seconds < math.inf, "clip.seconds", "more than 0", self.seconds)
-        fine = len(self.time_offsets_ms) > 0 and min(self.time_offsets_ms) >= 0
-        check(fine, "clip.time_offsets_ms", "whole numbers of milliseconds from 0 up", list(self.time_offsets_ms))
+TaskKind = Literal["classify", "speak", "enhance"]
+Selection = Literal["random", "best_reconstruction", "separable", "representative"]
 
 
 @dataclass(frozen=True)
-class Generation:
-    """How audio is generated: as long as the input, as the demonstrations are, or until the LLM ends it.
+class KindRules:
+    """What follows from a task's input and output.
 
-    `temperature`: 0 takes the likeliest id, more draws one; `top_p`: from the likeliest ids that have this share.
-    `cache`: the n of an n-gram cache of the demonstrations in the prompt, which has as much of a say in every id as the
-    LLM; 0 for none.
+    `demonstration_kind`: what each demonstration has beside its audio. `placeholders`: those of the instruction.
+    `levels`: the default. `selections`: the strategies that apply. `lengths`: those of `generation.length`.
     """
 
-    length: Literal["input", "demonstrations", "free"] = "demonstrations"
-    max_seconds: float = 10.0
-    temperature: float = 0.0
-    top_p: float = 1.0
-    cache: int = 0
-
-    def __post_init__(self) -> None:
-        check_choices(self, "generation.")
-        check(0 < self.max_seconds < math.inf, "generation.max_seconds", "more than 0", self.max_seconds)
-        check(0 <= self.temperature < math.inf, "generation.temperature", "0 or more", self.temperature)
-        check(self.cache == 0 or self.cache >= 2, "generation.cache", "0, or 2 or more", self.cache)
-        check(0 < self.top_p <= 1, "generation.top_p", "more than 0, at most 1", self.top_p)
-
-
-@dataclass(frozen=True)
-class Task:
-    """What is asked of the LLM, and how.
-
-    `instruction` may hold {labels} where the output is a label; "" leaves the instruction out. `levels` are the codec
-    levels that enter the prompt, 0 the coarsest: by default (0,) for labels, (0, 1, 2) for audio; the likelihood
-    readout asks of each apart and leaves out those the LLM has no words for. Before them, where the output is a label,
-    may stand `PROSODY` ("prosody" in YAML): what is measured of how a clip sounds. `order`: where the output is audio,
-    whether audio is written level after level, as published, or frame by frame, which can stream and is easier for a
-    small LLM; "auto": frame by frame where the codec's words allow it. `kept`: where audio becomes audio, the finest
-    levels, which the answer keeps as they were heard in the input. `texts`: where the input is text, whether any will
-    do or only those of the demonstrations. `pick`: whether the demonstrations are drawn, or of a text those that the
-    codec carries best or that stay distinct in it, or of a label those that are typical of it. `ways` is the most
-    labels an episode takes, None for all. `readout` says how a label is scored, and `abstain_below` how probable the
-    likeliest must be to be given; both mean nothing for audio. `worked` are questions with the answers that would do,
-    for tasks whose answer is thought out as text first.
-
-    Raises:
-        UsageError: a value that is out of range or does not go with another; the message names the key.
-    """
-
-    name: str
-    description: str
     input: Literal["audio", "text"]
     output: Literal["label", "audio"]
-    instruction: str
-    template: str = "plain"
-    levels: Annotated[tuple[int, ...], LEVELS] = ()
-    order: Literal["levels", "frames", "auto"] = "levels"
-    kept: tuple[int, ...] = ()
-    texts: Literal["any", "demonstrated"] = "any"
-    pick: Literal["drawn", "carried", "distinct", "typical"] = "drawn"
-    shots: int = 1
-    ways: int | None = None
-    repeats: int = 1
-    clip: Clip = field(default_factory=Clip)
-    readout: Literal["likelihood", "label"] = "likelihood"
-    abstain_below: float = 0.0
-    generation: Generation = field(default_factory=Generation)
-    qa_examples: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    demonstration_kind: DemonstrationKind
+    levels: tuple[int, ...]
+    selections: tuple[Selection, ...]
+    placeholders: tuple[str, ...] = ()
+    lengths: tuple[str, ...] = ("input", "demonstrations", "free")
 
-    def __post_init__(self) -> None:
-        check_choices(self)
-        if not self.levels:
-            object.__setattr__(self, "levels", (0,) if self.output == "label" else (0, 1, 2))
-        rising = all(a < b for a, b in zip((PROSODY - 1, *self.levels), self.levels, strict=False))
-        for key in ("name", "description", "template"):
-            check(bool(getattr(self, key).strip()), key, "more than blanks", getattr(self, key))
-        check(
-            self.order == "levels" or self.output == "audio", "order", "levels where the output is a label", self.order
-        )
-        check(rising, "levels", "rising whole numbers from 0 up", list(self.levels))
-        heard = self.output == "label" or PROSODY not in self.levels
-        check(heard, "levels", "without prosody where the output is audio, which has to be made of codes", NAME)
-        check(self.shots >= 1, "shots", "1 or more", self.shots)
-        check(self.ways is None or self.ways >= 2, "ways", "2 or more", self.ways)
-        check(0 <= self.abstain_below <= 1, "abstain_below", "a probability, 0 to 1", self.abstain_below)
-        check(self.repeats >= 1, "repeats", "1 or more", self.repeats)
-        check(self.input == "audio" or self.output == "audio", "output", "audio where the input is text", self.output)
-        if (
-            self.demonstration_kind == "pair"
-        ):  # the two sides of a pair are cut apart, so only the start keeps them aligned
-            check(self.clip.crop == "start", "clip.crop", "start where audio becomes audio", self.clip.crop)
-        self._check_kept()
-        pick = self.pick
-        allowed = {"text": ("drawn", "carried", "distinct"), "label": ("drawn", "typical")}.get(
-            self.demonstration_kind, ("drawn",)
-        )
-        check(
-            pick in allowed,
-            "pick",
-            f"{' or '.join(allowed)} where demonstrations have a {self.demonstration_kind}",
-            pick,
-        )
-        if self.input == "text":
-            length = self.generation.length
-            check(length != "input", "generation.length", "demonstrations or free where the input is text", length)
-        self._check_instruction()
 
-    def _check_kept(self) -> None:
-        written, kept = self.written, list(self.kept)
-        check(bool(written), "kept", "fewer than all levels", kept)
-        check(written == self.levels[: len(written)], "kept", "the last of the levels", kept)
-        fine = self.demonstration_kind == "pair" and self.order == "levels" and self.generation.length == "input"
-        check(fine or not kept, "kept", "empty unless audio becomes audio as long, level after level", kept)
+# The one table of task kinds.
+KINDS: dict[TaskKind, KindRules] = {
+    "classify": KindRules("audio", "label", "label", (0,), ("random", "representative"), ("labels",)),
+    "speak": KindRules(
+        "text",
+        "audio",
+        "text",
+        (0, 1, 2),
+        ("random", "best_reconstruction", "separable"),
+        lengths=("demonstrations", "free"),
+    ),
+    "enhance": KindRules("audio", "audio", "pair", (0, 1, 2), ("random",)),
+}
 
-    def _check_instruction(self) -> None:
-        known = ("labels",) if self.output == "label" else ()
-        try:
-            names = [name for _, name, _, _ in Formatter().parse(self.instruction) if name is not None]
-        except ValueError as error:
-            raise UsageError(f"'instruction' has a brace that is not part of {{labels}}: {error}") from error
-        for name in names:
-            if name not in known:
-                allowed = "only {labels} is filled in" if known else "nothing is filled in where the output is audio"
-                raise UsageError(f"'instruction' holds {{{name}}}, and {allowed}")
+
+def task_kind(input: str, output: str) -> TaskKind | None:
+    """The kind of task with this input and output; None where there is none."""
+    return next((kind for kind, rules in KINDS.items() if (rules.input, rules.output) == (input, output)), None)
+
+
+_LEVELS = f"a list of whole numbers from 0 up or {NAME}"
+_QA_EXAMPLES = "a mapping of questions to lists of answers, numbers in quotes"
+
+
+def _levels(value: object) -> object:
+    """Level numbers of a YAML list, where the prosody level is a name; -1 stands for it in Python only."""
+    if not isinstance(value, list):
+        return value
+    if any(type(each) is int and each < 0 for each in value):
+        refuse(_LEVELS, value)
+    return tuple(PROSODY if each == NAME else each for each in value)
+
+
+def _qa_examples(value: object) -> object:
+    """A mapping of questions to lists of answers as pairs."""
+    if not isinstance(value, Mapping):
+        return value
+    return tuple((ask, tuple(answers) if isinstance(answers, list) else answers) for ask, answers in value.items())
+
+
+Level = Annotated[
+    int,
+    Field(ge=PROSODY, le=31),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 0, "maximum": 31}, {"const": NAME}]}),
+]
+Levels = Annotated[tuple[Level, ...], BeforeValidator(_levels), Field(min_length=1), Expected(_LEVELS)]
+Offset = Annotated[int, Field(ge=0, le=10_000)]
+QaExamples = Annotated[
+    tuple[tuple[str, Annotated[tuple[str, ...], Field(min_length=1)]], ...],
+    BeforeValidator(_qa_examples),
+    Expected(_QA_EXAMPLES),
+    WithJsonSchema(
+        {
+            "type": "object",
+            "additionalProperties": {"type": "array", "items": {"type": "string"}, "minItems": 1},
+        }
+    ),
+]
+
+
+class Clip(Schema):
+    """How a clip is cut before it is encoded."""
+
+    seconds: float = Field(
+        default=1.0,
+        ge=0.05,
+        le=600,
+        description="Longest clip; a longer one is cropped to it.",
+        examples=[2.0],
+        json_schema_extra={"unit": "s"},
+    )
+    crop: Literal["start", "loudest"] = Field(
+        default="start",
+        description="Which part of a longer clip is kept: its start, or the loudest stretch.",
+        examples=["loudest"],
+    )
+    pad: bool = Field(
+        default=True, description="Whether a shorter clip is padded with silence to `seconds`.", examples=[False]
+    )
+    time_offsets_ms: Annotated[
+        tuple[Offset, ...],
+        FROM_LIST,
+        Field(min_length=1, max_length=32),
+        Expected("a list of 1 to 32 whole numbers of milliseconds from 0 to 10000"),
+    ] = Field(
+        default=(0,),
+        description="The clip is encoded once after each of these lengths of silence, and the likelihood readout "
+        "averages the scores, so that they depend less on where the codec's frames fall.",
+        examples=[[0, 30, 60, 90]],
+        json_schema_extra={"unit": "ms"},
+    )
+
+
+class Generation(Schema):
+    """How audio is generated."""
+
+    length: Literal["input", "demonstrations", "free"] = Field(
+        default="demonstrations",
+        description="Length of the answer: that of the input, within the range of the demonstrations, or free until "
+        "the LLM ends it.",
+        examples=["input"],
+    )
+    max_seconds: float = Field(
+        default=10.0,
+        ge=0.05,
+        le=600,
+        description="Upper limit of the length of an answer.",
+        examples=[2.0],
+        json_schema_extra={"unit": "s"},
+    )
+    temperature: float = Field(
+        default=0.0,
+        ge=0,
+        le=10,
+        description="0 takes the likeliest token (greedy); above 0 the token is sampled.",
+        examples=[1.0],
+    )
+    top_p: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="Nucleus sampling: sample among the likeliest tokens that have this probability together.",
+        examples=[0.9],
+    )
+    ngram_order: Annotated[int, Expected("0, or a whole number from 2 to 32")] = Field(
+        default=0,
+        ge=0,
+        le=32,
+        description="Order of an n-gram model of the demonstrations that is mixed with the LLM, each with half the "
+        "weight; 0 for none.",
+        examples=[4],
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        require(self.ngram_order != 1, "ngram_order", "0, or a whole number from 2 to 32", self.ngram_order)
+        return self
+
+
+class Task(Schema):
+    """What a prompt contains and how its answer is made.
+
+    Raises:
+        UsageError: a value is out of range or does not go with another; the message names the key.
+    """
+
+    name: str = Field(description="Name of the task.", pattern=NOT_BLANK, examples=["speech-command"])
+    description: str = Field(
+        description="One line for lists of tasks.", pattern=NOT_BLANK, examples=["Which command word is spoken"]
+    )
+    input: Literal["audio", "text"] = Field(description="What the query is.", examples=["audio"])
+    output: Literal["label", "audio"] = Field(
+        description="What the answer is. Audio to label classifies, text to audio speaks, audio to audio enhances.",
+        examples=["label"],
+    )
+    instruction: str = Field(
+        description="The first line of the prompt; empty for none. Where the output is a label, `{labels}` stands for "
+        "the list of labels.",
+        examples=["Output is one of [{labels}]"],
+    )
+    template: str = Field(
+        default="plain",
+        description="Prompt template: a shipped one (`plain`, `reference`) or the path of a .yaml file.",
+        pattern=NOT_BLANK,
+        examples=["reference"],
+    )
+    levels: Levels = Field(
+        default_factory=lambda data: KINDS[task_kind(data["input"], data["output"]) or "enhance"].levels,
+        description="Codec levels in the prompt, coarsest (0) first. `prosody`, before the others, is pitch, loudness "
+        "and rate in words; for labels only. The likelihood readout scores each level apart and leaves out those that "
+        "the LLM has no tokens for.",
+        examples=[[0, 1], ["prosody"]],
+        json_schema_extra={"default_text": "[0] for labels, [0, 1, 2] for audio"},
+    )
+    layout: Literal["flattened", "interleaved", "auto"] = Field(
+        default="flattened",
+        description="Order of audio tokens where the output is audio: level after level (as published), frame by frame "
+        "(can stream, and is easier for small LLMs), or `auto`: interleaved where the codec's words allow it.",
+        examples=["auto"],
+    )
+    passthrough_levels: Annotated[tuple[Level, ...], BeforeValidator(_levels), Expected(_LEVELS)] = Field(
+        default=(),
+        description="Where audio becomes audio: the finest levels, copied from the input into the answer and not "
+        "generated.",
+        examples=[[1, 2]],
+    )
+    closed_vocabulary: bool = Field(
+        default=False,
+        description="Where the input is text: whether only the texts of the demonstrations are accepted.",
+        examples=[True],
+    )
+    selection: Selection = Field(
+        default="random",
+        description="How demonstrations are chosen of those given: at random; of each text, those with the smallest "
+        "reconstruction error or those that stay separable in the codec; of each label, the most representative.",
+        examples=["representative"],
+    )
+    shots: int = Field(default=1, ge=1, le=1000, description="Demonstrations per label or text.", examples=[5])
+    repeats: int = Field(
+        default=1, ge=1, le=100, description="Copies of the demonstrations in the prompt.", examples=[4]
+    )
+    clip: Clip = Field(default_factory=Clip, description="How clips are cut.")
+    readout: Literal["likelihood", "label"] = Field(
+        default="likelihood",
+        description="How labels are scored: by the likelihood of the query's audio after the demonstrations of each "
+        "label, or by the probability of the label after the whole prompt (as published).",
+        examples=["label"],
+    )
+    abstain_below: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="No label is given where the likeliest has a lower probability.",
+        examples=[0.5],
+    )
+    generation: Generation = Field(default_factory=Generation, description="How audio is generated.")
+    qa_examples: QaExamples = Field(
+        default=(),
+        description="Where the input is text: questions with their accepted answers. With them the LLM first writes "
+        "the answer as text, then speaks it.",
+        examples=[{"1 + 4": ["5", "five"]}],
+        json_schema_extra={"default_text": "{}"},
+    )
 
     @property
-    def written(self) -> tuple[int, ...]:
-        """The levels of an answer that the LLM writes."""
-        return tuple(level for level in self.levels if level not in self.kept)
+    def kind(self) -> TaskKind:
+        """Which of the three kinds of task this is."""
+        kind = task_kind(self.input, self.output)
+        assert kind is not None  # checked below
+        return kind
+
+    @property
+    def rules(self) -> KindRules:
+        """What follows from `kind`."""
+        return KINDS[self.kind]
 
     @property
     def demonstration_kind(self) -> DemonstrationKind:
-        """What each demonstration must bring besides its audio."""
-        if self.output == "label":
-            return "label"
-        return "text" if self.input == "text" else "pair"
+        """What each demonstration has beside its audio: a label, a text, or the clean recording of a pair."""
+        return self.rules.demonstration_kind
+
+    @property
+    def generated_levels(self) -> tuple[int, ...]:
+        """The levels of an answer that the LLM generates."""
+        return tuple(level for level in self.levels if level not in self.passthrough_levels)
+
+    @property
+    def uses_time_offsets(self) -> bool:
+        """Whether a clip is encoded once for each of `clip.time_offsets_ms`."""
+        return self.kind == "classify" and self.readout == "likelihood"
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        kind = task_kind(self.input, self.output)
+        require(kind is not None, "output", "audio where the input is text", self.output)
+        rules, by_kind = self.rules, f"where demonstrations have a {self.demonstration_kind}"
+        rising = all(a < b for a, b in zip((PROSODY - 1, *self.levels), self.levels, strict=False))
+        require(rising, "levels", f"in rising order, each once, {NAME} first", _by_name(self.levels))
+        classifies = kind == "classify"
+        require(classifies or PROSODY not in self.levels, "levels", f"without {NAME} where the output is audio", NAME)
+        require(
+            self.layout == "flattened" or not classifies,
+            "layout",
+            "flattened where the output is a label",
+            self.layout,
+        )
+        if kind == "enhance":  # the two sides of a pair are cropped apart, so only the start keeps them aligned
+            require(self.clip.crop == "start", "clip.crop", "start where audio becomes audio", self.clip.crop)
+        self._check_passthrough()
+        fits = self.selection in rules.selections
+        require(fits, "selection", f"{' or '.join(rules.selections)} {by_kind}", self.selection)
+        length, lengths = self.generation.length, " or ".join(rules.lengths)
+        require(length in rules.lengths, "generation.length", f"{lengths} where the input is text", length)
+        self._check_instruction()
+        return self
+
+    def _check_passthrough(self) -> None:
+        key, generated, given = "passthrough_levels", self.generated_levels, _by_name(self.passthrough_levels)
+        require(bool(generated), key, "fewer than all levels", given)
+        require(generated == self.levels[: len(generated)], key, "the last of the levels", given)
+        applies = self.kind == "enhance" and self.layout == "flattened" and self.generation.length == "input"
+        must = "empty unless audio becomes audio, with layout flattened and generation.length input"
+        require(applies or not given, key, must, given)
+
+    def _check_instruction(self) -> None:
+        known = self.rules.placeholders
+        try:
+            names = [name for _, name, _, _ in Formatter().parse(self.instruction) if name is not None]
+        except ValueError as error:
+            raise ValueError(f"'instruction' has a brace that is not part of {{labels}}: {error}") from error
+        for name in names:
+            if name not in known:
+                allowed = "only {labels} is filled in" if known else "nothing is filled in where the output is audio"
+                raise ValueError(f"'instruction' holds {{{show(name)}}}, and {allowed}")
 
 
 def task_names() -> list[str]:
@@ -183,8 +344,10 @@ def list_tasks() -> list[Task]:
     return [load_task(name) for name in task_names()]
 
 
-def load_task(name_or_path: str | Path) -> Task:
-    """A shipped task by name, or anyone's by the path of its .yaml file.
+def load_task(name_or_path: str | Path, overrides: Mapping[str, Any] | None = None) -> Task:
+    """A shipped task by its name, or any task by the path of its .yaml file.
+
+    `overrides`: values by dotted key in place of the file's, as `parse_settings` returns them.
 
     Raises:
         UsageError: no such task or file, or a file that does not describe a task; the message names file and key.
@@ -197,9 +360,17 @@ def load_task(name_or_path: str | Path) -> Task:
                 f"unknown task '{show(name)}'{suggest(name, known)}; there are {', '.join(known)}, or give a .yaml file"
             )
         path = data_folder("tasks") / f"{name}.yaml"
-    return load_settings(path, Task)
+    return load_yaml(path, Task, overrides)
 
 
 def override_task(task: Task, **changes: Any) -> Task:
-    """`task` with what is not None among `changes` in place of its own values, checked as any task is."""
-    return dataclasses.replace(task, **{key: value for key, value in changes.items() if value is not None})
+    """`task` with those of `changes` that are not None, checked as any task; keys may be dotted, as "clip.seconds".
+
+    Raises:
+        UsageError: a key is unknown or a value does not fit.
+    """
+    return task.replace(**{key: value for key, value in changes.items() if value is not None})
+
+
+def _by_name(levels: tuple[int, ...]) -> list[int | str]:
+    return [NAME if level == PROSODY else level for level in levels]
