@@ -6,7 +6,7 @@
     python benchmarks/folder.py plot [--plot docs/cost-vs-shots.svg]
 
 `speed`: FSDD, 5-way 5-shot, `label` readout, heard once, one order. The reference procedure encodes the demonstrations
-again and reads the whole prompt again for each query, one query at a time; ours is `Session.label_files`. Same weights,
+again and reads the whole prompt again for each query, one query at a time; ours is `Classifier.classify`. Same weights,
 same clips, same process. Beside it the default readout, and both against 1 to 20 shots. `gpu`: LLaMA-2-7B's shape with
 random weights against the GPU's own measured limits. `long`: `uniaudio classify` over many clips in a process of its
 own, killed (-9) in the middle and resumed; its peak memory against that of 100 clips. `plot`: draws the cost against
@@ -24,7 +24,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -51,31 +50,27 @@ def speed(arguments: argparse.Namespace) -> None:
     import torch
 
     import uniaudio_cli
+    from uniaudio_cli.api import Kit
     from uniaudio_cli.data.demonstrations import Demonstration
-    from uniaudio_cli.inference.pipeline import Kit, Session, in_batches
+    from uniaudio_cli.inference.classify import Classifier
     from uniaudio_cli.prompting.task import Task, load_task, override_task
 
     clips = fsdd(arguments.data)
+    loaded = uniaudio_cli.load(arguments.model, lm=arguments.lm, codec=arguments.codec)
     # Without the cache of codes on disk, which would encode the reference procedure's demonstrations for it.
-    kit: Kit = replace(uniaudio_cli.load(arguments.model, lm=arguments.lm, codec=arguments.codec), remembered=None)
+    kit = Kit(loaded.codec, loaded.lm, loaded.vocabulary)
     default = load_task("spoken-digit")
-    label = replace(
-        override_task(default, readout="label", levels=(0,)), clip=replace(default.clip, time_offsets_ms=(0,))
-    )
+    label = override_task(default, readout="label", levels=(0,), **{"clip.time_offsets_ms": (0,)})
 
-    def session(task: Task, shots: int) -> Session:
+    def classifier(task: Task, shots: int) -> Classifier:
         shown = [Demonstration(clip, clip.name[0]) for clip in clips[: shots * WAYS]]
-        return kit.session(task, shown)
+        return kit.classifier(shown, task, shots=shots)
 
     def ours(task: Task, shots: int, queries: Sequence[Path]) -> tuple[float, list[str]]:
-        ready, found = session(task, shots), []
-        _ = ready.readout
-
-        def work(items: Sequence[Path]) -> None:
-            for some in in_batches(items):
-                found.extend(reply.label for reply in ready.label_files(some))
-
-        return seconds_each(work, queries), found
+        ready, found = classifier(task, shots), []
+        ready.prepare()
+        each = seconds_each(lambda items: found.extend(result.label for result in ready.classify(items)), queries)
+        return each, found
 
     def theirs(shots: int, queries: Sequence[Path]) -> tuple[float, list[str], int]:
         found, ids = [], 0
@@ -83,10 +78,9 @@ def speed(arguments: argparse.Namespace) -> None:
         def work(items: Sequence[Path]) -> None:
             nonlocal ids
             for query in items:
-                fresh = session(label, shots)
-                (reply,) = fresh.label_files([query])
+                fresh = classifier(label, shots)
+                found.append(fresh(query).label)
                 ids += int(fresh.readout.prefix.mask.shape[1])
-                found.append(reply.label)
 
         return seconds_each(work, queries), found, ids // len(queries)
 
@@ -237,7 +231,7 @@ def long(arguments: argparse.Namespace) -> None:
                 arguments.readout,
                 "--levels",
                 arguments.levels,
-                "--jsonl",
+                "--output",
                 str(output),
                 "--resume",
             ]

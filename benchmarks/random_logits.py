@@ -23,8 +23,8 @@ import torch
 from torch import Tensor
 
 import uniaudio_cli
+from uniaudio_cli.api import Kit
 from uniaudio_cli.data.demonstrations import choose, load_demonstrations
-from uniaudio_cli.inference.pipeline import Kit
 from uniaudio_cli.llm.constraints import GRAMMARS, AudioGrammar
 from uniaudio_cli.llm.decoding import generate
 from uniaudio_cli.llm.model import Prefix
@@ -37,16 +37,16 @@ ROWS = 25
 
 
 class Noise:
-    """An LLM that has random logits for whatever it is asked, and its own writer."""
+    """An LLM of random logits that is its own decoding state."""
 
     def __init__(self) -> None:
         self.draw = torch.Generator().manual_seed(0)
 
-    def writer(self, prefix: Prefix) -> Noise:
+    def decoder(self, prefix: Prefix) -> Noise:
         return self
 
-    def logits(self, unread: Sequence[Sequence[int]], asked: Mapping[int, tuple[int, ...]]) -> dict[int, Tensor]:
-        return {row: 5 * torch.randn(len(ids), generator=self.draw) for row, ids in asked.items()}
+    def logits(self, pending: Sequence[Sequence[int]], candidates: Mapping[int, tuple[int, ...]]) -> dict[int, Tensor]:
+        return {row: 5 * torch.randn(len(ids), generator=self.draw) for row, ids in candidates.items()}
 
 
 def check(kit: Kit, rows: list[list[int]], grammar: AudioGrammar, levels: tuple[int, ...], order: Layout) -> None:
@@ -60,7 +60,7 @@ def check(kit: Kit, rows: list[list[int]], grammar: AudioGrammar, levels: tuple[
         coarse = len(codes[0])
         assert grammar.least <= coarse <= grammar.most
         assert [len(row) for row in codes] == [coarse * strides[0] // stride for stride in strides]
-        wav = kit.decode(codes)
+        wav = kit.encoder.decode(codes)
         assert wav.shape == (1, coarse * strides[0] * kit.codec.hop_length)
         assert wav.isfinite().all()
 
@@ -76,7 +76,10 @@ def main() -> None:
     end = kit.vocabulary.tokenizer.encode(" >")[:1]
     settings = itertools.cycle(
         itertools.product(
-            ("levels", "frames"), ((0, 1, 2), (0, 1), (0,)), ((6, 6), (1, 12)), ((0.0, 1.0), (1.0, 1.0), (2.0, 0.9))
+            ("flattened", "interleaved"),
+            ((0, 1, 2), (0, 1), (0,)),
+            ((6, 6), (1, 12)),
+            ((0.0, 1.0), (1.0, 1.0), (2.0, 0.9)),
         )
     )
     noise: Any = Noise()
@@ -89,16 +92,18 @@ def main() -> None:
         grammar = GRAMMARS[order](codes, [kit.codec.strides[level] for level in levels], least, most, end)
         rows = generate(noise, prefix, grammar, temperature, made.total(), top_p)
         check(kit, rows, grammar, levels, order)
-        made[f"random logits, order of {order}"] += len(rows)
-    for order in ("levels", "frames") if options.real else ():
-        task = override_task(load_task("spoken-answer"), order=order)
-        session = kit.session(task, choose(load_demonstrations(DEMOS, "text"), task.shots, 0), 0)
-        while made[f"{kit.lm.name}, order of {order}"] < options.real / 2:
-            digit = session.texts[made.total() % len(session.texts)]
-            asked, grammar = session.opened([Text(digit)] * 8, about=digit)
-            rows = generate(kit.lm, asked, grammar, 1.0, made.total(), cache=session.cache(grammar, digit))
+        made[f"random logits, {order}"] += len(rows)
+    for order in ("flattened", "interleaved") if options.real else ():
+        task = override_task(load_task("spoken-answer"), layout=order)
+        speaker = kit.speaker(choose(load_demonstrations(DEMOS, "text"), task.shots, 0), task)
+        generator = speaker.generator
+        while made[f"{kit.lm.name}, {order}"] < options.real / 2:
+            digit = speaker.texts[made.total() % len(speaker.texts)]
+            after, grammar = generator.prefill_prompts([Text(digit)] * 8, examples_for=digit)
+            ngram = generator.ngram_model(grammar, digit)
+            rows = generate(kit.lm, after, grammar, 1.0, made.total(), ngram=ngram)
             check(kit, rows, grammar, task.levels, order)
-            made[f"{kit.lm.name}, order of {order}"] += 8
+            made[f"{kit.lm.name}, {order}"] += 8
     print(f"in {time.perf_counter() - started:.0f} s\n")
     print("| logits | generations | parse, decode, right length |\n|---|---|---|")
     for what, count in made.items():

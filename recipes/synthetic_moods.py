@@ -1,15 +1,12 @@
 """Synthetic moods of espeak-ng, NOT acted emotion: sentences by several voices, with pitch, rate and loudness by mood.
 
-    python benchmarks/moods.py make FOLDER [--takes 12] [--seed 0]
-    python benchmarks/moods.py table FOLDER [--half development] [--episodes 200] --out FILE.jsonl
+    python recipes/synthetic_moods.py FOLDER [--takes 12] [--seed 0]
+    uniaudio eval FOLDER --task emotion --ways 5 --shots 1 --rule other --half test
 
-FOLDER gets MOOD/VOICE-TAKE.flac and a metadata.csv (file_name, label, group: the voice). What tells the moods apart is
-known, so this measures whether a readout can use prosody at all; it says nothing about people. To keep it from being
-trivial every voice has its own pitch, pace and loudness, every clip is jittered around its mood, and no two moods
-differ in one measure alone: neighbours overlap. Seeded: the same clips on every run with one espeak-ng.
-
-`table`: 5-way 1-shot, demonstrations by other voices than the query's, read by the codec's level 0, by prosody and by
-both, by the LLM and by the rules that need none. FILE gets a line an episode, and a run that was stopped goes on there.
+FOLDER gets MOOD/VOICE-TAKE.flac and a metadata.csv (file_name, label, group: the voice). The cue that separates the
+moods is given, so this measures whether a readout can use prosody at all; it says nothing about people. To keep it from
+being trivial, every voice has its own pitch, pace and loudness, every clip is jittered around its mood, and no two moods
+differ in one measure alone: neighbours overlap. Seeded: the same clips on every run with one version of espeak-ng.
 """
 
 from __future__ import annotations
@@ -17,7 +14,6 @@ from __future__ import annotations
 import argparse
 import csv
 import io
-import json
 import shutil
 import subprocess
 import sys
@@ -77,7 +73,7 @@ def speak(text: str, voice: str, pitch: float, spread: float, rate: float) -> np
 
 
 def clip(mood: str, voice: str, take: int, seed: int) -> np.ndarray:
-    """One take: what is said, and how far from its mood and its voice, is drawn."""
+    """One take: sentence and distance from mood and voice are drawn."""
     draw = random_for(seed, mood, voice, take)
     own, each = random_for(seed, voice).standard_normal(4), draw.standard_normal(4)
     pitch, spread, rate, gain = [
@@ -106,79 +102,16 @@ def make(folder: Path, takes: int, seed: int) -> int:
     return len(rows)
 
 
-def table(arguments: argparse.Namespace) -> None:
-    """Ask the episodes that have no line yet, and print the table."""
-    from uniaudio_cli.audio.prosody import PROSODY
-    from uniaudio_cli.core.errors import UsageError
-    from uniaudio_cli.data.episodes import episodes, half, load_items
-    from uniaudio_cli.evaluation.baselines import RememberingKit, evaluate
-    from uniaudio_cli.evaluation.metrics import accuracy, difference
-    from uniaudio_cli.prompting.task import load_task, override_task
-
-    kept = half(load_items(arguments.folder), arguments.half)
-    plan = list(episodes(kept, 5, 1, arguments.episodes, arguments.seed, "other"))
-    about = {key: str(getattr(arguments, key)) for key in ("half", "seed", "model", "lm", "codec")}
-    file = arguments.out
-    file.parent.mkdir(parents=True, exist_ok=True)
-    lines = file.read_text(encoding="utf-8").split("\n")[:-1] if file.exists() else [json.dumps(about)]
-    if not lines or json.loads(lines[0]) != about:
-        raise UsageError(f"{file}: is about something else; give another --out")
-    file.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-
-    import uniaudio_cli
-
-    kit = RememberingKit.of(uniaudio_cli.load(arguments.model, lm=arguments.lm, codec=arguments.codec, progress=say))
-    tasks = {
-        name: override_task(load_task("emotion"), levels=levels)
-        for name, levels in (("level 0", (0,)), ("prosody", (PROSODY,)), ("prosody, level 0", (PROSODY, 0)))
-    }
-    with file.open("a", encoding="utf-8") as out:
-        for number, episode in enumerate(plan[len(lines) - 1 :], len(lines) - 1):
-            row = {}
-            for name, task in tasks.items():
-                found = evaluate(kit, task, [episode], ("likelihood",), number)
-                row[name] = {method: bool(found.correct(method)[0]) for method in found.methods}
-            out.write(json.dumps(row) + "\n")
-            out.flush()
-            if number % 10 == 9:
-                say(f"{number + 1} of {len(plan)}")
-    rows = list(map(json.loads, file.read_text(encoding="utf-8").splitlines()[1:]))
-    print(f"Synthetic moods of espeak-ng, {arguments.half} half, seed {arguments.seed}, 5-way 1-shot, other voices\n")
-    print("| words of | method | right | points over level 0 |\n|---|---|---|---|")
-    for name in tasks:
-        for method in rows[0][name]:
-            right, plain = (np.array([row[which][method] for row in rows]) for which in (name, "level 0"))
-            gain = "" if name == "level 0" else difference(right, plain).signed
-            print(f"| {name} | {method} | {accuracy(right)} | {gain} |")
-    print("| chance | | 20.0 % | |")
-
-
 def say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("make", "table"))
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--takes", type=int, default=12, help="of each mood by each voice")
-    parser.add_argument("--seed", type=int, default=0, help="of the clips, or of the episodes")
-    parser.add_argument("--out", type=Path, default=Path("runs/moods.jsonl"))
-    parser.add_argument("--half", choices=("development", "test"), default="development")
-    parser.add_argument("--episodes", type=int, default=200)
-    parser.add_argument("--model", default="small")
-    parser.add_argument("--lm")
-    parser.add_argument("--codec")
+    parser.add_argument("--takes", type=int, default=12, help="clips of each mood by each voice")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the clips")
     arguments = parser.parse_args(argv)
-    if arguments.what == "table":
-        from uniaudio_cli.core.errors import UniAudioError
-
-        try:
-            table(arguments)
-        except UniAudioError as error:
-            say(f"error: {error}")
-            return error.exit_code
-        return 0
     if shutil.which("espeak-ng") is None:
         say("error: espeak-ng is not installed (an ordinary package: apt-get install espeak-ng)")
         return 1
