@@ -113,20 +113,20 @@ def recipe(cache: Path, **changes: Any) -> Recipe:
     return Recipe(**{**fields, **changes})
 
 
-def teacher_targets(asked: Recipe, clips: PackedAudio) -> Targets:
+def teacher_targets(settings: Recipe, clips: PackedAudio) -> Targets:
 
     def no_sounds() -> SoundTeacher:
         raise AssertionError("no recipe here has a sound teacher")
 
-    return compute_targets(asked, clips, LoudnessTeacher, lambda: text_lengths, no_sounds)
+    return compute_targets(settings, clips, LoudnessTeacher, lambda: text_lengths, no_sounds)
 
 
-def trainer(asked: Recipe, clips: PackedAudio, folder: Path, targets: Targets | None = None) -> Trainer:
+def trainer(settings: Recipe, clips: PackedAudio, folder: Path, targets: Targets | None = None) -> Trainer:
     """On the CPU, from the same new codec every time."""
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(1)  # of the adapters
-    codec = new_codec(asked, LEVELS, lexicon())
-    return Trainer(asked, codec, clips, targets or Targets(), folder, Accelerator(cpu=True))
+    codec = new_codec(settings, LEVELS, lexicon())
+    return Trainer(settings, codec, clips, targets or Targets(), folder, Accelerator(cpu=True))
 
 
 def logged(folder: Path) -> list[dict[str, Any]]:

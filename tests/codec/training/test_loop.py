@@ -34,8 +34,8 @@ def full(cache, **changes):
 
 def test_a_run_leaves_a_codec_losses_samples_and_a_state(tmp_path):
     clips = packed(tmp_path)
-    asked = full(tmp_path / "cache", validation=ValidationSettings(every=2, batches=1, samples=1))
-    trainer(asked, clips, tmp_path / "run", teacher_targets(asked, clips)).run()
+    settings = full(tmp_path / "cache", validation=ValidationSettings(every=2, batches=1, samples=1))
+    trainer(settings, clips, tmp_path / "run", teacher_targets(settings, clips)).run()
     rows = logged(tmp_path / "run")
     train = [row for row in rows if row["split"] == "train"]
     assert [row["step"] for row in train] == [1, 2, 3, 4]
@@ -67,9 +67,9 @@ def test_a_run_leaves_a_codec_losses_samples_and_a_state(tmp_path):
 )
 def test_a_resumed_run_goes_on_as_if_it_had_never_stopped(tmp_path, changes):
     clips = packed(tmp_path)
-    asked = full(tmp_path / "cache", **changes)
-    targets = teacher_targets(asked, clips)
-    trainer(asked, clips, tmp_path / "whole", targets).run()
+    settings = full(tmp_path / "cache", **changes)
+    targets = teacher_targets(settings, clips)
+    trainer(settings, clips, tmp_path / "whole", targets).run()
 
     class Stop(Exception):
         pass
@@ -79,8 +79,8 @@ def test_a_resumed_run_goes_on_as_if_it_had_never_stopped(tmp_path, changes):
             raise Stop
 
     with pytest.raises(Stop):
-        trainer(asked, clips, tmp_path / "parts", targets).run(stop)
-    again = trainer(asked, clips, tmp_path / "parts", targets)
+        trainer(settings, clips, tmp_path / "parts", targets).run(stop)
+    again = trainer(settings, clips, tmp_path / "parts", targets)
     again.resume()
     assert again.step == 2
     again.run()
@@ -127,13 +127,13 @@ def learned(run) -> set[str]:
 
 def test_an_encoder_of_level_0_trained_alone_learns_units_and_leaves_the_rest(tmp_path):
     clips = packed(tmp_path)
-    asked = recipe(
+    settings = recipe(
         tmp_path / "cache",
         **{"codec": OWN, "trainable": "coarse", "losses": {"units": 1.0, "consistency": 0.5}, "steps": 60},
         **{"speech_teacher": "loudness", "consistency_dim": 3, "unit_dim": 4, "vtlp": 0.1, "degrade_probability": 0.3},
         **{"learning_rate": 3e-3, "save_every": 60, "validation": ValidationSettings(every=60, batches=1)},
     )
-    run = trainer(asked, clips, tmp_path / "run", teacher_targets(asked, clips))
+    run = trainer(settings, clips, tmp_path / "run", teacher_targets(settings, clips))
     changed = learned(run)
     assert {name.split(".")[0] for name in changed} == {"coarse_encoder", "quantizer"}
     assert {name for name in changed if "quantizer" in name} == {
@@ -149,8 +149,8 @@ def test_an_encoder_of_level_0_trained_alone_learns_units_and_leaves_the_rest(tm
 def test_what_is_trained_beside_it_leaves_the_codes_of_level_0(tmp_path):
     clips, wav = packed(tmp_path), chirps(16_000)
     losses = {**WEIGHTS, "cycle": 1.0}
-    asked = recipe(tmp_path / "cache", codec=OWN, trainable="fine", learning_rate=1e-2, losses=losses)
-    run = trainer(asked, clips, tmp_path / "run")
+    settings = recipe(tmp_path / "cache", codec=OWN, trainable="fine", learning_rate=1e-2, losses=losses)
+    run = trainer(settings, clips, tmp_path / "run")
     before = run.module.codec.encode(wav)
     changed = learned(run)
     parts = {"encoder", "decoder", "quantizer"}
@@ -164,8 +164,8 @@ def test_what_is_trained_beside_it_leaves_the_codes_of_level_0(tmp_path):
 def test_a_decoder_trained_alone_leaves_all_codes_as_they_are(tmp_path):
     clips = packed(tmp_path)
     losses = {"mel": 2.0, "loudness": 0.5, "envelope": 1.0, "cycle": 1.0}
-    asked = recipe(tmp_path / "cache", steps=3, trainable="decoder", losses=losses, learning_rate=1e-3)
-    run = trainer(asked, clips, tmp_path / "run")
+    settings = recipe(tmp_path / "cache", steps=3, trainable="decoder", losses=losses, learning_rate=1e-3)
+    run = trainer(settings, clips, tmp_path / "run")
     changed = learned(run)
     assert changed
     assert all(name.startswith("decoder.") for name in changed)
@@ -190,8 +190,8 @@ def test_what_is_written_is_the_running_mean_of_the_weights(tmp_path):
 
 
 def test_the_learning_rate_warms_up_stays_and_decays(tmp_path):
-    asked = recipe(tmp_path, steps=100, warmup_steps=10, decay_fraction=0.2)
-    assert learning_rate(asked, 0) == pytest.approx(0.1)
-    assert [learning_rate(asked, step) for step in (9, 50, 80)] == [1.0, 1.0, 1.0]
-    assert learning_rate(asked, 90) == pytest.approx(0.5)
-    assert 0 < learning_rate(asked, 99) < 0.1
+    settings = recipe(tmp_path, steps=100, warmup_steps=10, decay_fraction=0.2)
+    assert learning_rate(settings, 0) == pytest.approx(0.1)
+    assert [learning_rate(settings, step) for step in (9, 50, 80)] == [1.0, 1.0, 1.0]
+    assert learning_rate(settings, 90) == pytest.approx(0.5)
+    assert 0 < learning_rate(settings, 99) < 0.1

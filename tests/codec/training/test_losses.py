@@ -129,10 +129,10 @@ def test_commitment_and_codebook_pull_from_both_sides():
 
 
 def test_units_count_only_where_they_are_known():
-    said = level(torch.tensor([[0, 1, 2]]))
+    output = level(torch.tensor([[0, 1, 2]]))
     right, wrong = torch.tensor([[0, 1, -1]]), torch.tensor([[1, 1, -1]])
-    assert float(unit_loss(said, right)) < 1e-3 < float(unit_loss(said, wrong))
-    assert float(unit_loss(said, torch.full((1, 3), -1))) == 0.0
+    assert float(unit_loss(output, right)) < 1e-3 < float(unit_loss(output, wrong))
+    assert float(unit_loss(output, torch.full((1, 3), -1))) == 0.0
 
 
 def test_unknown_features_are_left_out():
@@ -142,29 +142,29 @@ def test_unknown_features_are_left_out():
     assert float(consistency_loss(torch.ones(1, 2, 2), torch.full((1, 2, 2), float("nan")))) == 0.0
 
 
-def judgement(value):
+def outputs_of(value):
     return [DiscriminatorOutput(torch.full((1, 1, 2, 2), value), (torch.full((1, 3), value),))]
 
 
 @pytest.mark.parametrize(("real", "made", "loss"), [(1.5, -1.5, 0.0), (0.0, 0.0, 2.0), (-1.0, 1.0, 4.0)])
 def test_the_hinge(real, made, loss):
-    assert float(discriminator_loss(judgement(real), judgement(made))) == loss
-    assert float(adversarial_loss(judgement(made))) == -made
+    assert float(discriminator_loss(outputs_of(real), outputs_of(made))) == loss
+    assert float(adversarial_loss(outputs_of(made))) == -made
 
 
 def test_features_are_compared_relative_to_the_recording():
-    assert float(feature_matching_loss(judgement(2.0), judgement(2.0))) == 0.0
-    assert float(feature_matching_loss(judgement(2.0), judgement(3.0))) == pytest.approx(0.5)
+    assert float(feature_matching_loss(outputs_of(2.0), outputs_of(2.0))) == 0.0
+    assert float(feature_matching_loss(outputs_of(2.0), outputs_of(3.0))) == pytest.approx(0.5)
 
 
 def test_discriminators_learn_to_tell_noise_from_chirps():
     torch.manual_seed(0)
-    judges = Discriminators(16_000, (64, 256), (4, 4))
-    optimiser = torch.optim.AdamW(judges.parameters(), lr=5e-3)
+    discriminators = Discriminators(16_000, (64, 256), (4, 4))
+    optimiser = torch.optim.AdamW(discriminators.parameters(), lr=5e-3)
     real, made = chirps(8_000), torch.randn(1, 1, 8_000) * 0.1
     losses = []
     for _ in range(25):
-        loss = discriminator_loss(judges(real), judges(made))
+        loss = discriminator_loss(discriminators(real), discriminators(made))
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()

@@ -1,4 +1,4 @@
-"""The recipe that drops words which are hardly ever said."""
+"""The recipe that drops words which are hardly ever frequency."""
 
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ shares, without = RARE["shares"], RARE["without"]
 def world(tmp_path):
     """A recipe, packed clips and a codec ready for inference."""
     torch.manual_seed(3)
-    asked = recipe(tmp_path / "cache")
-    path = save_codec(new_codec(asked, LEVELS, lexicon()), tmp_path / "codec.safetensors")
-    return asked, packed(tmp_path), load_codec(path)
+    settings = recipe(tmp_path / "cache")
+    path = save_codec(new_codec(settings, LEVELS, lexicon()), tmp_path / "codec.safetensors")
+    return settings, packed(tmp_path), load_codec(path)
 
 
 def test_shares_are_those_of_the_training_clips_own_frames(world):
-    asked, clips, codec = world
-    said = shares(codec, clips, asked.replace(crop_frames=40), batches=6)
-    assert said.shape == (3,)
-    assert said.sum() == pytest.approx(1)
-    # Crops are longer than any clip, so each is heard whole, as often as it is long.
+    settings, clips, codec = world
+    frequency = shares(codec, clips, settings.replace(crop_frames=40), batches=6)
+    assert frequency.shape == (3,)
+    assert frequency.sum() == pytest.approx(1)
+    # Crops are longer than any clip, so each is encoded whole, as often as it is long.
     members = np.flatnonzero(clips.splits == "train")
     counts = np.zeros(3)
     for clip in members:
         codes = codec.encode(torch.from_numpy(clips.clip(clip))[None, None])[0][0].numpy()
         counts += clips.lengths[clip] * np.bincount(codes, minlength=3)
-    assert said == pytest.approx(counts / counts.sum(), abs=0.15)
+    assert frequency == pytest.approx(counts / counts.sum(), abs=0.15)
 
 
 def test_only_frames_of_dropped_words_change(world):
@@ -54,8 +54,8 @@ def test_only_frames_of_dropped_words_change(world):
     assert fewer.config.words[0] == tuple(word for word, gone in zip(LEVELS[0], dropped, strict=True) if not gone)
     assert fewer.config.sizes == (2, 4, 4)
     after = fewer.encode(wav)[0][0].tolist()
-    said = [fewer.config.words[0][code] for code in after]
-    for word, code in zip(said, before[0][0].tolist(), strict=True):
+    found = [fewer.config.words[0][code] for code in after]
+    for word, code in zip(found, before[0][0].tolist(), strict=True):
         assert word == LEVELS[0][code] or dropped[code]
     assert torch.equal(without(codec, np.zeros(3, dtype=bool)).decode(before), codec.decode(before))
 
@@ -73,9 +73,9 @@ def test_as_a_command(world, tmp_path, monkeypatch, capsys):
     text = {"name": "tiny", "lm": "tiny", "sizes": [3, 4, 4], "cache": str(tmp_path / "cache"), "losses": {}}
     given = tmp_path / "recipe.yaml"
     given.write_text(yaml.safe_dump({**text, "codec": {"sample_rate": 16_000, "strides": [4, 2, 1]}}))
-    said = shares(codec, clips, recipe(tmp_path / "cache"), 4)
+    frequency = shares(codec, clips, recipe(tmp_path / "cache"), 4)
     out = tmp_path / "fewer.safetensors"
-    below = float(np.sort(said)[0]) + 1e-3  # the rarest goes
+    below = float(np.sort(frequency)[0]) + 1e-3  # the rarest goes
     command = ["rare_words", str(given), str(tmp_path / "codec.safetensors"), "-o", str(out), "--batches", "4"]
     monkeypatch.setattr(sys, "argv", [*command, "--below", str(below)])
     assert RARE["main"]() == 0

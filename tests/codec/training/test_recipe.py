@@ -36,7 +36,7 @@ def test_settings_stand_in_place_of_the_file(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"losses": {"mell": 1}}, "losses.mell"),
         ({"losses": {"adversarial": 1}}, "discriminators"),
@@ -62,8 +62,8 @@ def test_settings_stand_in_place_of_the_file(tmp_path):
         ({"stepz": 3}, "steps"),
     ],
 )
-def test_what_does_not_fit_is_named(tmp_path, changes, told):
-    with pytest.raises(UsageError, match=told.replace(".", r"\.")) as caught:
+def test_what_does_not_fit_is_named(tmp_path, changes, message):
+    with pytest.raises(UsageError, match=message.replace(".", r"\.")) as caught:
         load_recipe(written(tmp_path, **changes))
     assert "recipe.yaml" in str(caught.value)
 

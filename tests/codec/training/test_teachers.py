@@ -15,19 +15,19 @@ from uniaudio_cli.core.errors import UniAudioError, UsageError
 
 
 def no_sounds():
-    raise AssertionError("no sound teacher was asked for")
+    raise AssertionError("unexpected sound teacher")
 
 
 def never():
-    raise AssertionError("not asked for")
+    raise AssertionError("unexpected teacher")
 
 
 def ones(wav):
-    """A sound teacher to which all sounds are alike."""
+    """A sound teacher with one embedding for all sounds."""
     return np.ones((len(wav) // 1920, 2), dtype=np.float16)
 
 
-def asked(cache, **changes):
+def teacher_recipe(cache, **changes):
     fields = {"speech_teacher": "org/loudness", "consistency_dim": 3, "unit_dim": 4, "text_teacher": "lengths"}
     return recipe(cache, **{**fields, **changes})
 
@@ -35,9 +35,9 @@ def asked(cache, **changes):
 def test_targets_are_computed_once_and_cover_every_clip(tmp_path):
     clips = packed(tmp_path)
     teacher = LoudnessTeacher()
-    first = teacher_targets(asked(tmp_path / "cache"), clips, lambda: teacher, lambda: text_lengths, no_sounds)
+    first = teacher_targets(teacher_recipe(tmp_path / "cache"), clips, lambda: teacher, lambda: text_lengths, no_sounds)
     assert teacher.clips == 4
-    second = teacher_targets(asked(tmp_path / "cache"), clips, never, never, never)
+    second = teacher_targets(teacher_recipe(tmp_path / "cache"), clips, never, never, never)
     steps = len(clips.samples) // STEP
     assert first.features.shape == (steps, 3)
     assert not np.isnan(first.features).any()
@@ -52,7 +52,7 @@ def test_targets_are_computed_once_and_cover_every_clip(tmp_path):
 def test_music_has_no_teacher_targets(tmp_path):
     clips = packed(tmp_path)
     clips.kinds[1] = "music"
-    found = teacher_targets(asked(tmp_path / "cache"), clips, LoudnessTeacher, lambda: text_lengths, no_sounds)
+    found = teacher_targets(teacher_recipe(tmp_path / "cache"), clips, LoudnessTeacher, lambda: text_lengths, no_sounds)
     first, last = clips.frame_range(1)
     assert (found.units[first:last] == -1).all()
     assert np.isnan(found.features[2 * first : 2 * last]).all()
@@ -130,7 +130,7 @@ def test_sounds_have_units_of_their_own_after_those_of_speech(tmp_path):
     clips = packed(tmp_path)
     clips.kinds[2] = "sound"
     found = teacher_targets(
-        asked(tmp_path / "cache", sound_teacher="flat", sound_units=1, text_teacher=None),
+        teacher_recipe(tmp_path / "cache", sound_teacher="flat", sound_units=1, text_teacher=None),
         clips,
         LoudnessTeacher,
         never,
@@ -143,13 +143,13 @@ def test_sounds_have_units_of_their_own_after_those_of_speech(tmp_path):
 
 
 def test_units_of_sounds_depend_on_embedding_and_texture():
-    said = [np.tile(vector, (12, 1)) for vector in ([1.0, 0], [1.0, 0], [0, 1.0])]
+    embeddings = [np.tile(vector, (12, 1)) for vector in ([1.0, 0], [1.0, 0], [0, 1.0])]
     textures = [np.full((12, 3), value) for value in (-1.0, 1.0, 1.0)]
-    units = cluster_sound_units(said, textures, 3)
+    units = cluster_sound_units(embeddings, textures, 3)
     assert [len(set(rows)) for rows in units] == [1, 1, 1]
     assert len({rows[0] for rows in units}) == 3
     with pytest.raises(UniAudioError, match="36 frames of sounds"):
-        cluster_sound_units(said, textures, 37)
+        cluster_sound_units(embeddings, textures, 37)
 
 
 def test_a_texture_is_the_bands_mean_and_spread():

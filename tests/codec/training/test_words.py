@@ -79,11 +79,11 @@ def test_a_file_without_levels_is_refused(tmp_path, text):
 
 
 def test_a_codec_made_for_inference_goes_on_training_as_it_was(tmp_path):
-    known, asked = lexicon(), recipe(tmp_path)
-    first = new_codec(asked, LEVELS, known)
+    known, settings = lexicon(), recipe(tmp_path)
+    first = new_codec(settings, LEVELS, known)
     save_codec(first, tmp_path / "first.safetensors", inference=True)
     start = load_codec(tmp_path / "first.safetensors")
-    again = initial_codec(asked.replace(init=str(tmp_path / "first.safetensors")), known)
+    again = initial_codec(settings.replace(init=str(tmp_path / "first.safetensors")), known)
     assert all(p.requires_grad for p in again.quantizer.levels()[0].cb_proj.parameters())
     for a, b, c in zip(first.quantizer.levels(), start.quantizer.levels(), again.quantizer.levels(), strict=True):
         assert torch.allclose(b.projected_codebook(), c.projected_codebook(), atol=1e-5)
@@ -93,8 +93,8 @@ def test_a_codec_made_for_inference_goes_on_training_as_it_was(tmp_path):
 
 
 def test_level_0_gets_an_encoder_that_begins_as_a_copy(tmp_path):
-    known, asked = lexicon(), recipe(tmp_path)
-    start = new_codec(asked, LEVELS, known).eval()
+    known, settings = lexicon(), recipe(tmp_path)
+    start = new_codec(settings, LEVELS, known).eval()
     again = trainable_copy(start, known, coarse=True)
     assert again.config.coarse_encoder == start.config.encoder
     wav = chirps(16_000)
@@ -111,9 +111,9 @@ def test_level_0_gets_an_encoder_that_begins_as_a_copy(tmp_path):
 def test_coarse_and_fine_training_need_an_encoder_of_level_0(tmp_path, trainable):
     write_vocabulary(tmp_path / "v.json", "a-tiny-llm", LEVELS)
     losses = {"units": 1.0} if trainable == "coarse" else {"mel": 1.0}
-    asked = recipe(tmp_path, vocabulary=tmp_path / "v.json", trainable=trainable, losses=losses, speech_teacher="w")
+    settings = recipe(tmp_path, vocabulary=tmp_path / "v.json", trainable=trainable, losses=losses, speech_teacher="w")
     with pytest.raises(UsageError, match=f"trainable: {trainable} is for a codec whose level 0"):
-        initial_codec(asked, lexicon())
+        initial_codec(settings, lexicon())
 
 
 def test_a_codec_of_another_llm_is_refused(tmp_path):
