@@ -17,20 +17,34 @@ HEAD = """# The command line
 
 Made by `python docs/make_cli.py`; a test checks that it is up to date.
 
-stdout carries data, stderr everything else. Exit codes: 0 done, 1 failed, 2 wrong use, 3 some clips failed and the rest
-are written, 4 a model's files are missing, 130 interrupted. JSON is UTF-8, one object a line, each written as soon as
-it is known; a byte of a file's name that is not UTF-8 is `\\udcXX`, as in Python. `NO_COLOR` is obeyed.
+stdout carries records (with `--json`, or where stdout is no terminal and the command makes nothing else), stderr the
+rest. `-o/--output` names the thing made. JSON is UTF-8, one object a line, each written as soon as it is computed; a
+byte of a file's name that is not UTF-8 is `\\udcXX`, as in Python. `NO_COLOR` is obeyed.
 
-| command | keys |
+| exit code | meaning |
+|---|---|
+| 0 | done |
+| 1 | failed: an input cannot be read, an output cannot be written |
+| 2 | wrong use: an option, a path, a task, or demonstrations that do not fit |
+| 3 | some inputs failed, the others are done |
+| 4 | files of a model are missing |
+| 130 | interrupted |
+
+| command | keys of a record |
 |---|---|
 | `classify`, `run` with labels | `file`, `label` (null where it abstains), `scores` (label: probability, likeliest \
-first), `margin` (between the first two), `seconds`; in --jsonl, of a clip that failed, `file`, `error` |
-| `classify --plan`, a line for each context | `label`, `level` (null for all), `shots` (demonstrations a label), \
+first), `margin` (between the first two), `seconds` |
+| `classify --dry-run`, a line for each context | `label`, `level` (null for all), `shots` (demonstrations a label), \
 `shot_ids` (a list), `rest_ids` (instruction and query), `answer_ids`, `ids` (in all), `context`, `most_shots` |
-| `tts`, `run` from text | `text`, `answer` (as text, or null), `output`, `seconds` |
+| `tts`, `run` from text | `text`, `answer` ("" without one), `output`, `seconds` |
 | `enhance`, `run` from audio to audio | `file`, `output`, `seconds` |
+| any of these, of an input that failed | `file` or `text`, `error` |
+| `codec encode`, `decode`, `reconstruct` | `file`, `output` |
 | `codec words` | `file`, `prosody` (a list of words), `levels` (a list of words each, the coarsest first) |
-| `codec encode`, its files | `codec`, `samples`, `gain` (put on before encoding; null for silence), `codes` per level |
+| a file of `codec encode` | `codec`, `samples`, `gain` (before encoding; null for silence), `codes` per level |
+
+A .csv of `classify` has the columns `file`, `label`, `margin`, `seconds`, `error` and `score:LABEL` for every label; a
+.json is one array of the records.
 """
 
 

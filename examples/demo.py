@@ -7,15 +7,19 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
 import uniaudio_cli
-from uniaudio_cli.audio.io import read_wav, write_wav
+from uniaudio_cli.api import Kit
+from uniaudio_cli.audio.io import write_wav
+from uniaudio_cli.inference.results import ErrorResult
 
 AUDIO = Path(__file__).parent / "audio"
+Row = tuple[str, str, str]
 
 
 def main() -> None:
@@ -26,44 +30,50 @@ def main() -> None:
     options = parser.parse_args()
     console = Console()
     started = time.perf_counter()
-    console.print(f"loading {options.model}: a codec, and an LLM that has never seen audio")
+    console.print(f"loading {options.model}: a codec, and a text LLM that was not trained on audio")
     kit = uniaudio_cli.load(options.model, codec=options.codec)
-    rate = kit.codec.sample_rate
-    table = Table("what", "given", "answer", "seconds", title=f"{kit.lm.name}, frozen, on {kit.lm.device}")
-
-    def timed(what: str, given: str, answer: str) -> None:
-        nonlocal clock
-        now = time.perf_counter()
-        table.add_row(what, given, answer, f"{now - clock:.1f}")
-        clock = now
-
-    queries = sorted((AUDIO / "sound-queries").rglob("*.flac"))
-    right = 0
-    clock = time.perf_counter()
-    for query, reply in zip(queries, kit.classify(queries, AUDIO / "sounds", "sound-event"), strict=True):
-        truth = query.parent.name
-        right += reply.label == truth
-        mark = "" if reply.label == truth else f" (it is {truth})"
-        timed("classify", str(query.relative_to(AUDIO)), f"{reply.label}{mark}")
-
-    written = []
-    for text in ("seven", "one plus one"):
-        reply = kit.speak(text, AUDIO / "digits", think=True)
-        written.append(options.output / f"{text.replace(' ', '-')}.wav")
-        write_wav(written[-1], reply.wav, rate, force=True)
-        timed("tts", repr(text), f"says {reply.answer!r}")
-
-    noisy = sorted((AUDIO / "enhance-queries" / "noisy").glob("*.flac"))[0]
-    reply = kit.enhance(noisy, AUDIO / "enhance")
-    written.append(options.output / f"enhanced-{noisy.stem}.wav")
-    write_wav(written[-1], reply.wav, rate, force=True)
-    timed("enhance", str(noisy.relative_to(AUDIO)), f"{read_wav(written[-1], rate).shape[-1] / rate:.2f} s of audio")
-
+    rows = [*classify(kit), *speak(kit, options.output), *enhance(kit, options.output)]
+    table = Table("what", "given", "answer", title=f"{kit.lm.name}, frozen, on {kit.lm.device}")
+    for row in rows:
+        table.add_row(*row)
     console.print(table)
-    console.print(f"{right} of {len(queries)} sounds named right (chance: {len(queries) / 6:.0f}); wrote:")
-    for path in written:
-        console.print(f"  {path}", highlight=False)
-    console.print(f"in {time.perf_counter() - started:.0f} s")
+    console.print(f"audio is in {options.output}; {time.perf_counter() - started:.0f} s in all", highlight=False)
+
+
+def classify(kit: Kit) -> Iterator[Row]:
+    """Sounds, each labelled from five demonstrations a label."""
+    queries = sorted((AUDIO / "sound-queries").rglob("*.flac"))
+    correct = 0
+    for query, result in zip(queries, kit.classify(queries, AUDIO / "sounds", "sound-event"), strict=True):
+        if isinstance(result, ErrorResult):
+            raise SystemExit(result.error)
+        truth = query.parent.name
+        correct += result.label == truth
+        note = "" if result.label == truth else f" (it is {truth})"
+        yield "classify", str(query.relative_to(AUDIO)), f"{result.label}{note}"
+    yield "classify", "in all", f"{correct} of {len(queries)} correct, {len(queries) / 6:.0f} by chance"
+
+
+def speak(kit: Kit, output: Path) -> Iterator[Row]:
+    """Two answers in the demonstrations' voice."""
+    texts = ("seven", "one plus one")
+    for text, result in zip(texts, kit.speak(texts, AUDIO / "digits"), strict=True):
+        if isinstance(result, ErrorResult):
+            raise SystemExit(result.error)
+        path = output / f"{text.replace(' ', '-')}.wav"
+        write_wav(path, result.wav, result.sample_rate, force=True)
+        yield "tts", repr(text), f"says {result.answer!r} ({path.name})"
+
+
+def enhance(kit: Kit, output: Path) -> Iterator[Row]:
+    """One noisy recording, cleaned."""
+    noisy = min((AUDIO / "enhance-queries" / "noisy").glob("*.flac"))
+    for result in kit.enhance(noisy, AUDIO / "enhance"):
+        if isinstance(result, ErrorResult):
+            raise SystemExit(result.error)
+        path = output / f"enhanced-{noisy.stem}.wav"
+        write_wav(path, result.wav, result.sample_rate, force=True)
+        yield "enhance", str(noisy.relative_to(AUDIO)), f"{result.seconds:.2f} s of audio ({path.name})"
 
 
 if __name__ == "__main__":

@@ -1,7 +1,11 @@
 """`classify`, `tts`, `enhance` and `run` where all is well: what they print and write."""
 
+import csv
 import json
+import shutil
+import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -9,12 +13,12 @@ import torch
 
 from tests.cli.world import CLIP, RATE, write
 from uniaudio_cli.audio.io import read_wav
-from uniaudio_cli.inference.pipeline import PAUSE
+from uniaudio_cli.inference.speak import PAUSE
 
 
 def test_classify_prints_one_json_object_a_clip(world, classify):
-    files = sorted(world.labels.rglob("*.wav"))
-    done = classify(world.labels)
+    files = sorted(world.queries.rglob("*.wav"))
+    done = classify(world.queries, "--quiet")
     assert (done.code, done.err) == (0, "")
     assert [row["file"] for row in done.rows] == list(map(str, files))
     for row in done.rows:
@@ -26,63 +30,127 @@ def test_classify_prints_one_json_object_a_clip(world, classify):
 
 
 def test_classify_says_the_same_in_every_form(world, classify, tmp_path):
-    files = sorted(world.labels.rglob("*.wav"))
+    files = sorted(world.queries.rglob("*.wav"))
     plain = classify(*files).rows
-    dashed = classify("--jsonl", "-", *files).rows
-    done = classify("--jsonl", tmp_path / "new" / "labels.jsonl", *files)
-    assert (done.code, done.out, done.err) == (0, "", "")
-    stored = [json.loads(line) for line in (tmp_path / "new" / "labels.jsonl").read_text().splitlines()]
+    dashed = classify("--json", *files).rows
+    done = classify("--output", tmp_path / "new" / "labels.jsonl", *files)
+    assert (done.code, done.out, done.complaints) == (0, "", [])
+    stored = [json.loads(line) for line in (tmp_path / "new" / "labels.jsonl").read_text().splitlines()[1:]]
     for rows in (dashed, stored):
         assert [row | {"seconds": 0} for row in rows] == [row | {"seconds": 0} for row in plain]
 
 
+def test_labels_as_csv_and_as_json(world, classify):
+    write(Path("grün, 1.wav"), 9)
+    Path("bad.wav").touch()
+    files = ["grün, 1.wav", "bad.wav", world.queries / "a" / "0.wav"]
+    rows = [row | {"seconds": 0} for row in classify(*files).rows]
+    for output in ("new/x.json", "new/x.csv"):
+        done = classify(*files, "-o", output)
+        assert (done.code, done.out) == (3, "")
+    stored = json.loads(Path("new/x.json").read_text(encoding="utf-8"))
+    assert [row | {"seconds": 0} for row in stored] == rows
+    with Path("new/x.csv").open(encoding="utf-8", newline="") as file:
+        cells = list(csv.DictReader(file))
+    assert list(cells[0]) == [
+        *("file", "label", "margin", "seconds", "error"),
+        *("score:down", "score:up", "score:upper"),
+    ]
+    for cell, row in zip(cells, rows, strict=True):
+        assert (cell["file"], cell["label"], cell["error"]) == (row["file"], row.get("label", ""), row.get("error", ""))
+        for label, p in row.get("scores", {}).items():
+            assert float(cell[f"score:{label}"]) == p
+
+
+def test_a_file_and_stdout_may_both_have_the_records(world, classify):
+    done = classify(world.queries, "-o", "x.csv", "--json")
+    assert len(done.rows) == len(Path("x.csv").read_text().splitlines()) - 1 == 6
+
+
+def test_the_summary_counts_labels_and_names_doubtful_clips(world, classify):
+    done = classify(world.queries)
+    rows, lines = done.rows, done.err.splitlines()
+    assert len(lines) == 2
+    for label, count in Counter(row["label"] for row in rows).items():
+        assert f"{count} {label}" in lines[0]
+    doubtful = [row for row in rows if max(row["scores"].values()) < 0.6]
+    assert lines[0].endswith(f"; {len(doubtful)} of 6 below 0.6")
+    closest = min(doubtful, key=lambda row: row["margin"])
+    assert lines[1].startswith(f"check first: {closest['file']} ({closest['label']} ")
+    assert classify(world.queries / "a" / "0.wav").err == ""
+    assert classify(world.queries, "--quiet").err == ""
+
+
+def test_more_demonstrations_than_are_shown_are_announced(world, classify, tts, enhance):
+    query = world.queries / "a" / "0.wav"
+    for number in range(3):
+        write(Path("demos/up") / f"{number}.wav", number)
+        write(Path("demos/down") / f"{number}.wav", 9 + number)
+    write(Path("demos/down/3.wav"), 20)
+    assert (
+        "note: demonstrated are 2 of 3 to 4 clips a label, the first 0.24 s of each\n"
+        in classify(query, "--demos", "demos").err
+    )
+    done = classify(query, "--labels", "up,down", "--set", "clip.crop=loudest")
+    assert "note: demonstrated are 2 of 2 clips a label, 2 of 3 labels, the loudest 0.24 s of each\n" in done.err
+    assert "note" not in classify(query).err
+    assert "1 of 2 pairs" in enhance(query, "--shots", 1, "-o", "out").err
+
+
+def test_inputs_that_are_demonstrations_are_announced(world, classify):
+    shutil.copy(world.labels / "up" / "0.wav", "copy.wav")
+    for given in (["copy.wav", world.queries], [world.labels / "up" / "0.wav", world.queries]):
+        done = classify(*given)
+        assert f"note: 1 of 7 inputs are demonstrations too ({given[0]}); the results for them say little\n" in done.err
+
+
 @pytest.mark.parametrize("readout", ["likelihood", "label"])
 def test_labels_that_begin_alike_are_told_apart(world, classify, readout):
-    (row,) = classify("--readout", readout, world.labels / "up" / "0.wav").rows
+    (row,) = classify("--readout", readout, world.queries / "a" / "0.wav").rows
     assert set(row["scores"]) == {"up", "upper", "down"}
     assert len(set(row["scores"].values())) == 3
-    done = classify("--readout", readout, "--labels", "up, upper", world.labels / "up" / "0.wav")
+    done = classify("--readout", readout, "--labels", "up, upper", world.queries / "a" / "0.wav")
     assert set(json.loads(done.out)["scores"]) == {"up", "upper"}
 
 
 def test_a_label_that_is_not_sure_is_not_given(world, classify):
-    query = world.labels / "up" / "0.wav"
+    query = world.queries / "a" / "0.wav"
     (row,) = classify(query).rows
     p, second, _ = row["scores"].values()
     assert row["margin"] == pytest.approx(p - second, abs=1e-5)
-    (sure,) = classify("--abstain-below", p - 1e-4, query).rows
-    (unsure,) = classify("--abstain-below", p + 1e-4, query).rows
+    (sure,) = classify("--set", f"abstain_below={p - 1e-4}", query).rows
+    (unsure,) = classify("--set", f"abstain_below={p + 1e-4}", query).rows
     assert (sure["label"], unsure["label"]) == (row["label"], None)
     assert sure["scores"] == unsure["scores"] == row["scores"]
 
 
-def test_a_plan_says_what_fits_without_the_llms_weights(world, classify, monkeypatch):
+def test_a_dry_run_says_what_fits_without_the_llms_weights(world, classify, monkeypatch):
     monkeypatch.setattr("uniaudio_cli.llm.loading.load_lm", lambda *names, **options: pytest.fail("loaded"))
-    query = world.labels / "up" / "0.wav"
-    done = classify(query, "--plan", "--shots", 1)
+    query = world.queries / "a" / "0.wav"
+    done = classify(query, "--dry-run", "--shots", 1)
     assert done.code == 0
     assert {row["label"] for row in done.rows} == {"up", "upper", "down"}
     for row in done.rows:
         assert row["ids"] == sum(row["shot_ids"]) + row["rest_ids"] + row["answer_ids"] <= row["context"]
         assert (row["shots"], len(row["shot_ids"])) == (1, 1)
         assert row["most_shots"] >= 1
-    (row,) = classify(query, "--plan", "--readout", "label").rows
+    (row,) = classify(query, "--dry-run", "--readout", "label").rows
     assert (row["label"], row["level"]) == (None, None)
     # The most shots that fit a short LLM are what its error names.
-    (short, *_) = classify(query, "--plan", "--lm", world.short_lm).rows
+    (short, *_) = classify(query, "--dry-run", "--lm", world.short_lm).rows
     assert (short["context"], short["ids"] > 16) == (16, True)
     assert f"{short['most_shots']} would fit" in classify(query, "--lm", world.short_lm).err
 
 
-def test_spread_is_another_way_to_choose(world, classify):
-    query = world.labels / "up" / "0.wav"
-    (row,) = classify(query, "--shots", 1, "--spread").rows
+def test_representative_demonstrations(world, classify):
+    query = world.queries / "a" / "0.wav"
+    (row,) = classify(query, "--shots", 1, "--select", "representative").rows
     assert set(row["scores"]) == {"up", "upper", "down"}
-    assert classify(query, "--shots", 1, "--spread", "--labels", "up,sideways").code == 2
+    assert classify(query, "--shots", 1, "--select", "representative", "--labels", "up,sideways").code == 2
 
 
 def test_seed_and_shots_choose_the_demonstrations(world, classify):
-    query = world.labels / "up" / "0.wav"
+    query = world.queries / "a" / "0.wav"
     rows = [json.loads(classify("--shots", 1, "--seed", seed, query).out)["scores"] for seed in (0, 0, 1, 2**63 - 1)]
     assert rows[0] == rows[1]
     assert any(row != rows[0] for row in rows[2:])
@@ -117,7 +185,7 @@ def test_tts_streams_what_it_would_write(world, tts, tmp_path):
     assert "0.56 s of audio in " in done.err
     streamed = read_wav(tmp_path / "new" / "streamed.wav", RATE)
     frames = tmp_path / "frames.yaml"
-    frames.write_text(world.speak.read_text() + "order: frames\n")
+    frames.write_text(world.speak.read_text() + "layout: interleaved\n")
     assert tts("two one", "--task", frames, "-o", tmp_path / "whole.wav").code == 0
     torch.testing.assert_close(streamed, read_wav(tmp_path / "whole.wav", RATE), atol=1e-3, rtol=0)
 
@@ -165,13 +233,56 @@ def test_outputs_inside_the_inputs_are_not_inputs_of_the_next_run(enhance, tmp_p
     assert len(enhance(tmp_path / "in", "-o", tmp_path / "in", "--force", "--json").rows) == 1
 
 
+def test_one_input_may_have_an_audio_file(world, enhance, tts):
+    noisy = write(Path("in/a.wav"))
+    assert enhance(noisy, "-o", "new/clean.flac", "--json").rows[0]["output"] == "new/clean.flac"
+    assert read_wav(Path("new/clean.flac"), RATE).shape == (1, 2 * CLIP)
+    assert enhance("in", "-o", "clean.wav", "--json").rows[0]["output"] == "clean.wav"
+    assert tts("two", "-o", "said", "--json").rows[0]["output"] == "said/0.wav"
+
+
+def test_audio_may_go_to_stdout(world):
+    """In a process of its own, whose stdout has bytes."""
+    command = [sys.executable, "-m", "uniaudio_cli", "tts", "two", "--no-think", "--task", world.speak, "-o", "-"]
+    done = subprocess.run([*command, "--demos", world.digits, *world.models], capture_output=True, check=True)
+    Path("two.wav").write_bytes(done.stdout)
+    assert read_wav(Path("two.wav"), RATE).shape == (1, 2 * CLIP)
+
+
+def test_run_takes_what_the_tasks_command_takes(world, uniaudio):
+    query = world.queries / "a" / "0.wav"
+    listen = ("run", world.listen, query, "--demos", world.labels, *world.models)
+    (row,) = uniaudio(*listen, "--labels", "up,down", "--shots", 1, "--set", "abstain_below=1").rows
+    assert (row["label"], set(row["scores"])) == (None, {"up", "down"})
+    assert uniaudio(*listen, "--select", "representative", "--readout", "label", "-o", "x.jsonl").code == 0
+    assert uniaudio(*listen, "--select", "representative", "--readout", "label", "-o", "x.jsonl", "--resume").code == 0
+    assert len(uniaudio(*listen, "--dry-run").rows) == 3
+    speak = ("run", world.speak, "two one", "--demos", world.digits, *world.models)
+    assert uniaudio(*speak, "--stream", "--think", "-o", "x.wav").code == 0
+    clean = ("run", world.clean, query, "--demos", world.pairs, *world.models)
+    assert uniaudio(*clean, "--mix", 1, "-o", "y.wav").code == 0
+    assert Path("y.wav").read_bytes()[44:] == query.read_bytes()[44:]
+
+
+def test_set_changes_any_task_key(world, classify, tts):
+    query = world.queries / "a" / "0.wav"
+    (row,) = classify(query, "--levels", "0", "--set", "levels=[0, 1]").rows
+    (same,) = classify(query, "--levels", "0,1").rows
+    assert row["scores"] == same["scores"] != classify(query).rows[0]["scores"]
+    (one,) = classify(query, "--set", "shots=1").rows
+    assert one["scores"] == classify(query, "-k", 1).rows[0]["scores"]
+    assert tts("two", "--set", "instruction=Other words", "--show-prompt").out.count("Other words") == 1
+
+
 def test_run_does_what_the_task_says(world, uniaudio, tmp_path):
-    query = world.labels / "up" / "0.wav"
+    query = world.queries / "a" / "0.wav"
     labels = uniaudio("run", world.listen, query, "--demos", world.labels, *world.models, "--json")
     assert json.loads(labels.out)["file"] == str(query)
     kept = uniaudio("run", world.listen, query, "--demos", world.labels, *world.models, "-o", tmp_path / "x.jsonl")
     assert (kept.code, kept.out) == (0, "")
-    assert json.loads((tmp_path / "x.jsonl").read_text())["label"] == json.loads(labels.out)["label"]
+    header, row = map(json.loads, (tmp_path / "x.jsonl").read_text().splitlines())
+    assert header["settings"]["shots"] == 2
+    assert row["label"] == json.loads(labels.out)["label"]
     speak = ("run", world.speak, "--demos", world.digits, *world.models, "--json")
     rows = uniaudio(*speak, "one", "two", "-o", tmp_path / "said").rows
     assert [row["output"] for row in rows] == [str(tmp_path / "said" / f"{n}.wav") for n in (0, 1)]
@@ -185,7 +296,7 @@ def test_run_does_what_the_task_says(world, uniaudio, tmp_path):
 @pytest.mark.parametrize("command", ["classify", "tts", "enhance"])
 def test_show_prompt_shows_it_and_writes_nothing(world, request, tmp_path, command):
     run = request.getfixturevalue(command)
-    done = run("--show-prompt", "two" if command == "tts" else world.labels / "up" / "0.wav")
+    done = run("--show-prompt", "two" if command == "tts" else world.queries / "a" / "0.wav")
     assert (done.code, done.err) == (0, "")
     for word in (
         ("--- instruction, ", "--- demonstration 2, ", "tokens in all") if command != "classify" else ("=== up",)

@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -92,13 +94,14 @@ def batch(folder: Path, *makers) -> list[Path]:
 
 @pytest.mark.parametrize("maker", BAD, ids=lambda maker: maker.__name__)
 def test_one_bad_clip_is_one_line(classify, tmp_path, maker):
-    classify(*batch(tmp_path / "clips", maker)).is_error(1, f"{maker.__name__}.wav: ", BAD[maker])
+    code = 2 if maker is no_file else 1
+    classify(*batch(tmp_path / "clips", maker), "-o", "x.jsonl").is_error(code, f"{maker.__name__}.wav: ", BAD[maker])
 
 
 def test_classify_goes_on_after_bad_clips(classify, tmp_path):
     makers = [maker for pair in zip(BAD, [*ODD, an_hour], strict=True) for maker in pair]
     files = batch(tmp_path / "clips", *makers)
-    done = classify(*files, "--jsonl", "-")
+    done = classify(*files)
     assert done.code == 3
     assert "note: 7 of 14 clips failed\n" in done.err
     assert [row["file"] for row in done.rows] == list(map(str, files))
@@ -117,7 +120,8 @@ def test_enhance_goes_on_after_bad_clips(enhance, tmp_path):
     done = enhance(*files, "-o", tmp_path / "out", "--json")
     assert done.code == 3
     assert len(done.complaints) == len(BAD)
-    assert [row["file"] for row in done.rows] == list(map(str, files[len(BAD) :]))
+    assert [row["file"] for row in done.rows] == list(map(str, files))
+    assert ["error" in row for row in done.rows] == [True] * len(BAD) + [False] * len(ODD)
     assert {path.name for path in (tmp_path / "out").iterdir()} == {f"{maker.__name__}.wav" for maker in ODD}
     assert read_wav(tmp_path / "out" / "silent.wav", RATE).abs().max() == 0
     for file in files[len(BAD) :]:
@@ -127,19 +131,44 @@ def test_enhance_goes_on_after_bad_clips(enhance, tmp_path):
 def test_all_clips_bad_is_a_failure(classify, enhance, tmp_path):
     files = batch(tmp_path / "clips", corrupt, nothing)
     for done in (classify(*files), enhance(*files, "-o", tmp_path / "out")):
-        assert (done.code, done.out, len(done.complaints)) == (1, "", 2)
+        assert (done.code, len(done.complaints)) == (1, 2)
+    assert len(classify(*files).rows) == 2
 
 
-def test_conversion_is_said_once(classify, enhance, tmp_path):
+def test_conversion_is_one_note(classify, enhance, tmp_path):
     files = batch(tmp_path / "clips", corrupt, eight_bits, surround, telephone)
-    for run in (classify, lambda *files: enhance(*files, "-o", tmp_path / "out")):
+    for run, made in (
+        (classify, ""),
+        (lambda *files: enhance(*files, "-o", tmp_path / "out"), ", and so are the results"),
+    ):
         notes = [line for line in run(*files).err.splitlines() if line.startswith("note: clips are")]
-        (said,) = notes
-        assert said == (
-            f"note: clips are resampled to {RATE} Hz and mixed down to mono ({files[2]} has {RATE} Hz, 6 channels)"
-        )
-    assert "note" not in classify("--quiet", *files).err
+        assert notes == [
+            f"note: clips are resampled to {RATE} Hz and mixed down to mono{made} "
+            f"({files[2]} has {RATE} Hz, 6 channels)"
+        ]
+    assert "note: " not in classify("--quiet", *files).err
     assert len(classify("--quiet", *files).complaints) == 1
+
+
+def test_a_clip_may_come_by_stdin(world, tmp_path):
+    """In processes of their own, as a shell runs them."""
+    clip = write(tmp_path / "a.wav", 9)
+    for command in ("codec words - --json", "codec words /dev/stdin --json"):
+        for stdin in (f"< {clip}", f"< <(cat {clip})"):
+            line = f"{sys.executable} -m uniaudio_cli {command} --codec {world.codec} {stdin}"
+            done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
+            assert (done.returncode, done.stderr) == (0, "")
+            assert json.loads(done.stdout)["file"] == "/dev/stdin"
+
+
+def test_what_a_folder_passes_over_is_a_note(world, classify, enhance):
+    write(Path("in/a.wav"), 9)
+    for name in ("in/notes.txt", "in/deep/b.pdf", "in/deep/c.pdf", "in/.hidden"):
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).touch()
+    for done in (classify("in"), enhance("in", "-o", "out")):
+        assert done.code == 0
+        assert "note: passed over 3 files: 2 .pdf, 1 .txt\n" in done.err
 
 
 ODD_NAMES = [
@@ -158,8 +187,8 @@ def test_odd_file_names_come_through_json_unharmed(classify, enhance, tmp_path):
     files = [write(Path(os.fsdecode(os.fsencode(tmp_path) + b"/in/" + name))) for name in ODD_NAMES]
     names = list(map(os.fsencode, files))
     assert [os.fsencode(row["file"]) for row in classify(*files).rows] == names
-    classify("--jsonl", tmp_path / "x.jsonl", *files)
-    lines = (tmp_path / "x.jsonl").read_text(encoding="utf-8").split("\n")[:-1]
+    classify("--output", tmp_path / "x.jsonl", *files)
+    lines = (tmp_path / "x.jsonl").read_text(encoding="utf-8").split("\n")[1:-1]
     assert [os.fsencode(json.loads(line)["file"]) for line in lines] == names
     done = enhance(tmp_path / "in", "--json", "-o", tmp_path / "out")
     assert done.code == 0
@@ -171,8 +200,8 @@ def test_odd_file_names_are_one_line_each_in_errors(classify, enhance, world, tm
     files = [Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name)) for name in ODD_NAMES]
     for file in files:
         corrupt(file)
-    done = classify(world.labels / "up" / "0.wav", *files)
-    assert (done.code, len(done.complaints)) == (3, len(files))
+    done = classify(world.queries / "a" / "0.wav", *files)
+    assert (done.code, len(done.complaints), len(done.labelled)) == (3, len(files), 1)
     for word in (":dog: [bold]x.wav", "not-utf8-\\xff\\xe9.wav", "new\\nline.wav", "tab\\x1b[31m.wav"):
         assert word in done.err
     said = enhance(world.pairs / "noisy", "-o", tmp_path / "a\nb").err
@@ -182,6 +211,6 @@ def test_odd_file_names_are_one_line_each_in_errors(classify, enhance, world, tm
 def test_lists_and_patterns_are_inputs(world, classify, tmp_path):
     write(tmp_path / "one.wav")
     (tmp_path / "clips.txt").write_text("one.wav\nmissing.wav\n")
-    done = classify(tmp_path / "clips.txt", world.labels / "d*" / "*.wav")
+    done = classify(tmp_path / "clips.txt", world.queries / "a*" / "*.wav")
     assert done.code == 3
-    assert [Path(row["file"]).name for row in done.rows] == ["one.wav", "0.wav", "1.wav"]
+    assert [Path(row["file"]).name for row in done.rows] == ["one.wav", "missing.wav", "0.wav", "2.wav", "4.wav"]

@@ -13,7 +13,7 @@ from tests.factories import tiny_published
 from uniaudio_cli.audio.io import read_wav
 from uniaudio_cli.audio.transforms import level_db
 from uniaudio_cli.cli.words import shared_runs
-from uniaudio_cli.codec.checkpoint.own import load_codec
+from uniaudio_cli.codec.checkpoint.loading import load_codec
 
 
 @pytest.fixture(scope="module")
@@ -42,8 +42,10 @@ def test_decoding_what_was_encoded_is_reconstructing(uniaudio, checkpoint):
         ("reconstruct", "in", "straight", ".wav"),
     ):
         done = uniaudio("codec", command, given, "-o", output, *flags)
-        assert (done.code, done.err) == (0, "")
-        assert done.out.splitlines() == [f"{output}/{name}{suffix}" for name in names]
+        assert (done.code, done.out) == (0, "")
+        assert done.err.splitlines() == [f"{output}/{name}{suffix}" for name in names]
+        done = uniaudio("codec", command, given, "-o", output, *flags, "--json", "--force", "--quiet")
+        assert [row["output"] for row in done.rows] == [f"{output}/{name}{suffix}" for name in names]
     for name in names:
         assert Path(f"decoded/{name}.wav").read_bytes() == Path(f"straight/{name}.wav").read_bytes()
         assert read_wav(Path(f"decoded/{name}.wav"), RATE).shape == read_wav(Path(f"in/{name}.wav"), RATE).shape
@@ -90,12 +92,12 @@ def test_the_seed_is_of_the_decoders_noise(uniaudio, published):
 def test_bad_clips_cost_the_others_nothing(world, uniaudio, tmp_path, command):
     makers = [maker for pair in zip(BAD, [*ODD, ODD[0]], strict=True) for maker in pair][:-1]
     files = batch(tmp_path / "clips", *makers)
-    output = ("--json",) if command == "words" else ("-o", "out")
+    output = ("--json",) if command == "words" else ("-o", "out", "--json")
     done = uniaudio("codec", command, *files, *output, "--codec", world.codec)
     assert (done.code, len(done.complaints)) == (3, len(BAD))
     assert len(done.out.splitlines()) == len(ODD)
     if command != "words":
-        assert [Path(line).stem for line in done.out.splitlines()] == [maker.__name__ for maker in ODD]
+        assert [Path(row["output"]).stem for row in done.rows] == [maker.__name__ for maker in ODD]
         assert len(list(Path("out").iterdir())) == len(ODD)
 
 
@@ -131,7 +133,21 @@ def test_what_is_no_codes_is_one_line(world, uniaudio, wrong):
     uniaudio("codec", "decode", "bad.json", "-o", "out", "--codec", world.codec).is_error(1, "bad.json: not codes of")
     Path("good.json").write_text(json.dumps(GOOD))
     done = uniaudio("codec", "decode", "bad.json", "good.json", "nope.json", "-o", "out", "--codec", world.codec)
-    assert (done.code, done.out, len(done.complaints)) == (3, "out/good.wav\n", 2)
+    assert (done.code, done.out, len(done.err.splitlines())) == (3, "", 3)
+    assert "\nout/good.wav\n" in done.err
+
+
+def test_one_input_may_have_a_file(world, uniaudio):
+    write(Path("a.wav"))
+    flags = ("--codec", world.codec, "--json")
+    for command, given, output in (
+        ("encode", "a.wav", "new/x.json"),
+        ("decode", "new/x.json", "y.wav"),
+        ("reconstruct", "a.wav", "z.flac"),
+    ):
+        (row,) = uniaudio("codec", command, given, "-o", output, *flags).rows
+        assert row == {"file": given, "output": output}
+        assert Path(output).is_file()
 
 
 def test_wrong_commands(world, uniaudio):
@@ -142,13 +158,20 @@ def test_wrong_commands(world, uniaudio):
     for command in ("encode", "reconstruct"):
         uniaudio("codec", command, "nope/*.wav", "-o", "out").is_error(2, "this pattern holds no audio file")
         uniaudio("codec", command, "a/clip.wav", "b/clip.wav", "-o", "out").is_error(2, "would both be written to")
-        uniaudio("codec", command, clip, "-o", clip).is_error(2, "is not a folder")
+        uniaudio("codec", command, clip, "-o", clip / "out").is_error(2, "is not a folder")
         uniaudio("codec", command, clip, "-o", "out", "--device", "warp").is_error(2, "device 'warp'")
+    uniaudio("codec", "encode", "a", "-o", "x.json").is_error(2, "x.json: is one file, and there are 2 inputs")
+    uniaudio("codec", "encode", clip, "-o", "x.wav").is_error(2, "codes are written as .json")
+    uniaudio("codec", "reconstruct", clip, "-o", "x.mp3").is_error(2, "audio is written as .wav, .flac, .ogg")
+    for command in ("encode", "reconstruct", "eval", "words"):
+        output = () if command in ("eval", "words") else ("-o", "out")
+        uniaudio("codec", command, "nope.wav", *output).is_error(2, "nope.wav: no such file")
+    uniaudio("codec", "decode", "nope.json", "-o", "out").is_error(2, "nope.json: no such file")
     uniaudio("codec", "encode", "a", "-o", "out").is_error(2, "would both be written to out/clip.json")
     uniaudio("codec", "decode", "full", "-o", "out").is_error(2, "full: holds no .json of codes")
     uniaudio("codec", "reconstruct", clip, "-o", "a").is_error(2, "a/clip.wav: already exists")
     done = uniaudio("codec", "reconstruct", clip, "-o", "a", "--force", "--codec", world.codec)
-    assert (done.code, done.out) == (0, "a/clip.wav\n")
+    assert (done.code, done.err) == (0, "a/clip.wav\n")
     uniaudio("codec", "info", "nope").is_error(2, "no codec 'nope'")
     uniaudio("codec", "words", clip, "--codec", world.codec, "--lm", "nope").is_error(2, "no LLM 'nope'")
     uniaudio("codec", "words", clip, "--codec", world.codec, "--run", 1).is_error(2, "'--run'")

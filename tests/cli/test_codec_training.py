@@ -26,7 +26,7 @@ BASE = {
     "crop_frames": 4,
     "steps": 3,
     "bfloat16": False,
-    "report_every": 1,
+    "log_every": 1,
     "save_every": 1,
     "validation": {"every": 2, "batches": 1, "samples": 0},
 }
@@ -75,7 +75,7 @@ def test_train_resume_and_use(uniaudio, world):
         ({"vocabulary": "absent.json"}, [], 2, ["absent.json"]),
         ({"sizes": [3, 4, 5]}, [], 2, ["[3, 4, 4]", "[3, 4, 5]"]),
         ({"init": "absent.safetensors", "vocabulary": None}, [], 2, ["absent.safetensors"]),
-        ({"teacher_model": "no-such-teacher"}, [], 2, ["no-such-teacher"]),
+        ({"text_teacher": "no-such-teacher"}, [], 2, ["no-such-teacher"]),
         ({}, ["--set", "steps"], 2, ["KEY=VALUE"]),
         ({}, ["--set", "losses.mell=1"], 2, ["losses.mell"]),
     ],
@@ -89,30 +89,30 @@ def test_what_cannot_be_trained(uniaudio, world, changes, arguments, code, words
 def test_eval_is_a_table_json_and_pictures(uniaudio, world):
     for number in range(6):
         write(Path(f"in/{number % 2}_{number}.wav"), number, samples=RATE * 2)
-    flags = ("--codec", world.codec, "--by", "^(.)_")
+    flags = ("--codec", world.codec, "--group-regex", "^(.)_")
     done = uniaudio("codec", "eval", "in", *flags, "--json", "--pictures", "seen")
     assert done.code == 0, done.err
     (found,) = done.rows
-    assert (found["pieces"], found["groups"], found["seconds"]) == (2, 2, 8.0)
+    assert (found["segments"], found["groups"], found["seconds"]) == (2, 2, 8.0)
     assert found["codes_per_second"] == 58.33
-    assert found["measures"]["mel_l1"]["n"] == 2
+    assert found["metrics"]["mel_l1"]["n"] == 2
     assert [level["codes"] for level in found["usage"]] == [4, 5, 5]
     assert sorted(path.name for path in Path("seen").iterdir()) == ["000.png", "001.png"]
     Path("in/0_broken.wav").write_bytes(b"RIFF")
     done = uniaudio("codec", "eval", "in", *flags)
     assert (done.code, len(done.complaints)) == (3, 1)
     assert "0_broken.wav" in done.err
-    assert "2 pieces, 8.0 s, 2 groups" in done.out
+    assert "2 segments, 8.0 s, 2 groups" in done.out
     assert "perplexity" in done.out
 
 
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (["in"], 1, ["fewer than two pieces"]),
-        (["in", "--by", "("], 2, ["--by"]),
-        (["absent"], 1, ["absent"]),
-        (["in", "--split", "validation"], 1, ["fewer than two pieces"]),
+        (["in"], 1, ["fewer than two segments"]),
+        (["in", "--group-regex", "("], 2, ["--group-regex"]),
+        (["absent"], 2, ["absent"]),
+        (["in", "--split", "validation"], 1, ["fewer than two segments"]),
         (["in", "--codec", "absent"], 2, ["absent"]),
     ],
 )

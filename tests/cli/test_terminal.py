@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 import threading
@@ -13,6 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tests.cli.world import write
+from uniaudio_cli.cli.console import note, silenced
 from uniaudio_cli.cli.main import app
 
 
@@ -47,7 +49,7 @@ def test_results_nobody_reads(world, classify, monkeypatch):
     os.close(reader)
     closed = os.fdopen(writer, "w")
     monkeypatch.setattr(sys, "stdout", closed)
-    done = classify(world.labels)
+    done = classify(world.queries)
     with suppress(BrokenPipeError):
         closed.close()
     assert (done.code, done.err) == (1, "")
@@ -84,37 +86,49 @@ def terminal(*names: str):
     os.close(outside)
 
 
-def test_a_terminal_gets_a_bar_and_a_table(world, classify):
+def test_a_terminal_gets_a_bar_a_table_and_a_summary(world, classify):
     with terminal("stdout", "stderr") as shown:
-        assert classify(world.labels).code == 0
+        assert classify(world.queries).code == 0
     text = "".join(shown)
-    for word in ("loading ", "classify ", "6/6", "│ upper │", "\x1b[3"):
+    for word in ("loading ", "classify ", "6/6", "clip", "\x1b[3", "labels: ", " of 6 below 0.6", "check first: "):
         assert word in text
     assert '"label"' not in text
+    probabilities = [float(p) for p in re.findall(r"│ ([01]\.\d\d) │", text)]
+    assert len(probabilities) == 6
+    assert probabilities == sorted(probabilities, reverse=True)
 
 
 def test_a_terminal_on_stderr_gets_the_bar_and_stdout_the_data(world, classify):
     with terminal("stderr") as shown:
-        done = classify(world.labels, world.labels / "nope.wav")
-    assert len(done.rows) == 6
+        done = classify(world.queries, world.queries / "nope.wav")
+    assert len(done.labelled) == 6
     text = "".join(shown)
     assert "7/7" in text
-    assert f"error: {world.labels}/nope.wav: no such file" in text
+    assert f"error: {world.queries}/nope.wav: no such file" in text
 
 
 def test_quiet_leaves_errors(world, classify, enhance):
     with terminal("stderr") as shown:
-        assert classify(world.labels, world.labels / "nope.wav", "--quiet").code == 3
+        assert classify(world.queries, world.queries / "nope.wav", "--quiet").code == 3
         assert enhance(world.pairs / "noisy", "-o", "out", "--quiet").code == 0
-    assert "".join(shown) == f"error: {world.labels}/nope.wav: no such file\r\n"
+    assert "".join(shown) == f"error: {world.queries}/nope.wav: no such file\r\n"
+
+
+def test_quiet_discards_what_c_libraries_write(capfd):
+    for quiet, expected in ((False, "library\n"), (True, "")):
+        with silenced(quiet):
+            os.write(2, b"library\n")
+            note("error: ours")
+        note("error: later")
+        assert sorted(capfd.readouterr().err.splitlines()) == sorted(["error: ours", "error: later", *expected.split()])
 
 
 def test_no_color(world, classify, uniaudio, monkeypatch):
-    commands = [("tasks", "list"), ("models", "list"), ("codec", "words", world.labels, "--codec", world.codec)]
+    commands = [("tasks", "list"), ("models", "list"), ("codec", "words", world.queries, "--codec", world.codec)]
     for no_color in ("", "1"):
         monkeypatch.setenv("NO_COLOR", no_color)
         with terminal("stdout", "stderr") as shown:
-            classify(world.labels)
+            classify(world.queries)
             for command in commands:
                 assert uniaudio(*command).code == 0
         assert ("\x1b[3" in "".join(shown)) == (no_color == "")

@@ -1,5 +1,6 @@
 """Commands that cannot work: one line on stderr, the right exit code, nothing written."""
 
+import json
 import os
 import pickle
 import sys
@@ -12,7 +13,7 @@ import torch
 from tests.cli.world import CLIP, RATE, write
 from uniaudio_cli.audio.io import read_wav
 from uniaudio_cli.core.errors import UsageError
-from uniaudio_cli.inference.pipeline import Session
+from uniaudio_cli.inference.classify import Classifier
 
 
 def metadata(folder: Path, text: str) -> Path:
@@ -34,16 +35,21 @@ WRONG = {
     "an unknown dtype": (["--dtype", "float31"], "dtype 'float31'"),
     "bits that are none": (["--bits", "3"], "4 or 8 bits, not 3"),
     "an unknown readout": (["--readout", "best"], "'readout' must be one of likelihood, label"),
-    "no levels": (["--levels", "x"], "--levels x: give numbers"),
+    "no levels": (["--levels", "x"], "'levels' must be a list of whole numbers from 0 up or prosody"),
+    "a setting without a value": (["--set", "shots"], "--set shots: write KEY=VALUE"),
+    "a setting of no key": (["--set", "shot=2"], "unknown key 'shot' (did you mean 'shots'?)"),
+    "a setting out of range": (["--set", "clip.seconds=1e-6"], "'clip.seconds' must be a number from 0.05 to 600"),
+    "an unknown selection": (["--select", "best"], "'selection' must be one of random"),
+    "a selection of another task": (["--select", "separable"], "'selection' must be random or representative"),
     "an unknown level": (["--levels", "9"], "level 9: this codec has levels 0 to 2"),
-    "levels out of order": (["--levels", "1,0"], "'levels' must be rising"),
+    "levels out of order": (["--levels", "1,0"], "'levels' must be in rising order"),
     "an unknown label": (["--labels", "up,down,updown"], "no demonstration of 'updown'"),
     "a single label": (["--labels", "up,up"], "a choice takes two or more labels"),
     "no label": (["--labels", ""], "a choice takes two or more labels"),
     "no shots": (["--shots", "0"], "'--shots'", "see `uniaudio classify --help`"),
     "a seed out of range": (["--seed", str(2**63)], "'--seed'"),
     "an unknown option": (["--lables", "up"], "--lables", "see `uniaudio classify --help`"),
-    "an LLM that reads too little": (["--lm", "short"], "and the LLM reads 16 in all", "would fit"),
+    "an LLM of a short context": (["--lm", "short"], "the LLM's context holds 16", "would fit"),
     "no audio in a folder": (["empty"], "empty: this folder holds no audio file"),
     "demonstrations that are not there": (["--demos", "nope"], "nope: no such folder"),
     "demonstrations that are a file": (["--demos", "clip.wav"], "clip.wav: is a file, not a folder"),
@@ -52,15 +58,19 @@ WRONG = {
     "a label of blanks": (["--demos", "blank"], "a folder named by blanks"),
     "a clip without a label": (["--demos", "loose"], "lies in no label's folder"),
     "a row of metadata without its clip": (["--demos", "rows"], "metadata.csv:2: 'file_name' is"),
-    "a folder to write to": (["--jsonl", "empty"], "empty: is a folder"),
-    "an output that is there": (["--jsonl", "clip.wav"], "clip.wav: already exists (pass --force"),
-    "an output below a file": (["--jsonl", "clip.wav/x/y.jsonl"], "clip.wav is not a folder"),
+    "a folder to write to": (["--output", "empty"], "empty: is a folder"),
+    "an output that is there": (["--output", "clip.wav"], "clip.wav: already exists (pass --force"),
+    "an output of another kind": (["--output", "x.txt"], "x.txt: labels are written as .jsonl, .csv, .json"),
+    "audio as output of labels": (["--output", "clip.wav", "--force"], "clip.wav: labels are written as .jsonl"),
+    "stdout as output": (["--output", "-"], "--output -: names a file; --json prints records to stdout"),
+    "stdout by its path": (["--output", "/dev/stdout"], "--output /dev/stdout: names a file; --json prints"),
+    "an output below a file": (["--output", "clip.wav/x/y.jsonl"], "clip.wav is not a folder"),
 }
 
 
 @pytest.mark.parametrize("wrong", WRONG)
 def test_a_wrong_command_is_one_line_and_exit_code_2(world, classify, wrong):
-    clip = write(Path("clip.wav"))
+    clip = write(Path("clip.wav"), 99)
     Path("empty").mkdir()
     for folder in ("one/up", "hollow/up", "blank/up", "blank/ ", "loose/up", "loose/down"):
         write(Path(folder) / "a.wav")
@@ -95,12 +105,12 @@ def test_a_file_in_a_label_that_is_no_audio_is_left_out(world, uniaudio):
     for label in ("up", "down"):
         write(Path("demos") / label / "a.wav")
         (Path("demos") / label / "notes.txt").write_text("not audio")
-    done = uniaudio("classify", "demos/up/a.wav", "--task", world.listen, "--demos", "demos", *world.models)
+    done = uniaudio("classify", write(Path("clip.wav"), 9), "--task", world.listen, "--demos", "demos", *world.models)
     assert (done.code, done.err) == (0, "")
 
 
 @pytest.mark.parametrize("command", ["classify", "enhance", "tts"])
-def test_a_demonstration_that_cannot_be_read_is_said_once(world, uniaudio, tmp_path, command):
+def test_a_demonstration_that_cannot_be_read_is_one_line(world, uniaudio, tmp_path, command):
     if command == "enhance":
         for side in ("noisy", "clean"):
             write(tmp_path / "demos" / side / "a.wav").write_text("no audio")
@@ -110,40 +120,52 @@ def test_a_demonstration_that_cannot_be_read_is_said_once(world, uniaudio, tmp_p
     task = {"classify": world.listen, "enhance": world.clean, "tts": world.speak}[command]
     queries = ["one"] if command == "tts" else [world.labels / "up" / "0.wav", world.labels / "up" / "1.wav"]
     output = {"classify": "x.jsonl", "enhance": "out", "tts": "x.wav"}[command]
-    flag = "--jsonl" if command == "classify" else "-o"
-    done = uniaudio(command, *queries, "--task", task, "--demos", tmp_path / "demos", *world.models, flag, output)
+    done = uniaudio(command, *queries, "--task", task, "--demos", tmp_path / "demos", *world.models, "-o", output)
     done.is_error(1, "a.wav: cannot be read as audio")
     assert list(Path.cwd().iterdir()) == []
 
 
 @pytest.mark.parametrize("readout", ["likelihood", "label"])
-def test_a_prompt_that_does_not_fit_is_said_once(world, classify, enhance, tts, readout):
-    files, short = [write(Path("a.wav")), write(Path("b.wav"))], ("--lm", world.short_lm)
+def test_a_prompt_that_does_not_fit_is_one_line(world, classify, enhance, tts, readout):
+    files, short = [write(Path("a.wav"), 98), write(Path("b.wav"), 99)], ("--lm", world.short_lm)
     for done in (
         classify(*files, *short, "--readout", readout),
         enhance(*files, *short, "-o", "out"),
         tts("one", *short, "--no-think", "-o", "one.wav"),
     ):
-        done.is_error(2, "and the LLM reads 16 in all; of its ", " would fit")
+        done.is_error(2, "the LLM's context holds 16; of its ", " would fit")
 
 
-def test_a_later_clip_that_does_not_fit_costs_the_others_nothing(world, classify, monkeypatch):
-    def label(self, clips):
-        if any(heard.samples == CLIP for hearings in clips for heard in hearings):
+def test_a_later_clip_that_does_not_fit_does_not_stop_the_others(world, classify, monkeypatch):
+    def score(self, clips):
+        if any(encoded.samples == CLIP for clip in clips for encoded in clip):
             raise UsageError("the context is full")
-        return answer(self, clips)
+        return original(self, clips)
 
-    answer = Session.label
-    monkeypatch.setattr(Session, "label", label)
+    original = Classifier.score
+    monkeypatch.setattr(Classifier, "score", score)
     files = [write(Path("a.wav")), write(Path("b.wav"), samples=CLIP), write(Path("c.wav"))]
     done = classify(*files)
-    assert (done.code, done.err) == (3, "error: b.wav: the context is full\nnote: 1 of 3 clips failed\n")
-    assert [row["file"] for row in done.rows] == ["a.wav", "c.wav"]
+    assert (done.code, done.complaints) == (3, ["error: b.wav: the context is full"])
+    assert [row["file"] for row in done.labelled] == ["a.wav", "c.wav"]
 
 
-def test_labels_are_refused_where_there_are_none(world, uniaudio):
-    flags = ("--demos", world.pairs, *world.models, "--labels", "a,b", "-o", "out")
-    uniaudio("run", world.clean, write(Path("a.wav")), *flags).is_error(2, "--labels: the demonstrations of task clean")
+def test_run_refuses_flags_of_other_kinds_of_task(world, uniaudio):
+    tasks = {
+        "classify": (world.listen, world.labels),
+        "speak": (world.speak, world.digits),
+        "enhance": (world.clean, world.pairs),
+    }
+    flags = {
+        "classify": [["--labels", "a,b"], ["--resume"], ["--dry-run"], ["--readout", "label"]],
+        "speak": [["--think"], ["--stream"]],
+        "enhance": [["--mix", "0.5"]],
+    }
+    for kind, (task, demos) in tasks.items():
+        for other, given in flags.items():
+            for flag in given if other != kind else ():
+                done = uniaudio("run", task, "x", "--demos", demos, *world.models, "-o", "out", *flag)
+                assert (done.code, done.out) == (2, "")
 
 
 def test_wrong_outputs_are_refused_before_anything_is_loaded(world, enhance, tts, monkeypatch):
@@ -151,6 +173,14 @@ def test_wrong_outputs_are_refused_before_anything_is_loaded(world, enhance, tts
     write(Path("a/clip.wav"))
     write(Path("b/clip.mp3"))
     Path("folder.wav").mkdir()
+    Path("lines").write_text("one\ntwo\n")
+    with Path("lines").open() as stdin, monkeypatch.context() as patch:
+        patch.setattr(sys, "stdin", stdin)
+        tts("-", "-o", "x.wav").is_error(2, "x.wav: is one file, and there are 2 inputs; name a folder")
+    enhance("a", "b", "-o", "x.wav").is_error(2, "x.wav: is one file, and there are 2 inputs; name a folder")
+    enhance("a", "-o", "x.mp3").is_error(2, "x.mp3: audio is written as .wav, .flac, .ogg")
+    enhance("a", "b", "-o", "-").is_error(2, "--output -: takes one input, and there are 2; name a folder")
+    enhance("nope.wav", "-o", "out").is_error(2, "nope.wav: no such file")
     tts("one", "-o", "there.txt").is_error(2, "audio is written as .wav, .flac, .ogg")
     tts("one", "-o", "folder.wav").is_error(2, "folder.wav: is a folder")
     tts("one", "-o", "a/clip.wav").is_error(2, "a/clip.wav: already exists")
@@ -164,7 +194,8 @@ def test_wrong_outputs_are_refused_before_anything_is_loaded(world, enhance, tts
     tts("\udcff", "-o", "x.wav").is_error(2, "is not UTF-8 text")
     enhance("a").is_error(2, "makes audio: say where with --output")
     enhance("a", "-o", "a").is_error(2, "a/clip.wav: already exists")
-    enhance("a", "-o", "a/clip.wav").is_error(2, "a/clip.wav is not a folder")
+    enhance("a", "-o", "a/clip.wav").is_error(2, "a/clip.wav: already exists")
+    enhance("a", "-o", "a/clip.wav/out").is_error(2, "a/clip.wav is not a folder")
     enhance("a", "b", "-o", "out").is_error(2, "would both be written to out/clip.wav")
 
 
@@ -180,12 +211,15 @@ def test_force_overwrites_what_is_there(world, classify, enhance, tts):
         Path(path).parent.mkdir(exist_ok=True)
         Path(path).write_text("old")
     for done in (
-        classify("in", "--jsonl", "labels.jsonl", "--force"),
+        classify("in", "--output", "labels.jsonl", "--force"),
         enhance("in", "-o", "out", "--force"),
         tts("one", "-o", "x.wav", "--force"),
     ):
         assert done.code == 0
-    assert len(Path("labels.jsonl").read_text().splitlines()) == 1
+    assert [next(iter(json.loads(line))) for line in Path("labels.jsonl").read_text().splitlines()] == [
+        "settings_sha256",
+        "file",
+    ]
     assert read_wav(Path("out/a.wav"), RATE).shape == (1, CLIP)
     assert read_wav(Path("x.wav"), RATE).shape == (1, 2 * CLIP)
 
@@ -253,7 +287,7 @@ def test_a_malicious_checkpoint_is_not_executed(classify, uniaudio, save):
 
 
 def test_broken_model_files_are_one_line(world, classify):
-    clip = write(Path("clip.wav"))
+    clip = write(Path("clip.wav"), 99)
     Path("bad.safetensors").write_bytes(b"not safetensors")
     classify(clip, "--codec", "bad.safetensors").is_error(4, "bad.json: no such file")
     Path("bad.json").write_text("{}")

@@ -15,7 +15,7 @@ import yaml
 from tests.factories import chirps, codec_in_words
 from tests.small_lms import tiny_llama
 from tests.small_tokenizers import STEMS, byte_bpe_object
-from uniaudio_cli.codec.checkpoint.own import save_codec
+from uniaudio_cli.codec.checkpoint import save_codec
 
 RATE = 16_000
 WORDS = (tuple(STEMS[:4]), tuple(STEMS[4:9]), tuple(STEMS[9:14]))
@@ -25,9 +25,9 @@ CLIP = 1_920
 
 @dataclass(frozen=True)
 class World:
-    """`codec`: a checkpoint. `lm`, `short_lm`: LLM folders; the second reads 16 ids. `listen`, `speak`, `clean`: a task
-    file each, from audio to labels, from text and from audio to audio; `labels`, `digits`, `pairs`: demonstrations of
-    each."""
+    """`codec`: a checkpoint. `lm`, `short_lm`: LLM folders; the second has a context of 16 ids. `listen`, `speak`,
+    `clean`: a task file each, from audio to labels, from text and from audio to audio; `labels`, `digits`, `pairs`:
+    demonstrations of each; `queries`: six clips in two folders that are not among them."""
 
     codec: Path
     lm: Path
@@ -38,6 +38,7 @@ class World:
     labels: Path
     digits: Path
     pairs: Path
+    queries: Path
 
     @property
     def models(self) -> list[str]:
@@ -59,9 +60,14 @@ class Done:
         return [json.loads(line) for line in self.out.splitlines()]
 
     @property
+    def labelled(self) -> list[Any]:
+        """The rows that are no error's."""
+        return [row for row in self.rows if "error" not in row]
+
+    @property
     def complaints(self) -> list[str]:
-        """stderr without notes; every line says `error: `."""
-        lines = [line for line in self.err.splitlines() if not line.startswith("note: ")]
+        """stderr without notes and the summary; every line says `error: `."""
+        lines = [line for line in self.err.splitlines() if not line.startswith(("note: ", "labels: ", "check first: "))]
         assert all(line.startswith("error: ") for line in lines), self.err
         return lines
 
@@ -113,6 +119,8 @@ def build_world(folder: Path) -> World:
     for number, label in enumerate(("up", "upper", "down")):
         for shot in range(2):
             write(folder / "labels" / label / f"{shot}.wav", 10 * number + shot)
+    for number in range(6):
+        write(folder / "queries" / "ab"[number % 2] / f"{number}.wav", 100 + number)
     for number, digit in enumerate(("one", "two")):
         write(folder / "digits" / digit / "a.wav", number)
     for number in range(2):
@@ -128,4 +136,5 @@ def build_world(folder: Path) -> World:
         folder / "labels",
         folder / "digits",
         folder / "pairs",
+        folder / "queries",
     )

@@ -1,8 +1,8 @@
-"""`uniaudio codec`: encode, decode, reconstruct, look at words, inspect, convert and train codecs."""
+"""`uniaudio codec`: encode, decode, reconstruct, words, info and convert; train and eval have files of their own."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,11 +13,13 @@ from rich.text import Text
 
 from uniaudio_cli.cli import codec_eval, codec_train
 from uniaudio_cli.cli import params as options
-from uniaudio_cli.cli.codes import listen, read_codes, sound, stored
-from uniaudio_cli.cli.console import each, finish, is_terminal, json_line
-from uniaudio_cli.cli.output_paths import check_targets, mirrored
+from uniaudio_cli.cli.codes import decode_codes, encode_file, encode_wav, read_codes, to_record
+from uniaudio_cli.cli.console import each, finish, is_terminal, note
+from uniaudio_cli.cli.inputs import announce_conversion, find_inputs, refuse_missing
+from uniaudio_cli.cli.output_paths import audio_targets, check_targets, mirrored, names_file
 from uniaudio_cli.cli.words import print_level
 from uniaudio_cli.core.errors import UsageError
+from uniaudio_cli.core.jsonl import json_line
 from uniaudio_cli.core.paths import atomic, is_folder, show
 
 if TYPE_CHECKING:
@@ -28,43 +30,44 @@ app.command("eval")(codec_eval.evaluate)
 app.command()(codec_train.train)
 app.add_typer(codec_train.vocabulary, name="vocabulary")
 
-Name = Annotated[
-    str, typer.Option("--codec", help="A preset, or a checkpoint: .safetensors, folder, or published .pth.")
-]
-Folder = Annotated[Path, typer.Option("--output", "-o", help="Folder to write to.")]
+AudioOutput = Annotated[Path, typer.Option("--output", "-o", help="Audio file for one input, else a folder.")]
 
 
 @app.command()
+@options.expand
 def encode(
     files: options.Files,
-    output: Folder,
-    codec: Name = "uniaudio-small",
+    output: Annotated[Path, typer.Option("--output", "-o", help="File .json for one input, else a folder.")],
+    codec: options.CodecName = "uniaudio-small",
     device: options.Device = "auto",
+    as_json: options.AsJSON = False,
     quiet: options.Quiet = False,
     force: options.Force = False,
 ) -> None:
     """Audio files to codes: one JSON file each."""
-    from uniaudio_cli.audio.discovery import find_audio
-
-    targets = mirrored(find_audio(files), files, output, ".json")
+    found = find_inputs(files, quiet)
+    targets = (
+        {found[0]: output} if names_file(output, len(found), (".json",)) else mirrored(found, files, output, ".json")
+    )
     check_targets(targets.values(), force)
     loaded = open_codec(codec, device)
 
-    def work(file: Path) -> Path:
+    def work(file: Path) -> None:
         with atomic(targets[file], force) as temporary:
-            temporary.write_text(json_line(stored(listen(loaded, file), codec)) + "\n", encoding="utf-8")
-        return targets[file]
+            temporary.write_text(json_line(to_record(encode_file(loaded, file), codec)) + "\n", encoding="utf-8")
 
-    _write_each(list(targets), work, "encode", quiet)
+    _write_each(targets, work, "encode", as_json, quiet)
 
 
 @app.command()
+@options.expand
 def decode(
-    files: Annotated[list[Path], typer.Argument(help="JSON files that `codec encode` wrote, or folders of them.")],
-    output: Folder,
-    codec: Name = "uniaudio-small",
+    files: Annotated[list[Path], typer.Argument(help="JSON files of `codec encode`, or folders of them.")],
+    output: AudioOutput,
+    codec: options.CodecName = "uniaudio-small",
     device: options.Device = "auto",
     seed: options.Seed = 0,
+    as_json: options.AsJSON = False,
     quiet: options.Quiet = False,
     force: options.Force = False,
 ) -> None:
@@ -75,91 +78,91 @@ def decode(
     found = list(dict.fromkeys(file for some in inside for file in some))
     if not found:
         raise UsageError(f"{show(files[0])}: holds no .json of codes")
-    targets = mirrored(found, files, output, ".wav")
+    refuse_missing(found)
+    targets = {found[0]: output} if names_file(output, len(found)) else mirrored(found, files, output, ".wav")
     check_targets(targets.values(), force)
     loaded = open_codec(codec, device)
 
-    def work(file: Path) -> Path:
-        write_wav(targets[file], sound(loaded, read_codes(loaded, file), seed), loaded.sample_rate, force)
-        return targets[file]
+    def work(file: Path) -> None:
+        write_wav(targets[file], decode_codes(loaded, read_codes(loaded, file), seed), loaded.sample_rate, force)
 
-    _write_each(list(targets), work, "decode", quiet)
+    _write_each(targets, work, "decode", as_json, quiet)
 
 
 @app.command()
+@options.expand
 def reconstruct(
     files: options.Files,
-    output: Folder,
-    codec: Name = "uniaudio-small",
+    output: AudioOutput,
+    codec: options.CodecName = "uniaudio-small",
     device: options.Device = "auto",
     seed: options.Seed = 0,
+    as_json: options.AsJSON = False,
     quiet: options.Quiet = False,
     force: options.Force = False,
 ) -> None:
-    """Encode and decode: what is left of a sound after the codec."""
-    from uniaudio_cli.audio.discovery import find_audio
+    """Encode and decode: what the codec keeps of a recording."""
     from uniaudio_cli.audio.io import write_wav
 
-    targets = mirrored(find_audio(files), files, output)
+    found = find_inputs(files, quiet)
+    targets = audio_targets(found, files, output)
     check_targets(targets.values(), force)
     loaded = open_codec(codec, device)
+    announce_conversion(targets, loaded.sample_rate, quiet, written=True)
 
-    def work(file: Path) -> Path:
-        write_wav(targets[file], sound(loaded, listen(loaded, file), seed), loaded.sample_rate, force)
-        return targets[file]
+    def work(file: Path) -> None:
+        write_wav(targets[file], decode_codes(loaded, encode_file(loaded, file), seed), loaded.sample_rate, force)
 
-    _write_each(list(targets), work, "reconstruct", quiet)
+    _write_each(targets, work, "reconstruct", as_json, quiet)
 
 
 @app.command()
+@options.expand
 def words(
     files: options.Files,
-    codec: Name = "uniaudio-small",
-    lm: Annotated[
-        str | None, typer.Option("--lm", help="Whose spelling published acoustic codes get; needed for them only.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a clip on stdout.")] = False,
-    run: Annotated[
-        int, typer.Option("--run", min=2, help="Mark runs of at least so many words that several clips share.")
-    ] = 2,
+    codec: options.CodecName = "uniaudio-small",
+    lm: Annotated[str | None, typer.Option("--lm", help="LLM that spells codes of published codecs.")] = None,
+    as_json: options.AsJSON = False,
+    run: Annotated[int, typer.Option("--run", min=2, help="Shortest shared run of words to underline.")] = 2,
 ) -> None:
-    """Clips as the words the LLM sees, level by level; runs that several clips share are underlined.
+    """Clips as the words of a prompt, level by level; runs that several clips share are underlined.
 
-    Prosody, the words for how a clip sounds, comes first: it is seen by tasks whose levels name it.
+    Prosody comes first: pitch, loudness and rate in words, for tasks whose levels name it.
     """
     from uniaudio_cli.api import load_spelling
     from uniaudio_cli.audio import prosody
-    from uniaudio_cli.audio.discovery import find_audio
     from uniaudio_cli.audio.io import read_wav
 
-    found = find_audio(files)
+    found = find_inputs(files, quiet=False)
     loaded = open_codec(codec)
     spell = load_spelling(loaded.config, lm)
 
     def work(file: Path) -> tuple[list[str], list[list[str]]]:
-        codes = listen(loaded, file).codes
-        measured = prosody.coded(prosody.measured(read_wav(file, loaded.sample_rate), loaded.sample_rate))
+        wav = read_wav(file, loaded.sample_rate)
+        codes = encode_wav(loaded, wav).codes
+        measured = prosody.prosody_codes(prosody.measure_prosody(wav, loaded.sample_rate))
         levels = [[spell(level, code) for code in row[0].tolist()] for level, row in enumerate(codes)]
         return [prosody.WORDS[code] for code in measured], levels
 
-    heard = []
+    found_words = []
     for file, (sounds, levels) in each(found, work, "words", quiet=False):
-        heard.append((file, sounds, levels))
+        found_words.append((file, sounds, levels))
         if as_json:
             print(json_line({"file": str(file), prosody.NAME: sounds, "levels": levels}), flush=True)
-    if heard and not as_json:
-        print_level(prosody.PROSODY, [(file, sounds) for file, sounds, _ in heard], run)
-    for level in range(0 if as_json or not heard else len(loaded.strides)):
-        print_level(level, [(file, levels[level]) for file, _, levels in heard], run)
-    finish(len(heard), len(found))
+    if found_words and not as_json:
+        print_level(prosody.PROSODY, [(file, sounds) for file, sounds, _ in found_words], run)
+    for level in range(0 if as_json or not found_words else len(loaded.strides)):
+        print_level(level, [(file, levels[level]) for file, _, levels in found_words], run)
+    finish(len(found_words), len(found))
 
 
 @app.command()
+@options.expand
 def info(
-    codec: Annotated[str, typer.Argument(help="A preset or a checkpoint.")] = "uniaudio-small",
-    as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
+    codec: Annotated[str, typer.Argument(help="Preset or checkpoint.")] = "uniaudio-small",
+    as_json: options.OneObject = False,
 ) -> None:
-    """What a checkpoint holds: architecture, rates, levels, parameters."""
+    """Architecture, rates, levels and parameters of a checkpoint."""
     loaded = open_codec(codec, "cpu")
     config = loaded.config
     rates = [config.sample_rate / config.hop_length / stride for stride in config.strides]
@@ -187,24 +190,23 @@ def info(
 
 
 @app.command()
+@options.expand
 def convert(
-    checkpoint: Annotated[Path, typer.Argument(help="A published .pth or our own .safetensors.")],
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="The .safetensors to write; its .json goes beside it.")
-    ],
+    checkpoint: Annotated[Path, typer.Argument(help="Published .pth, or .safetensors.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="File .safetensors to write; a .json goes beside it.")],
     config: Annotated[
-        Path | None, typer.Option("--config", help="The published YAML [default: the one beside].")
+        Path | None, typer.Option("--config", help="Published YAML [default: beside the checkpoint].")
     ] = None,
     words: Annotated[
-        Path | None, typer.Option("--words", help="The published level-0 words, .npy [default: beside].")
+        Path | None, typer.Option("--words", help="Published level-0 words, .npy [default: beside the checkpoint].")
     ] = None,
-    half: Annotated[bool, typer.Option("--half", help="The networks' weights in float16.")] = False,
+    half: Annotated[bool, typer.Option("--half", help="Store the weights in float16.")] = False,
     force: options.Force = False,
 ) -> None:
     """Write a checkpoint as safetensors + JSON with the codebooks projected: small, and quick to load and run."""
     import torch
 
-    from uniaudio_cli.codec.checkpoint.own import convert as convert_checkpoint
+    from uniaudio_cli.codec.checkpoint.loading import convert as convert_checkpoint
 
     dtype = torch.float16 if half else torch.float32
     print(show(convert_checkpoint(checkpoint, output, config, words, dtype=dtype, force=force)))
@@ -212,7 +214,7 @@ def convert(
 
 def open_codec(name: str, device: str = "auto") -> Codec:
     """A preset or a checkpoint, on a device by name."""
-    from uniaudio_cli.codec.checkpoint.own import load_codec
+    from uniaudio_cli.codec.checkpoint.loading import load_codec
     from uniaudio_cli.core.device import choose_device
     from uniaudio_cli.models.registry import resolve_codec
 
@@ -221,10 +223,15 @@ def open_codec(name: str, device: str = "auto") -> Codec:
     return load_codec(files.weights, files.config, files.words, device=place)
 
 
-def _write_each(found: list[Path], work: Callable[[Path], Path], what: str, quiet: bool) -> None:
-    """The files that `work` wrote, one a line on stdout."""
+def _write_each(
+    targets: Mapping[Path, Path], work: Callable[[Path], None], what: str, as_json: bool, quiet: bool
+) -> None:
+    """`work` for every file, with a record or a line for each that it wrote."""
     done = 0
-    for _, written in each(found, work, what, quiet):
+    for file, _ in each(list(targets), work, what, quiet):
         done += 1
-        print(show(written), flush=True)
-    finish(done, len(found))
+        if as_json:
+            print(json_line({"file": str(file), "output": str(targets[file])}), flush=True)
+        else:
+            note(show(targets[file]), quiet)
+    finish(done, len(targets))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -13,105 +14,129 @@ from rich.console import Console
 from rich.table import Table
 
 from uniaudio_cli.cli import params as options
-from uniaudio_cli.cli.console import complain, counted, finish, json_line
+from uniaudio_cli.cli.console import complain, counted, finish
+from uniaudio_cli.cli.inputs import refuse_missing
 from uniaudio_cli.core.errors import UniAudioError, UsageError
+from uniaudio_cli.core.jsonl import json_line
 from uniaudio_cli.core.paths import show
 
 if TYPE_CHECKING:
-    from uniaudio_cli.data.audio_listing import Row
+    from uniaudio_cli.codec.model import Codec
+    from uniaudio_cli.codec.quality import MeasuredReconstruction
+    from uniaudio_cli.data.manifest import Row
 
 
+@options.expand
 def evaluate(
     files: options.Files,
-    codec: Annotated[str, typer.Option("--codec", help="A preset or a checkpoint.")] = "uniaudio-small",
-    split: Annotated[str | None, typer.Option("--split", help="Only clips that metadata.jsonl puts there.")] = None,
+    codec: options.CodecName = "uniaudio-small",
+    split: Annotated[str | None, typer.Option("--split", help="Only clips of this split in metadata.jsonl.")] = None,
     kind: Annotated[str | None, typer.Option("--kind", help="Only clips of this kind (speech, sound, music).")] = None,
-    by: Annotated[
-        str | None, typer.Option("--by", help="A regex whose bracket catches a clip's speaker in its name.")
+    group_regex: Annotated[
+        str | None, typer.Option("--group-regex", help="Regex; its bracket matches the speaker in a file's name.")
     ] = None,
-    limit: Annotated[int, typer.Option("--pieces", min=2, help="At most so many pieces, drawn evenly.")] = 200,
-    pictures: Annotated[Path | None, typer.Option("--pictures", help="A folder for spectrograms.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
+    max_segments: Annotated[
+        int, typer.Option("--max-segments", min=2, help="Most segments of 3 s, drawn evenly over groups.")
+    ] = 200,
+    pictures: Annotated[Path | None, typer.Option("--pictures", help="Folder for spectrograms.")] = None,
+    as_json: options.OneObject = False,
     device: options.Device = "auto",
     seed: options.Seed = 0,
     quiet: options.Quiet = False,
 ) -> None:
-    """How much of speech or sound a codec keeps, over pieces of at least 3 s of one speaker.
+    """How much of speech or sound a codec keeps, over segments of at least 3 s of one speaker.
 
     Short clips are joined, since STOI means nothing on half a second. STOI, PESQ and DNSMOS are measured where pystoi,
     pesq and speechmos are installed.
     """
     from uniaudio_cli.cli.codec import open_codec
     from uniaudio_cli.codec import quality
-    from uniaudio_cli.data.audio_listing import listing
 
-    try:
-        named = re.compile(by) if by is not None else None
-    except re.error as problem:
-        raise UsageError(f"--by {by}: not a regular expression ({problem})") from problem
-    rows = [row for source in files for row in listing(source)]
-    rows = [row for row in rows if split in (None, row.split) and kind in (None, row.kind)]
-    if named is not None:
-        found = [(row, named.search(row.path.name)) for row in rows]
-        rows = [replace(row, group=match.group(match.lastindex or 0)) for row, match in found if match]
+    rows = find_rows(files, split, kind, group_regex)
     loaded = open_codec(codec, device)
-    # Evenly over all groups, so that a few pieces still have every speaker.
+    # Evenly over all groups, so that a few segments still have every speaker.
     rows = sorted(rows, key=lambda row: (row.group, row.path))
-    rows = rows[:: max(1, len(rows) // (8 * limit))]
-    measured: list[quality.Quality] = []
+    rows = rows[:: max(1, len(rows) // (8 * max_segments))]
+    measured: list[MeasuredReconstruction] = []
     unread: list[Path] = []
 
     def leave_out(row: Row, problem: UniAudioError) -> None:
         unread.append(row.path)
         complain(problem, show(row.path))
 
-    wanted = islice(quality.pieces(rows, loaded.sample_rate, leave_out), limit)
-    for number, each in enumerate(counted(quality.measured(loaded, wanted, seed), limit, "eval", quiet)):
+    wanted = islice(quality.segments(rows, loaded.sample_rate, leave_out), max_segments)
+    for number, each in enumerate(counted(quality.measure_all(loaded, wanted, seed), max_segments, "eval", quiet)):
         measured.append(each)
         if pictures is not None:
-            wavs = {"original": each.original, "decoded": each.made}
+            wavs = {"original": each.original, "decoded": each.decoded}
             quality.spectrograms(pictures / f"{number:03d}.png", wavs, loaded.sample_rate)
     if len(unread) == len(rows) > 0:
         finish(0, len(rows))
     if len(measured) < 2:
-        raise UniAudioError("fewer than two pieces of 3 s: there is nothing to take a mean of")
-    usage = quality.usage([piece.codes for piece in measured], loaded.config.sizes)
-    plain, entropy = quality.bits_per_second(loaded, [level["perplexity"] for level in usage])
-    rates = [loaded.sample_rate / loaded.hop_length / stride for stride in loaded.strides]
-    result: dict[str, Any] = {
-        "codec": codec,
-        "pieces": len(measured),
-        "groups": len({row.group for row in rows}),
-        "seconds": round(sum(piece.original.shape[-1] for piece in measured) / loaded.sample_rate, 1),
-        "codes_per_second": round(sum(rates), 2),
-        "bits_per_second": round(plain),
-        "bits_per_second_by_use": round(entropy),
-        "measures": {
-            name: _mean([piece.measures[name] for piece in measured if name in piece.measures])
-            for name in dict.fromkeys(name for piece in measured for name in piece.measures)
-        },
-        "usage": usage,
-    }
+        raise UniAudioError("fewer than two segments of 3 s: there is nothing to take a mean of")
+    result = {"codec": codec, "groups": len({row.group for row in rows}), **summary(loaded, measured)}
     if as_json:
         print(json_line(result))
-        finish(len(rows) - len(unread), len(rows))
-        return
-    print(
-        f"{result['pieces']} pieces, {result['seconds']} s, {result['groups']} groups; "
-        f"{result['codes_per_second']} codes and {round(plain)} bits a second ({round(entropy)} by use)"
-    )
-    table = Table("measure", "mean", "95 % interval", "pieces")
-    for name, value in result["measures"].items():
-        reach = f"+- {value['reach']:.3f}"
-        table.add_row(name, f"{value['mean']:.3f}", reach, str(value["n"]))
-    for level, row in enumerate(usage):
-        table.add_row(f"level {level}", f"{row['used']} of {row['codes']}", f"perplexity {row['perplexity']}", "")
-    Console().print(table)
+    else:
+        print_summary(result)
     finish(len(rows) - len(unread), len(rows))
 
 
+def find_rows(files: Sequence[Path], split: str | None, kind: str | None, group_regex: str | None) -> list[Row]:
+    """The clips of a split and a kind; `group_regex` finds the group in a file's name, and drops names without one."""
+    from uniaudio_cli.data.manifest import listing
+
+    try:
+        named = re.compile(group_regex) if group_regex is not None else None
+    except re.error as problem:
+        raise UsageError(f"--group-regex {group_regex}: not a regular expression ({problem})") from problem
+    refuse_missing(files)
+    rows = [row for source in files for row in listing(source)]
+    rows = [row for row in rows if split in (None, row.split) and kind in (None, row.kind)]
+    if named is None:
+        return rows
+    found = [(row, named.search(row.path.name)) for row in rows]
+    return [replace(row, group=match.group(match.lastindex or 0)) for row, match in found if match]
+
+
+def summary(codec: Codec, measured: Sequence[MeasuredReconstruction]) -> dict[str, Any]:
+    """Rates, the mean of every metric, and the use of every level's codes."""
+    from uniaudio_cli.codec import quality
+
+    usage = quality.usage([segment.codes for segment in measured], codec.config.sizes)
+    plain, entropy = quality.bits_per_second(codec, [level["perplexity"] for level in usage])
+    rates = [codec.sample_rate / codec.hop_length / stride for stride in codec.strides]
+    names = dict.fromkeys(name for segment in measured for name in segment.metrics)
+    return {
+        "segments": len(measured),
+        "seconds": round(sum(segment.original.shape[-1] for segment in measured) / codec.sample_rate, 1),
+        "codes_per_second": round(sum(rates), 2),
+        "bits_per_second": round(plain),
+        "bits_per_second_by_use": round(entropy),
+        "metrics": {
+            name: _mean([segment.metrics[name] for segment in measured if name in segment.metrics]) for name in names
+        },
+        "usage": usage,
+    }
+
+
+def print_summary(result: dict[str, Any]) -> None:
+    """The summary as a table for people."""
+    print(
+        f"{result['segments']} segments, {result['seconds']} s, {result['groups']} groups; "
+        f"{result['codes_per_second']} codes and {result['bits_per_second']} bits a second "
+        f"({result['bits_per_second_by_use']} by use)"
+    )
+    table = Table("metric", "mean", "95 % interval", "segments")
+    for name, value in result["metrics"].items():
+        table.add_row(name, f"{value['mean']:.3f}", f"+- {value['reach']:.3f}", str(value["n"]))
+    for level, row in enumerate(result["usage"]):
+        table.add_row(f"level {level}", f"{row['used']} of {row['codes']}", f"perplexity {row['perplexity']}", "")
+    Console().print(table)
+
+
 def _mean(values: list[float]) -> dict[str, float]:
-    """`reach`: half the 95 % interval of the mean over pieces."""
+    """`reach`: half the 95 % interval of the mean over segments."""
     from uniaudio_cli.evaluation.metrics import mean
 
     middle, reach = mean(values)

@@ -1,4 +1,4 @@
-"""`uniaudio codec train` and `codec vocabulary`: a recipe to a codec, an LLM to the words of its levels."""
+"""`uniaudio codec train` and `codec vocabulary`: train a codec, and choose the words of its levels."""
 
 from __future__ import annotations
 
@@ -22,32 +22,33 @@ if TYPE_CHECKING:
 vocabulary = typer.Typer(help="The words a codec's levels use.", no_args_is_help=True)
 
 
+@options.expand
 def train(
-    recipe: Annotated[Path, typer.Argument(help="A recipe, such as recipes/small-cpu.yaml.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The run's folder.")],
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")] = False,
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", help="KEY=VALUE instead of the recipe's, such as steps=100.")
+    recipe: Annotated[Path, typer.Argument(help="Recipe, such as recipes/small-cpu.yaml.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the run.")],
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in the folder.")] = False,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="Recipe key: KEY=VALUE, such as steps=100.")
     ] = None,
-    lm: Annotated[str | None, typer.Option("--lm", help="The LLM whose words the codec will speak.")] = None,
+    lm: Annotated[str | None, typer.Option("--lm", help="LLM whose words the codec uses.")] = None,
     device: options.Device = "auto",
     offline: options.Offline = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Train a codec; a run killed at any moment goes on with --resume.
+    """Train a codec; a run that was stopped at any moment continues with --resume.
 
     Several GPUs, or CPU cores: `torchrun --nproc_per_node N -m uniaudio_cli codec train ...`, or `accelerate launch`.
     """
     from uniaudio_cli.codec.training.recipe import load_recipe
     from uniaudio_cli.codec.training.run import train as run
 
-    settings = [*(set_ or ()), *([f"lm={lm}"] if lm else [])]
+    changes = [*(settings or ()), *([f"lm={lm}"] if lm else [])]
 
     def say(line: object) -> None:
         note(str(line), quiet)
 
     with _reporter(say, quiet) as report:
-        print(show(run(load_recipe(recipe, settings), output, device, resume, offline, say, report)))
+        print(show(run(load_recipe(recipe, changes), output, device, resume, offline, say, report)))
 
 
 @contextmanager
@@ -75,23 +76,24 @@ def _reporter(say: Callable[[object], None], quiet: bool) -> Iterator[Callable[[
 
 
 @vocabulary.command()
+@options.expand
 def build(
-    output: Annotated[Path, typer.Option("--output", "-o", help="The .json to write; a recipe's `vocabulary`.")],
-    lm: Annotated[str, typer.Option("--lm", help="A preset, folder or hub name.")] = "smollm2-135m",
+    output: Annotated[Path, typer.Option("--output", "-o", help="File .json to write, for a recipe's `vocabulary`.")],
+    lm: Annotated[str, typer.Option("--lm", help="Preset, folder or hub name.")] = "smollm2-135m",
     sizes: Annotated[
-        str, typer.Option("--sizes", help="Codes per level; a level as large as the LLM's vocabulary takes its ids.")
+        str, typer.Option("--sizes", help="Codes per level; the size of the LLM's vocabulary takes its ids.")
     ] = "256,1024,1024",
     level0: Annotated[
-        Path | None, typer.Option("--level0", help="A file of whole words, one a line [default: the LLM's own].")
+        Path | None, typer.Option("--level0", help="File of whole words, one a line [default: the LLM's own].")
     ] = None,
-    pieces: Annotated[int, typer.Option("--pieces", min=1, help="Most ids a level-0 word may have.")] = 1,
+    max_ids: Annotated[int, typer.Option("--max-ids", min=1, help="Most ids of a level-0 word.")] = 1,
     seed: options.Seed = 0,
     offline: options.Offline = False,
     quiet: options.Quiet = False,
     force: options.Force = False,
 ) -> None:
     """Choose each level's words: frequent whole words, well spread over the LLM's embeddings, in no two levels."""
-    from uniaudio_cli.codec.training.initialise import chosen, load_lexicon
+    from uniaudio_cli.codec.training.initialise import choose_levels, load_lexicon
     from uniaudio_cli.codec.training.words import write_vocabulary
 
     try:
@@ -104,5 +106,5 @@ def build(
         raise UsageError(f"--sizes {sizes}: every level needs a code")
     check_targets([output], force)
     lexicon = load_lexicon(lm, offline, lambda line: note(line, quiet))
-    write_vocabulary(output, lm, chosen(counts, level0, lexicon, seed, pieces), force)
+    write_vocabulary(output, lm, choose_levels(counts, level0, lexicon, seed, max_ids), force)
     print(show(output))

@@ -1,4 +1,4 @@
-"""A sound file to codes, codes to sound, and codes from JSON: one clip of `uniaudio codec`. Never knows the batch."""
+"""One clip of `uniaudio codec`: audio file to codes, codes to audio, and codes to and from JSON."""
 
 from __future__ import annotations
 
@@ -16,55 +16,60 @@ if TYPE_CHECKING:
     from uniaudio_cli.codec.model import Codec
 
 
-class EncodedClip(NamedTuple):
-    """A clip in codes, int64 [1, T_k] per level. `samples`: its length at the codec's rate. `gain`: what it was
-    multiplied by before it was heard, as some codecs hear all clips at one level; None for silence."""
+class ClipCodes(NamedTuple):
+    """A clip in codes, int64 [1, T_k] per level. `samples`: its length at the codec's rate. `gain`: the factor it was
+    multiplied by before encoding, as some codecs encode all clips at one level; None for silence."""
 
     codes: list[Tensor]
     samples: int
     gain: float | None
 
 
-def listen(codec: Codec, file: Path) -> EncodedClip:
+def encode_file(codec: Codec, file: Path) -> ClipCodes:
     """Read and encode a file."""
     from uniaudio_cli.audio.io import read_wav
+
+    return encode_wav(codec, read_wav(file, codec.sample_rate))
+
+
+def encode_wav(codec: Codec, wav: Tensor) -> ClipCodes:
+    """Encode wav float32 [1, T], at the codec's level."""
     from uniaudio_cli.audio.transforms import normalise_level
 
-    wav = read_wav(file, codec.sample_rate)
     wanted = codec.config.level_db
-    heard = wav if wanted is None else normalise_level(wav, wanted, codec.sample_rate)
+    levelled = wav if wanted is None else normalise_level(wav, wanted, codec.sample_rate)
     peak = float(wav.abs().max())
-    gain = None if peak == 0 else float(heard.abs().max()) / peak
-    return EncodedClip(codec.encode(heard[None]), wav.shape[-1], gain)
+    gain = None if peak == 0 else float(levelled.abs().max()) / peak
+    return ClipCodes(codec.encode(levelled[None]), wav.shape[-1], gain)
 
 
-def sound(codec: Codec, heard: EncodedClip, seed: int) -> Tensor:
+def decode_codes(codec: Codec, clip: ClipCodes, seed: int) -> Tensor:
     """Decode to wav [1, samples], as loud as the clip was."""
-    wav = codec.decode(heard.codes, seed=seed)[0, :, : heard.samples].cpu()
-    return wav / heard.gain if heard.gain else 0 * wav
+    wav = codec.decode(clip.codes, seed=seed)[0, :, : clip.samples].cpu()
+    return wav / clip.gain if clip.gain else 0 * wav
 
 
-def stored(heard: EncodedClip, codec: str) -> dict[str, Any]:
+def to_record(clip: ClipCodes, codec: str) -> dict[str, Any]:
     """What `encode` writes, as JSON; `read_codes` reads it."""
-    codes = [row[0].tolist() for row in heard.codes]
-    return {"codec": codec, "samples": heard.samples, "gain": heard.gain, "codes": codes}
+    codes = [row[0].tolist() for row in clip.codes]
+    return {"codec": codec, "samples": clip.samples, "gain": clip.gain, "codes": codes}
 
 
-def read_codes(codec: Codec, file: Path) -> EncodedClip:
+def read_codes(codec: Codec, file: Path) -> ClipCodes:
     """Raises UniAudioError where the file cannot be read or does not hold codes of this codec."""
     import torch
 
     try:
         found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         codes = [torch.tensor([row]) for row in found["codes"]]
-        heard = EncodedClip(codes, found["samples"], found["gain"])
+        clip = ClipCodes(codes, found["samples"], found["gain"])
         if any(row.dtype != torch.int64 for row in codes):
             raise ValueError("codes are whole numbers")
         codec.check(codes)
         longest = codes[0].shape[-1] * codec.strides[0] * codec.hop_length
-        if type(heard.samples) is not int or not 0 < heard.samples <= longest:
+        if type(clip.samples) is not int or not 0 < clip.samples <= longest:
             raise ValueError(f"'samples' must be a whole number from 1 to {longest}")
-        if heard.gain is not None and not (type(heard.gain) in (int, float) and 0 < heard.gain < math.inf):
+        if clip.gain is not None and not (type(clip.gain) in (int, float) and 0 < clip.gain < math.inf):
             raise ValueError("'gain' must be a number above 0 or null")
     except OSError as problem:
         raise UniAudioError(f"{show(file)}: cannot be read ({problem.strerror})") from problem
@@ -72,4 +77,4 @@ def read_codes(codec: Codec, file: Path) -> EncodedClip:
         raise UniAudioError(f"{show(file)}: not codes of this codec (no {problem})") from problem
     except (ValueError, TypeError, AttributeError, OverflowError, RuntimeError, RecursionError) as problem:
         raise UniAudioError(f"{show(file)}: not codes of this codec ({problem})") from problem
-    return heard
+    return clip

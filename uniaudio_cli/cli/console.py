@@ -1,10 +1,10 @@
-"""Data to stdout, the rest to stderr, and batches that outlive a bad file. Never knows what is done with a file."""
+"""Data to stdout, the rest to stderr; progress bars; batches in which one failed item does not stop the others."""
 
 from __future__ import annotations
 
-import json
+import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -33,7 +33,7 @@ def stderr(quiet: bool = False) -> Console:
 
 
 def note(message: str, quiet: bool = False) -> None:
-    """One line on stderr, as it stands; rich would read :dog: and [bold] in a file's name as its own."""
+    """One line on stderr, as it stands; rich would interpret :dog: and [bold] in a file's name."""
     if not quiet and sys.stderr is not None:
         print(message, file=sys.stderr, flush=True)
 
@@ -44,58 +44,53 @@ def complain(problem: object, about: str = "") -> None:
     note(f"error: {message}" if about in message else f"error: {about}: {message}")
 
 
-def json_line(row: Mapping[str, Any]) -> str:
-    r"""A JSON object on one line. A byte of a file's name that is not UTF-8 is \udcXX, which os.fsencode undoes."""
-    return json.dumps(row, ensure_ascii=False).encode("utf-8", "backslashreplace").decode("utf-8")
-
-
 @contextmanager
-def records(jsonl: str | None, more: bool = False) -> Iterator[Callable[[Mapping[str, Any]], None]]:
-    """What to call with one row at a time: a line of JSON each, to the file `jsonl` or ("-") to stdout.
-
-    With None, lines go to stdout unless that is a terminal. Each line is written at once and whole, so that a run that
-    is stopped keeps what it had. `more`: after the lines that the file has, not in place of them.
-    """
-    if jsonl is None or jsonl == "-":
-        silent = jsonl is None and is_terminal()
-        yield lambda row: None if silent else print(json_line(row), flush=True)
-        return
+def silenced(quiet: bool) -> Iterator[None]:
+    """With `quiet`, nothing that C libraries write to file descriptor 2 is shown; Python's stderr still is."""
     try:
-        Path(jsonl).parent.mkdir(parents=True, exist_ok=True)
-        file = Path(jsonl).open("ab" if more else "wb", buffering=0)  # noqa: SIM115 (closed below)
-    except OSError as problem:
-        raise UniAudioError(f"{show(jsonl)}: cannot be written ({problem.strerror})") from problem
-
-    def write(row: Mapping[str, Any]) -> None:
-        try:
-            file.write(f"{json_line(row)}\n".encode())
-        except OSError as problem:
-            raise UniAudioError(f"{show(jsonl)}: cannot be written ({problem.strerror})") from problem
-
-    with file:
-        yield write
+        real = os.dup(2) if quiet else None
+    except OSError:  # stderr is closed
+        real = None
+    if real is None:
+        yield
+        return
+    python = sys.stderr
+    try:
+        shared = python is not None and python.fileno() == 2
+    except (OSError, ValueError):
+        shared = False
+    if shared:
+        python.flush()
+        sys.stderr = os.fdopen(
+            os.dup(real), "w", buffering=1, encoding=python.encoding, errors=python.errors, closefd=True
+        )
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 2)
+    os.close(null)
+    try:
+        yield
+    finally:
+        os.dup2(real, 2)
+        os.close(real)
+        if shared:
+            sys.stderr.close()
+            sys.stderr = python
 
 
 def counted(items: Iterable[Item], total: int, what: str, quiet: bool) -> Iterator[Item]:
-    """The items, with a progress bar on a terminal."""
-    for (item,) in progressing(([item] for item in items), total, what, quiet):
-        yield item
-
-
-def progressing(batches: Iterable[list[Item]], total: int, what: str, quiet: bool) -> Iterator[list[Item]]:
-    """Lists of items, with a bar on a terminal that shows how many of `total` are done, how fast, and the time left."""
+    """The items, with a bar on a terminal that shows how many of `total` are done, how fast, and the time left."""
     console = stderr(quiet)
     if quiet or not console.is_terminal or total < 2:
-        yield from batches
+        yield from items
         return
     rate = TextColumn("{task.fields[rate]}")
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), rate, TimeRemainingColumn())
-    # Or what is printed meanwhile would go where the bar goes, and not into the user's file.
+    # Without redirection, what is printed meanwhile would go where the bar goes, not into the user's file.
     with Progress(*columns, console=console, transient=True, redirect_stdout=is_terminal()) as progress:
         task = progress.add_task(what, total=total, rate="")
-        for some in batches:
-            yield some
-            progress.advance(task, len(some))
+        for item in items:
+            yield item
+            progress.advance(task)
             speed = progress.tasks[0].speed
             progress.update(task, rate=f"{speed:.1f}/s" if speed else "")
 
@@ -129,3 +124,8 @@ def finish(done: int, total: int) -> None:
     """Exit 1 where all items failed, 3 where some did."""
     if done < total:
         raise typer.Exit(SOME_FAILED if done else 1)
+
+
+def wants_records(output: Path | None, as_json: bool) -> bool:
+    """Whether records go to stdout: with --json, and where nothing else is made and stdout is no terminal."""
+    return as_json or (output is None and not is_terminal())

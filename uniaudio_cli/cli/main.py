@@ -1,9 +1,10 @@
-"""The `uniaudio` command: puts the groups together and turns a user's error into one line and an exit code."""
+"""The `uniaudio` command: its groups, and users' errors as one line and an exit code."""
 
 from __future__ import annotations
 
 import errno
 import os
+import re
 import sys
 import warnings
 from typing import Annotated
@@ -11,9 +12,11 @@ from typing import Annotated
 import typer
 
 from uniaudio_cli import __version__
-from uniaudio_cli.cli import answer, codec, models, tasks
+from uniaudio_cli.cli import classify, codec, enhance, models, run, speak, tasks
+from uniaudio_cli.cli import eval as evaluation
 from uniaudio_cli.cli.console import complain, note
-from uniaudio_cli.core.errors import UniAudioError, UsageError
+from uniaudio_cli.core.errors import AudioWarning, UniAudioError, UsageError
+from uniaudio_cli.core.paths import WRITE_ERRORS, show
 
 INTERRUPTED = 130
 
@@ -24,10 +27,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(answer.classify)
-app.command()(answer.tts)
-app.command()(answer.enhance)
-app.command()(answer.run)
+app.command()(classify.classify)
+app.command()(speak.tts)
+app.command()(enhance.enhance)
+app.command()(run.run)
+app.add_typer(evaluation.app, name="eval")
 app.add_typer(tasks.app, name="tasks")
 app.add_typer(codec.app, name="codec")
 app.add_typer(models.app, name="models")
@@ -58,9 +62,15 @@ def main() -> None:
     # Remarks of the libraries beneath are for those who write programs, and ask for them with -W.
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
+        warnings.simplefilter("always", AudioWarning)
+    warnings.showwarning = _show_warning
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     code = _run()
     sys.exit(_flush() or code)
+
+
+def _show_warning(message: Warning | str, *_: object) -> None:
+    note(f"note: {' '.join(str(message).split())}")
 
 
 def _run() -> int:
@@ -69,12 +79,11 @@ def _run() -> int:
     except UniAudioError as problem:
         complain(problem)
         return problem.exit_code
-    except OSError as problem:
-        if problem.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        complain(problem.strerror)
-        return 1
     except Exception as problem:
+        if reason := write_failure(problem):
+            if reason != os.strerror(errno.EPIPE):  # nobody reads any more, which is no mistake
+                complain(reason)
+            return 1
         # The parser's errors are known by their shape: their class has moved between releases of typer.
         if not hasattr(problem, "format_message"):
             raise
@@ -84,8 +93,23 @@ def _run() -> int:
     return code or 0
 
 
+def write_failure(problem: BaseException) -> str | None:
+    """What the system objected to where a write failed, in our code or a library's; None for any other exception."""
+    if isinstance(problem, OSError):
+        code = problem.errno
+    else:
+        # Libraries that write by themselves, such as safetensors and torch, keep the number or the words in the text.
+        text = str(problem)
+        number = re.search(r"\(os error (\d+)\)", text)
+        code = int(number[1]) if number else next((each for each in WRITE_ERRORS if os.strerror(each) in text), None)
+    if code not in WRITE_ERRORS:
+        return write_failure(problem.__cause__) if problem.__cause__ else None
+    name = getattr(problem, "filename", None)
+    return f"{show(name)}: cannot be written ({os.strerror(code)})" if name else os.strerror(code)
+
+
 def _refuse(problem: Exception) -> int:
-    """A wrong command line: what is wrong with it, and where help is. Who asked for nothing has been shown help."""
+    """A wrong command line: what is wrong with it, and where help is; without arguments, help has been shown."""
     context = getattr(problem, "ctx", None)
     message = problem.format_message().rstrip(".\n")  # type: ignore[attr-defined]
     needed = getattr(getattr(problem, "param", None), "help", None)

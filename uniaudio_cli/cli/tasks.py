@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
-app = typer.Typer(help="Tasks: what is asked of the LLM, as YAML.", no_args_is_help=True)
+app = typer.Typer(help="Tasks: YAML files that describe prompts and answers.", no_args_is_help=True)
 
 
 @app.command("list")
@@ -51,32 +51,33 @@ def show_(name: Annotated[str, typer.Argument(help="A shipped task or a .yaml fi
 
 
 @app.command()
+@options.expand
 def validate(
     names: Annotated[list[str], typer.Argument(help="Shipped tasks or .yaml files.")],
-    model: options.Model = "small",
+    model: options.ModelName = "small",
     lm: options.LM = None,
-    codec: options.CodecName = None,
+    codec: options.OtherCodec = None,
     offline: options.Offline = False,
 ) -> None:
-    """Check task files to the last key and build a real prompt of each, with a second of noise for every clip."""
-    from uniaudio_cli.api import load_hearing
-    from uniaudio_cli.inference.pipeline import rehearse
+    """Check task files to the last key and build a trial prompt of each, with noise for audio."""
+    from uniaudio_cli.api import load_codec_and_vocabulary
+    from uniaudio_cli.inference.trial import trial_prompt
     from uniaudio_cli.prompting.task import load_task
 
     names = list(dict.fromkeys(names))
-    # The files first: nobody waits for a codec to load to hear of a misspelt key.
-    tasks = dict(_good(names, load_task))
+    # The files first, so that a misspelt key is reported before a codec is loaded.
+    tasks = dict(_valid(names, load_task))
     passed = 0
     if tasks:
-        hearing, vocabulary = load_hearing(model, lm=lm, codec=codec, offline=offline)
+        loaded, vocabulary = load_codec_and_vocabulary(model, lm=lm, codec=codec, offline=offline)
 
-        def rehearsed(name: str) -> Prompt:
-            task, levels = tasks[name], len(hearing.strides)
+        def tried(name: str) -> Prompt:
+            task, levels = tasks[name], len(loaded.strides)
             if max(task.levels) >= levels:
-                raise UsageError(f"level {max(task.levels)} is shown, the codec has 0 to {levels - 1}")
-            return rehearse(task, hearing, vocabulary)
+                raise UsageError(f"level {max(task.levels)}: this codec has levels 0 to {levels - 1}")
+            return trial_prompt(task, loaded, vocabulary)
 
-        for name, prompt in _good(tasks, rehearsed):
+        for name, prompt in _valid(tasks, tried):
             passed += 1
             tokens = len(prompt.ids(vocabulary))
             print(f"{show(name)}: ok, {tokens} tokens with {len(prompt.demonstrations)} demonstrations", flush=True)
@@ -84,8 +85,8 @@ def validate(
         raise typer.Exit(UsageError.exit_code)
 
 
-def _good(names: Iterable[str], work: Callable[[str], Result]) -> Iterator[tuple[str, Result]]:
-    """(name, result) of every task that is fine; a line on stderr for any other."""
+def _valid(names: Iterable[str], work: Callable[[str], Result]) -> Iterator[tuple[str, Result]]:
+    """(name, result) of every valid task; a line on stderr for any other."""
     for name in names:
         try:
             result = work(name)

@@ -1,4 +1,4 @@
-"""Clips as words, in columns: what `uniaudio codec words` prints. Never knows codecs."""
+"""Clips as words, in columns: what `uniaudio codec words` prints."""
 
 from __future__ import annotations
 

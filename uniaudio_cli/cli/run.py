@@ -1,0 +1,66 @@
+"""`uniaudio run TASK`: any task, with the flags of the command that its kind has."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from uniaudio_cli.cli import inputs
+from uniaudio_cli.cli import params as options
+from uniaudio_cli.cli.classify import LabelJob, classify_files
+from uniaudio_cli.cli.enhance import EnhancementJob, enhance_files
+from uniaudio_cli.cli.speak import SpeechJob, speak_texts
+from uniaudio_cli.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from uniaudio_cli.prompting.task import Task
+
+COMMANDS = {"classify": "classify", "speak": "tts", "enhance": "enhance"}
+
+
+@options.expand
+def run(
+    task: Annotated[str, typer.Argument(help="Shipped task or .yaml file.")],
+    queries: Annotated[list[str], typer.Argument(help="Audio files or folders, or texts, as the task takes.")],
+    *,
+    demo: options.DemoOptions,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Label file, audio file, or folder of audio.")
+    ] = None,
+    run: options.RunOptions,
+    labels: options.Labels = None,
+    select: options.Select = None,
+    readout: options.Readout = None,
+    resume: options.Resume = False,
+    dry_run: options.DryRun = False,
+    think: options.Think = None,
+    stream: options.Stream = False,
+    mix: options.Mix = 0.0,
+    models: options.ModelOptions,
+) -> None:
+    """Run any task as classify, tts or enhance would: audio or text in, labels or audio out."""
+    layout = "interleaved" if stream else None
+    chosen = inputs.choose_task(task, demo, selection=select, readout=readout, layout=layout)
+    given: dict[str, dict[str, object]] = {
+        "classify": {"--labels": labels, "--readout": readout, "--resume": resume, "--dry-run": dry_run},
+        "speak": {"--think": think is not None, "--stream": stream},
+        "enhance": {"--mix": mix},
+    }
+    refuse_others(chosen, given)
+    files = [Path(query) for query in queries]
+    if chosen.kind == "classify":
+        classify_files(LabelJob(chosen, demo, models, run, labels, output, resume, dry_run), files)
+    elif chosen.kind == "speak":
+        speak_texts(SpeechJob(chosen, demo, models, run, output, think, stream), queries)
+    else:
+        enhance_files(EnhancementJob(chosen, demo, models, run, output, mix), files)
+
+
+def refuse_others(task: Task, given: dict[str, dict[str, object]]) -> None:
+    """Refuse flags of a command that the task is not for."""
+    for kind, flags in given.items():
+        for flag, value in flags.items():
+            if kind != task.kind and value not in (None, False, 0.0):
+                raise UsageError(f"{flag}: is of `uniaudio {COMMANDS[kind]}`; task {task.name} {task.kind}s")

@@ -1,0 +1,131 @@
+"""`uniaudio tts`: texts in, spoken answers in the demonstrations' voice out."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from uniaudio_cli.cli import inputs
+from uniaudio_cli.cli import params as options
+from uniaudio_cli.cli.audio_output import report, required_output, write_audio
+from uniaudio_cli.cli.console import complain, counted, finish, note
+from uniaudio_cli.cli.output_paths import check_targets, is_stdout, text_targets
+from uniaudio_cli.core.errors import UniAudioError, UsageError
+from uniaudio_cli.core.paths import show
+
+if TYPE_CHECKING:
+    from uniaudio_cli.data.demonstrations import Demonstration
+    from uniaudio_cli.inference.speak import Speaker
+    from uniaudio_cli.prompting.task import Task
+
+
+@options.expand
+def tts(
+    text: Annotated[str, typer.Argument(help="Question or text, such as '2 + 3'; - reads lines from stdin.")],
+    *,
+    task: options.TaskName = "spoken-answer",
+    demo: options.DemoOptions,
+    output: options.Output = None,
+    run: options.RunOptions,
+    think: options.Think = None,
+    stream: options.Stream = False,
+    models: options.ModelOptions,
+) -> None:
+    """Speak a short answer in the voice of the demonstrations."""
+    chosen = inputs.choose_task(task, demo, layout="interleaved" if stream else None)
+    inputs.require_kind(chosen, "speak", "tts")
+    speak_texts(SpeechJob(chosen, demo, models, run, output, think, stream), [text])
+
+
+@dataclass(frozen=True)
+class SpeechJob:
+    """A task from text to audio with its demonstrations, models and output."""
+
+    task: Task
+    demo: options.DemoOptions
+    models: options.ModelOptions
+    run: options.RunOptions
+    output: Path | None = None
+    think: bool | None = None
+    stream: bool = False
+
+    def load(self, found: Sequence[Demonstration]) -> Speaker:
+        """The models and the demonstrations' codes."""
+        kit = self.models.load(self.run.quiet)
+        return kit.speaker(found, self.task, shots=self.demo.shots or self.task.shots, seed=self.demo.seed)
+
+
+def speak_texts(job: SpeechJob, given: list[str]) -> None:
+    """A spoken answer to every text: of one, to the file `job.output`; of several, numbered into that folder."""
+    if job.stream and given[1:] + [text for text in given if text == "-"]:
+        raise UsageError("--stream speaks one text: give it as the argument")
+    texts = inputs.read_texts(given)
+    if job.run.show_prompt:
+        print(job.load(inputs.find_demonstrations(job.task, job.demo, job.run.quiet)).render_prompt(texts[0]))
+        return
+    output = required_output(job.output, job.task)
+    if job.stream or is_stdout(output):
+        if not is_stdout(output):
+            if output.suffix.lower() != ".wav":
+                raise UsageError(f"{show(output)}: a stream is written as .wav, or to stdout with -o -")
+            check_targets([output], job.run.force)
+        elif len(texts) > 1:
+            raise UsageError(f"--output {output}: takes one text, and there are {len(texts)}; name a folder")
+        targets = [output]
+    else:
+        targets = text_targets(len(texts), output)
+        check_targets(targets, job.run.force)
+    demonstrations = inputs.find_demonstrations(job.task, job.demo, job.run.quiet)
+    speaker = job.load(demonstrations)
+    inputs.announce_demonstrations(demonstrations, speaker.demonstrations, job.task, job.run.quiet)
+    if job.stream:
+        stream_text(job, speaker, texts[0], output)
+    else:
+        _speak_all(job, speaker, texts, targets)
+
+
+def _speak_all(job: SpeechJob, speaker: Speaker, texts: Sequence[str], targets: Sequence[Path]) -> None:
+    done = 0
+    pairs = list(zip(texts, targets, strict=True))
+    for text, target in counted(pairs, len(pairs), job.task.name, job.run.quiet):
+        started = time.perf_counter()
+        try:
+            result = speaker.speak(text, job.think)
+            write_audio(target, result.wav, result.sample_rate, job.run.force)
+        except UniAudioError as problem:
+            if isinstance(problem, UsageError) and not done:
+                raise
+            complain(problem, show(text))
+            report(job.run, {"text": text, "error": str(problem)})
+            continue
+        done += 1
+        seconds = round(time.perf_counter() - started, 3)
+        answer = f", says {result.answer!r}" if result.answer else ""
+        row = {"text": text, "answer": result.answer, "output": str(target), "seconds": seconds}
+        report(job.run, row, f"{show(target)}: {result.seconds:.2f} s{answer}")
+    finish(done, len(texts))
+
+
+def stream_text(job: SpeechJob, speaker: Speaker, text: str, output: Path) -> None:
+    """The spoken answer to one text, written to the file `output` or to stdout while it is generated."""
+    from uniaudio_cli.audio.io import stream_wav
+    from uniaudio_cli.cli.label_output import writing
+
+    started = time.perf_counter()
+    pieces = speaker.stream(text, job.think)
+    rate = speaker.models.codec.sample_rate
+    if is_stdout(output):
+        count = stream_wav(sys.stdout.buffer, pieces, rate)
+    else:
+        # In place, for others to read while it grows.
+        with writing(output):
+            output.parent.mkdir(parents=True, exist_ok=True)
+            with output.open("wb") as file:
+                count = stream_wav(file, pieces, rate)
+    note(f"{show(output)}: {count / rate:.2f} s of audio in {time.perf_counter() - started:.1f} s", job.run.quiet)
