@@ -34,7 +34,7 @@ bench: setup
 	$(BIN)/uniaudio models pull small
 	set -e; for script in codec "codec --shipped" lm random_logits streaming; do \
 		set -- $$script; $(BIN)/python benchmarks/$$1.py $$2; done
-	set -e; test -z "$$UNIAUDIO_TEST_DATA" || for script in episodes "speech --voices=george,yweweler" sounds "folder speed"; do \
+	set -e; test -z "$$UNIAUDIO_TEST_DATA" || for script in "folder speed"; do \
 		set -- $$script; $(BIN)/python benchmarks/$$1.py $$2; done
 
 lint: setup

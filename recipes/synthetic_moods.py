@@ -4,9 +4,10 @@
     uniaudio eval FOLDER --task emotion --ways 5 --shots 1 --rule other --half test
 
 FOLDER gets MOOD/VOICE-TAKE.flac and a metadata.csv (file_name, label, group: the voice). The cue that separates the
-moods is given, so this measures whether a readout can use prosody at all; it says nothing about people. To keep it from
-being trivial, every voice has its own pitch, pace and loudness, every clip is jittered around its mood, and no two moods
-differ in one measure alone: neighbours overlap. Seeded: the same clips on every run with one version of espeak-ng.
+moods is given, so this measures whether a readout can use prosody at all; it says nothing about people. To keep it
+from being trivial, every voice has its own pitch, pace and loudness, every clip is jittered around its mood, and no
+two moods differ in one measure alone: neighbours overlap. Seeded: the same clips on every run with one version of
+espeak-ng.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -11,7 +12,18 @@ from tests.factories import chirps
 from uniaudio_cli.audio.io import read_wav
 from uniaudio_cli.codec.quality import speech_metrics
 from uniaudio_cli.core.errors import MissingWeightsError, UsageError
-from uniaudio_cli.evaluation.judges import LEAD, NearestClip, WhisperJudge, dnsmos, label_said
+from uniaudio_cli.evaluation.judges import (
+    LEAD,
+    NearestClip,
+    NearestEmbedding,
+    NearestTexture,
+    Tagged,
+    WhisperJudge,
+    dnsmos,
+    frechet_distance,
+    kl_divergence,
+    label_said,
+)
 from uniaudio_cli.models.registry import resolve_judge
 
 RATE = 16_000
@@ -51,7 +63,7 @@ def test_a_digit_that_is_no_label_is_none():
     assert label_said("three", ("two", "four")) is None
 
 
-def test_whisper_hears_example_digits_and_survives_anything():
+def test_whisper_labels_example_digits_and_takes_any_input():
     """Only where its weights are: nothing is fetched for a test."""
     pytest.importorskip("faster_whisper")
     folder = Path(__file__).parents[2] / "examples" / "audio" / "digits"
@@ -84,3 +96,39 @@ def test_dnsmos_takes_any_length_and_level_at_its_rate():
         assert 0.5 < dnsmos(wav, RATE) < 5
     with pytest.raises(UsageError, match="16,000 Hz, not 8,000"):
         dnsmos(wav, 8_000)
+
+
+def test_the_nearest_texture_separates_pulses_from_steady_noise():
+    def noise(seed: int, pulses: bool) -> torch.Tensor:
+        wav = 0.1 * torch.randn(1, 32_000, generator=torch.Generator().manual_seed(seed))
+        return wav * (torch.arange(32_000) % 1_600 < 800) if pulses else wav
+
+    known = {"rain": [noise(seed, False) for seed in (1, 2)], "clapping": [noise(seed, True) for seed in (3, 4)]}
+    judge = NearestTexture(known, RATE)
+    assert [judge(noise(9, pulses)) for pulses in (False, True)] == ["rain", "clapping"]
+    assert judge(0.5 * noise(9, True)) == "clapping"
+
+
+def test_frechet_distance_of_gaussians():
+    values = np.random.default_rng(0).standard_normal((20_000, 2))
+
+    def set_of(rows):
+        return [Tagged(part, np.full(3, 1 / 3)) for part in np.split(rows, 10)]
+
+    assert frechet_distance(set_of(values), set_of(values)) == pytest.approx(0, abs=1e-9)
+    # (distance of means)^2 + tr(A + B - 2 sqrt(A B)): 25 and (3 - 1)^2 in each dimension.
+    assert frechet_distance(set_of(values), set_of(3 * values + 5)) == pytest.approx(2 * (25 + 4), rel=0.05)
+
+
+def test_kl_divergence_of_posteriors():
+    tagged = [Tagged(np.zeros((1, 2)), np.array(p)) for p in ([0.5, 0.5], [0.25, 0.75])]
+    assert kl_divergence(tagged[:1], tagged[0]) == pytest.approx(0, abs=1e-9)
+    assert kl_divergence(tagged[:1], tagged[1]) == pytest.approx(0.5 * np.log(2) + 0.5 * np.log(2 / 3), abs=1e-6)
+
+
+def test_the_nearest_embedding_ignores_what_all_references_share():
+    def tagged(*values):
+        return Tagged(np.array([[100.0, *values]]), np.ones(1))
+
+    judge = NearestEmbedding({"rain": [tagged(1.0, 0.0)], "dog": [tagged(0.0, 1.0)]})
+    assert judge(tagged(0.2, 0.6)) == "dog"
