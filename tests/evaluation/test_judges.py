@@ -110,7 +110,7 @@ def test_the_nearest_texture_separates_pulses_from_steady_noise():
 
 
 def test_frechet_distance_of_gaussians():
-    values = np.random.default_rng(0).standard_normal((20_000, 2))
+    values = np.random.default_rng(0).standard_normal((4_000, 2))
 
     def set_of(rows):
         return [Tagged(part, np.full(3, 1 / 3)) for part in np.split(rows, 10)]

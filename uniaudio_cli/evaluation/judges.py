@@ -172,7 +172,8 @@ def frechet_distance(first: Sequence[Tagged], second: Sequence[Tagged]) -> float
     sides = [np.concatenate([each.embeddings for each in some]) for some in (first, second)]
     means = [side.mean(axis=0) for side in sides]
     roots = [(side - mean) / np.sqrt(len(side) - 1) for side, mean in zip(sides, means, strict=True)]
-    # tr sqrt(A'A B'B) is the sum of the singular values of AB', which is as small as the sets are.
+    # tr sqrt(A'A B'B) is the sum of the singular values of AB', which rotations of the rows of A and B leave alone.
+    roots = [np.linalg.qr(root, mode="r") for root in roots]
     shared = np.linalg.norm(roots[0] @ roots[1].T, "nuc")
     spread = sum(float((root**2).sum()) for root in roots)
     return float(((means[0] - means[1]) ** 2).sum() + spread - 2 * shared)
