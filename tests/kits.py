@@ -9,10 +9,10 @@ from typing import Any
 from tests.factories import chirps, codec_in_words, published_codec, small_codec
 from tests.small_lms import tiny_llama
 from tests.small_tokenizers import STEMS, WORDS, byte_bpe
+from uniaudio_cli.api import Kit
 from uniaudio_cli.audio.io import write_wav
 from uniaudio_cli.codec.model import Codec
 from uniaudio_cli.data.demonstrations import Demonstration
-from uniaudio_cli.api import Kit
 from uniaudio_cli.llm.model import LanguageModel
 from uniaudio_cli.prompting.task import Clip, Generation, Task
 from uniaudio_cli.prompting.vocabulary import vocabulary_for

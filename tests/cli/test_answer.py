@@ -13,6 +13,7 @@ import torch
 
 from tests.cli.world import CLIP, RATE, write
 from uniaudio_cli.audio.io import read_wav
+from uniaudio_cli.cli.label_output import common_folder
 from uniaudio_cli.inference.speak import PAUSE
 
 
@@ -70,15 +71,29 @@ def test_a_file_and_stdout_may_both_have_the_records(world, classify):
 def test_the_summary_counts_labels_and_names_doubtful_clips(world, classify):
     done = classify(world.queries)
     rows, lines = done.rows, done.err.splitlines()
-    assert len(lines) == 2
     for label, count in Counter(row["label"] for row in rows).items():
         assert f"{count} {label}" in lines[0]
     doubtful = [row for row in rows if max(row["scores"].values()) < 0.6]
     assert lines[0].endswith(f"; {len(doubtful)} of 6 below 0.6")
     closest = min(doubtful, key=lambda row: row["margin"])
     assert lines[1].startswith(f"check first: {closest['file']} ({closest['label']} ")
+    assert len(lines) == 1 + min(3, len(doubtful))
     assert classify(world.queries / "a" / "0.wav").err == ""
     assert classify(world.queries, "--quiet").err == ""
+
+
+@pytest.mark.parametrize(
+    ("files", "folder"),
+    [
+        (["in/a.wav", "in/b/c.wav"], Path("in")),
+        (["in/b/a.wav"], Path("in/b")),
+        (["a.wav", "in/b.wav"], None),
+        (["/a.wav", "/in/b.wav"], None),
+        (["a.wav", "/in/b.wav"], None),
+    ],
+)
+def test_the_table_names_clips_from_their_common_folder(files, folder):
+    assert common_folder(list(map(Path, files))) == folder
 
 
 def test_more_demonstrations_than_are_shown_are_announced(world, classify, tts, enhance):
@@ -88,11 +103,11 @@ def test_more_demonstrations_than_are_shown_are_announced(world, classify, tts, 
         write(Path("demos/down") / f"{number}.wav", 9 + number)
     write(Path("demos/down/3.wav"), 20)
     assert (
-        "note: demonstrated are 2 of 3 to 4 clips a label, the first 0.24 s of each\n"
+        "note: demonstrations: 2 of 3 to 4 clips a label, the first 0.24 s of each\n"
         in classify(query, "--demos", "demos").err
     )
     done = classify(query, "--labels", "up,down", "--set", "clip.crop=loudest")
-    assert "note: demonstrated are 2 of 2 clips a label, 2 of 3 labels, the loudest 0.24 s of each\n" in done.err
+    assert "note: demonstrations: 2 of 2 clips a label, 2 of 3 labels, the loudest 0.24 s of each\n" in done.err
     assert "note" not in classify(query).err
     assert "1 of 2 pairs" in enhance(query, "--shots", 1, "-o", "out").err
 

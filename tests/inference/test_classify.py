@@ -151,8 +151,9 @@ def test_batches_grow(count, sizes):
 def test_clips_of_all_lengths_where_nothing_is_padded(clips):
     task = override_task(label_task(), clip=Clip(seconds=10, pad=False))
     session = make_kit().session(task, labelled(clips))
-    assert {name: sum(map(len, session.encoder.encode(session.encoder.read(clips / f"{name}.wav", task.clip)).codes)) for name in
-            ("short", "5", "long")} == {"short": 7, "5": 14, "long": 49}  # fmt: skip
+    for name, count in {"short": 7, "5": 14, "long": 49}.items():
+        wav = session.encoder.read(clips / f"{name}.wav", task.clip)
+        assert sum(map(len, session.encoder.encode(wav).codes)) == count
     # What does not fit is an error of the query; the demonstrations fit.
     small = make_kit(lm=tiny(16)).session(task, labelled(clips)[:3])
     assert small(clips / "5.wav").label

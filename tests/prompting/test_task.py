@@ -6,7 +6,8 @@ import yaml
 from uniaudio_cli.core.errors import UsageError
 from uniaudio_cli.core.paths import data_folder
 from uniaudio_cli.core.schema import json_schema, parse_settings
-from uniaudio_cli.prompting.task import KINDS, Clip, Generation, Task, list_tasks, load_task, override_task, task_names
+from uniaudio_cli.prompting.kinds import KINDS
+from uniaudio_cli.prompting.task import Clip, Generation, Task, list_tasks, load_task, override_task, task_names
 
 MINIMAL = {"name": "mine", "description": "d", "input": "audio", "output": "label", "instruction": "one of [{labels}]"}
 SPEECH = {**MINIMAL, "input": "text", "output": "audio", "instruction": "say it"}

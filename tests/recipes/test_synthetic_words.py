@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from uniaudio_cli.data.audio_listing import listing
+from uniaudio_cli.data.manifest import listing
 
 RECIPE = runpy.run_path(str(Path(__file__).parents[2] / "recipes" / "synthetic_words.py"))
 WORDS = ("river", "stone")

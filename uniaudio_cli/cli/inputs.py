@@ -106,7 +106,7 @@ def announce_demonstrations(
     groups = f", {len(shown)} of {len(there)} {kind}s" if len(shown) < len(there) else ""
     part = "loudest" if task.clip.crop == "loudest" else "first"
     note(
-        f"note: demonstrated are {max(shown.values())} of {many} {noun}{groups}, "
+        f"note: demonstrations: {max(shown.values())} of {many} {noun}{groups}, "
         f"the {part} {task.clip.seconds:g} s of each"
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import heapq
 import io
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -31,6 +32,8 @@ Write = Callable[[Row], None]
 DOUBTFUL = 0.6
 FIRST_TO_CHECK = 3
 LABELS_COUNTED = 8
+# Smallest probability of a second or third label in the table.
+SHOWN = 0.005
 
 
 def result_row(result: LabelResult | ErrorResult, seconds: float) -> dict[str, Any]:
@@ -121,10 +124,7 @@ class LabelSummary:
         more = len(self.counts) - len(counts)
         counts += [f"{more} other labels"] if more else []
         found = [f"labels: {', '.join(counts)}; {self.doubtful} of {self.labelled} below {DOUBTFUL:g}"]
-        if self._closest:
-            closest = [name for _, _, name in sorted(self._closest, reverse=True)]
-            found.append(f"check first: {'; '.join(closest)}")
-        return found
+        return [*found, *(f"check first: {name}" for _, _, name in sorted(self._closest, reverse=True))]
 
     def print(self, quiet: bool) -> None:
         """The summary on stderr."""
@@ -133,12 +133,27 @@ class LabelSummary:
 
 
 def print_table(rows: Sequence[Row]) -> None:
-    """A table for people, the surest label first."""
-    table = Table("clip", "label", "p", "next")
+    """A table for people, the surest label first; names are shown from the clips' common folder."""
+    folder = common_folder([Path(row["file"]) for row in rows])
+    table = Table(title=f"clips in {show(folder)}" if folder else None, title_justify="left", title_style="dim")
+    table.add_column("clip", overflow="fold")
+    table.add_column("label", overflow="fold")
+    table.add_column("p", no_wrap=True)
+    table.add_column("next", overflow="fold")
     for row in sorted(rows, key=lambda row: -next(iter(row["scores"].values()))):
         (likeliest, p), *others = row["scores"].items()
         if row["label"] is None:
             likeliest = f"({likeliest}?)"
-        following = ", ".join(f"{other} {q:.2f}" for other, q in others[:2])
-        table.add_row(Text(show(row["file"])), Text(likeliest), f"{p:.2f}", Text(following))
+        following = ", ".join(f"{other} {q:.2f}" for other, q in others[:2] if q >= SHOWN)
+        name = Path(row["file"]).relative_to(folder) if folder else Path(row["file"])
+        table.add_row(Text(show(name)), Text(likeliest), f"{p:.2f}", Text(following))
     Console().print(table)
+
+
+def common_folder(files: Sequence[Path]) -> Path | None:
+    """The innermost folder that all files lie in; None where there is none but the working folder or the root."""
+    try:
+        folder = Path(os.path.commonpath([file.parent for file in files]))
+    except ValueError:  # absolute and relative paths
+        return None
+    return folder if len(folder.parts) > folder.is_absolute() else None

@@ -11,7 +11,7 @@ from typing import TypeVar
 from uniaudio_cli.core.errors import UsageError
 from uniaudio_cli.core.paths import is_file, show, suggest
 from uniaudio_cli.data.manifest import Note, Row, no_notes, normalise_label, read_manifest
-from uniaudio_cli.prompting.task import DemonstrationKind
+from uniaudio_cli.prompting.kinds import DemonstrationKind
 
 T = TypeVar("T")
 

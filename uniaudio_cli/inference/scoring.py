@@ -1,7 +1,7 @@
 """Label readouts: demonstrations are prefilled once, then each clip's tokens become log-probabilities per label.
 
-`LabelReadout` scores the label after the clip, as the paper does. `LikelihoodReadout` scores the clip after each label's
-demonstrations, a noisy-channel model (Min et al. 2022, arXiv 2108.04106).
+`LabelReadout` scores the label after the clip, as the paper does. `LikelihoodReadout` scores the clip after each
+label's demonstrations, a noisy-channel model (Min et al. 2022, arXiv 2108.04106).
 """
 
 from __future__ import annotations

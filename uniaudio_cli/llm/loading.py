@@ -1,4 +1,4 @@
-"""Loading of causal LMs: from a folder or the hub, now or at first use; incomplete or non-finite weights are refused."""
+"""Loading of causal LMs, now or at first use; incomplete or non-finite weights are refused."""
 
 from __future__ import annotations
 

@@ -63,8 +63,8 @@ class Prefix:
 class LanguageModel:
     """A causal LM, frozen. Build it with `load_lm`, or from a model of one's own for a test.
 
-    `decode_bits`: 8 decodes (not prefills or scores) with 8-bit weights on a CPU, None with the model's own. Threads may
-    share one: nothing of the model is changed in place.
+    `decode_bits`: 8 decodes (not prefills or scores) with 8-bit weights on a CPU, None with the model's own. Threads
+    may share one: nothing of the model is changed in place.
     """
 
     def __init__(self, model: Any, name: str, decode_bits: int | None = None) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from string import Formatter
 from typing import Annotated, Any, Literal
@@ -15,48 +14,7 @@ from uniaudio_cli.audio.prosody import NAME, PROSODY
 from uniaudio_cli.core.errors import UsageError
 from uniaudio_cli.core.paths import data_folder, show, suggest
 from uniaudio_cli.core.schema import FROM_LIST, NOT_BLANK, Expected, Schema, load_yaml, refuse, require
-
-DemonstrationKind = Literal["label", "text", "pair"]
-TaskKind = Literal["classify", "speak", "enhance"]
-Selection = Literal["random", "best_reconstruction", "separable", "representative"]
-
-
-@dataclass(frozen=True)
-class KindRules:
-    """What follows from a task's input and output.
-
-    `demonstration_kind`: what each demonstration has beside its audio. `placeholders`: those of the instruction.
-    `levels`: the default. `selections`: the strategies that apply. `lengths`: those of `generation.length`.
-    """
-
-    input: Literal["audio", "text"]
-    output: Literal["label", "audio"]
-    demonstration_kind: DemonstrationKind
-    levels: tuple[int, ...]
-    selections: tuple[Selection, ...]
-    placeholders: tuple[str, ...] = ()
-    lengths: tuple[str, ...] = ("input", "demonstrations", "free")
-
-
-# The one table of task kinds.
-KINDS: dict[TaskKind, KindRules] = {
-    "classify": KindRules("audio", "label", "label", (0,), ("random", "representative"), ("labels",)),
-    "speak": KindRules(
-        "text",
-        "audio",
-        "text",
-        (0, 1, 2),
-        ("random", "best_reconstruction", "separable"),
-        lengths=("demonstrations", "free"),
-    ),
-    "enhance": KindRules("audio", "audio", "pair", (0, 1, 2), ("random",)),
-}
-
-
-def task_kind(input: str, output: str) -> TaskKind | None:
-    """The kind of task with this input and output; None where there is none."""
-    return next((kind for kind, rules in KINDS.items() if (rules.input, rules.output) == (input, output)), None)
-
+from uniaudio_cli.prompting.kinds import KINDS, DemonstrationKind, KindRules, Selection, TaskKind, task_kind
 
 _LEVELS = f"a list of whole numbers from 0 up or {NAME}"
 _QA_EXAMPLES = "a mapping of questions to lists of answers, numbers in quotes"
