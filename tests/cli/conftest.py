@@ -28,7 +28,7 @@ def uniaudio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Capt
 
     for name in ("snapshot_download", "hf_hub_download"):
         monkeypatch.setattr(f"huggingface_hub.{name}", unreachable)
-    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_: None)
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_, **__: None)
     monkeypatch.setattr("huggingface_hub.is_offline_mode", lambda: False)
     monkeypatch.setattr("urllib.request.urlopen", unreachable)
     monkeypatch.setenv("UNIAUDIO_HOME", str(tmp_path / "home"))

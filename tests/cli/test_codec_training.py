@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from tests.cli.world import RATE, write
-from tests.codec.training.parts import SMALL, WEIGHTS, logged
+from tests.training.parts import SMALL, WEIGHTS, logged
 
 BASE = {
     "name": "mine",
@@ -123,7 +123,7 @@ def test_what_cannot_be_evaluated(uniaudio, world, arguments, code, words):
 
 
 def test_vocabulary_build(uniaudio, world, monkeypatch):
-    monkeypatch.setattr("uniaudio_cli.codec.training.words.GLUE_WORDS", 0)
+    monkeypatch.setattr("uniaudio_cli.training.words.GLUE_WORDS", 0)
     done = uniaudio("codec", "vocabulary", "build", "--lm", world.lm, "--sizes", "3,4", "-o", "v.json")
     assert (done.code, done.out) == (0, "v.json\n")
     found = json.loads(Path("v.json").read_text())

@@ -48,7 +48,7 @@ def test_every_task_is_validated_whatever_the_others_are(world, uniaudio):
         "bad.yaml: the file must be",
         "unknown task 'nope'",
         "deep.yaml: level 3: this codec has levels 0 to 2",
-        "template.yaml: no prompt",
+        "template.yaml: unknown prompt template 'plian' (did you mean 'plain'?)",
     ]
     for line, word in zip(done.complaints, words, strict=True):
         assert word in line
@@ -62,13 +62,21 @@ def test_models_are_listed_a_line_each(uniaudio):
     assert {here for _, _, here, _ in rows} <= {"here", "to fetch"}
 
 
+def judge(tmp_path: Path) -> Path:
+    """The folder of a judge whose files are here."""
+    folder = tmp_path / "home" / "judges" / "whisper-tiny.en"
+    folder.mkdir(parents=True)
+    for name in ("config.json", "model.bin", "tokenizer.json", "vocabulary.txt"):
+        (folder / name).write_text("{}")
+    return folder
+
+
 def test_info_says_where_a_model_is_or_how_to_get_it(uniaudio, tmp_path):
     done = uniaudio("models", "info", "smollm2-135m")
     assert (done.code, done.err) == (0, "")
     assert "licence: Apache-2.0; to fetch: 93 MB" in done.out
     assert done.out.endswith("not here: uniaudio models pull smollm2-135m\n")
-    folder = tmp_path / "home" / "judges" / "whisper-tiny.en"
-    folder.mkdir(parents=True)
+    folder = judge(tmp_path)
     assert uniaudio("models", "info", "whisper-tiny.en").out.endswith(f"here: {folder}\n")
     uniaudio("models", "info", "whisper").is_error(2, "no model 'whisper' (did you mean 'whisper-")
 
@@ -76,8 +84,7 @@ def test_info_says_where_a_model_is_or_how_to_get_it(uniaudio, tmp_path):
 def test_path_is_for_scripts(uniaudio, world, tmp_path):
     uniaudio("models", "path", "smollm2-135m").is_error(4, "`uniaudio models pull smollm2-135m`")
     uniaudio("models", "path", "nope").is_error(2, "no model 'nope'")
-    folder = tmp_path / "home" / "judges" / "whisper-tiny.en"
-    folder.mkdir(parents=True)
+    folder = judge(tmp_path)
     done = uniaudio("models", "path", "whisper-tiny.en")
     assert (done.code, done.out) == (0, f"{folder}\n")
     assert uniaudio("models", "path", world.lm).out == f"{world.lm}\n"

@@ -102,11 +102,11 @@ def test_a_bad_task_file_is_one_line(world, classify, uniaudio, wrong):
 
 
 def test_a_file_in_a_label_that_is_no_audio_is_left_out(world, uniaudio):
-    for label in ("up", "down"):
-        write(Path("demos") / label / "a.wav")
+    for seed, label in enumerate(("up", "down")):
+        write(Path("demos") / label / "a.wav", seed)
         (Path("demos") / label / "notes.txt").write_text("not audio")
     done = uniaudio("classify", write(Path("clip.wav"), 9), "--task", world.listen, "--demos", "demos", *world.models)
-    assert (done.code, done.err) == (0, "")
+    assert (done.code, done.err) == (0, "note: demos: passed over 2 files: 2 .txt\n")
 
 
 @pytest.mark.parametrize("command", ["classify", "enhance", "tts"])
@@ -116,7 +116,7 @@ def test_a_demonstration_that_cannot_be_read_is_one_line(world, uniaudio, tmp_pa
             write(tmp_path / "demos" / side / "a.wav").write_text("no audio")
     else:
         for label in ("one", "two"):
-            write(tmp_path / "demos" / label / "a.wav").write_text("no audio")
+            write(tmp_path / "demos" / label / "a.wav").write_text(f"no audio of {label}")
     task = {"classify": world.listen, "enhance": world.clean, "tts": world.speak}[command]
     queries = ["one"] if command == "tts" else [world.labels / "up" / "0.wav", world.labels / "up" / "1.wav"]
     output = {"classify": "x.jsonl", "enhance": "out", "tts": "x.wav"}[command]
@@ -302,7 +302,8 @@ def test_broken_model_files_are_one_line(world, classify):
     for file in world.lm.iterdir():
         (Path("lm") / file.name).write_bytes(file.read_bytes())
     Path("lm/model.safetensors").write_bytes(b"not safetensors")
-    classify(clip, "--lm", "lm").is_error(1, "lm: ")
+    classify(clip, "--lm", "lm").is_error(2, "lm: not a whole transformers model, it lacks a whole model.safetensors")
+    Path("lm/model.safetensors").write_bytes((world.lm / "model.safetensors").read_bytes())
     Path("lm/config.json").write_text("{}")
     classify(clip, "--lm", "lm").is_error(1, "lm: ")
     Path("lm/tokenizer.json").write_text("{}")

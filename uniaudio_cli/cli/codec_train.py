@@ -17,7 +17,7 @@ from uniaudio_cli.core.errors import UsageError
 from uniaudio_cli.core.paths import show
 
 if TYPE_CHECKING:
-    from uniaudio_cli.codec.training.loop import Progress as Trained
+    from uniaudio_cli.training.loop import Progress as Trained
 
 vocabulary = typer.Typer(help="The words a codec's levels use.", no_args_is_help=True)
 
@@ -39,8 +39,8 @@ def train(
 
     Several GPUs, or CPU cores: `torchrun --nproc_per_node N -m uniaudio_cli codec train ...`, or `accelerate launch`.
     """
-    from uniaudio_cli.codec.training.recipe import load_recipe
-    from uniaudio_cli.codec.training.run import train as run
+    from uniaudio_cli.training.recipe import load_recipe
+    from uniaudio_cli.training.run import train as run
 
     changes = [*(settings or ()), *([f"lm={lm}"] if lm else [])]
 
@@ -93,8 +93,8 @@ def build(
     force: options.Force = False,
 ) -> None:
     """Choose each level's words: frequent whole words, well spread over the LLM's embeddings, in no two levels."""
-    from uniaudio_cli.codec.training.initialise import choose_levels, load_lexicon
-    from uniaudio_cli.codec.training.words import write_vocabulary
+    from uniaudio_cli.training.initialise import choose_levels, load_lexicon
+    from uniaudio_cli.training.words import write_vocabulary
 
     try:
         counts = tuple(int(part) for part in sizes.split(","))
