@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from uniaudio_cli.codec.training.recipe import Recipe
+from uniaudio_cli.training.recipe import Recipe
 from uniaudio_cli.core.schema import Schema, nested
 
 DOCS = Path(__file__).parents[2] / "docs"
