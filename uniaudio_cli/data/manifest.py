@@ -112,8 +112,9 @@ def listing(source: Path) -> list[Row]:
         return [Row(path, group=str(path.parent), split=_drawn_split(path)) for path in find_audio([source])]
     rows = []
     for where, cells in read_rows(metadata):
+        row = Row(source / _cell(cells, "file_name", where), where=where)
         given = {key: str(cells[key]) for key in ("kind", "group", "split", "text") if cells.get(key) not in (None, "")}
-        rows.append(Row(source / _cell(cells, "file_name", where), where=where, **given))
+        rows.append(replace(row, **given))  # type: ignore[arg-type]
     return rows
 
 
@@ -134,7 +135,7 @@ def _from_metadata(file: Path, need: Need) -> list[Row]:
     for where, cells in read_rows(file):
         path = _listed(cells, "file_name", file.parent, where)
         name = Path(str(cells["file_name"])).with_suffix("").as_posix()
-        row = Row(path, name=name, where=where, **_optional(cells, where))
+        row = replace(Row(path, name=name, where=where), **_optional(cells, where))  # type: ignore[arg-type]
         if need == "pair":
             rows.append(replace(row, target=_listed(cells, "target", file.parent, where)))
             continue
@@ -259,7 +260,7 @@ def once(rows: Sequence[Row], need: Need, note: Note = no_notes) -> list[Row]:
     kept: dict[object, Row] = {}
     counts: Counter[object] = Counter()
     for row, clip in zip(rows, clips, strict=True):
-        key = (clip, row.text, row.target) if need != "label" else clip
+        key: object = (clip, row.text, row.target) if need != "label" else clip
         first = kept.setdefault(key, row)
         counts[key] += 1
         if need == "label" and first.label != row.label:
@@ -267,9 +268,9 @@ def once(rows: Sequence[Row], need: Need, note: Note = no_notes) -> list[Row]:
                 f"{row.where}: {show(row.path)} is labelled {row.label!r} here, and the same clip {first.label!r} at "
                 f"{first.where}"
             )
-    for key, count in counts.items():
+    for same, count in counts.items():
         if count > 1:
-            note(f"note: {show(kept[key].path)} is there {count} times, by path or content, and counts once")
+            note(f"note: {show(kept[same].path)} is there {count} times, by path or content, and counts once")
     return list(kept.values())
 
 

@@ -209,17 +209,17 @@ def hub_model(repo: str, offline: bool, progress: Progress = silent, revision: s
     downloaded; what is cached and broken is downloaded anew."""
     from huggingface_hub import snapshot_download, try_to_load_from_cache
 
-    pinned = {"revision": revision} if revision else {}
-    cached = try_to_load_from_cache(repo, "config.json", **pinned)
+    commit = revision or None
+    cached = try_to_load_from_cache(repo, "config.json", revision=commit)
     broken = isinstance(cached, str) and "whole" in (missing := lacks(Path(cached).parent))
     if isinstance(cached, str) and not missing:
         return Path(cached).parent
     with _hub_errors(repo, offline, f"is broken in the hub's cache (it lacks {missing})" if broken else ""):
         progress(f"fetching {repo} from the Hugging Face hub")
-        forced = {"force_download": True} if broken else {}
-        folder = Path(snapshot_download(repo, allow_patterns=HUB_PATTERNS, **pinned, **forced))
+        folder = Path(snapshot_download(repo, revision=commit, allow_patterns=HUB_PATTERNS, force_download=broken))
         if lacks(folder).startswith("weights"):  # published before safetensors
-            folder = Path(snapshot_download(repo, allow_patterns=[*HUB_PATTERNS, "pytorch_model*.bin"], **pinned))
+            patterns = [*HUB_PATTERNS, "pytorch_model*.bin"]
+            folder = Path(snapshot_download(repo, revision=commit, allow_patterns=patterns))
     if missing := lacks(folder):
         raise UniAudioError(f"{repo} on the hub is not a whole transformers model: it lacks {missing}")
     return folder
@@ -229,13 +229,12 @@ def hub_file(repo: str, name: str, offline: bool, progress: Progress = silent, r
     """One file of a hub repository at a commit: as cached (HF_HOME is honoured), else downloaded."""
     from huggingface_hub import hf_hub_download, try_to_load_from_cache
 
-    pinned = {"revision": revision} if revision else {}
-    cached = try_to_load_from_cache(repo, name, **pinned)
+    cached = try_to_load_from_cache(repo, name, revision=revision or None)
     if isinstance(cached, str):
         return Path(cached)
     with _hub_errors(repo, offline):
         progress(f"fetching {repo}/{name} from the Hugging Face hub")
-        return Path(hf_hub_download(repo, name, **pinned))
+        return Path(hf_hub_download(repo, name, revision=revision or None))
 
 
 def hub_answers(repo: str, name: str, revision: str, seconds: float = HUB_SECONDS) -> None:
