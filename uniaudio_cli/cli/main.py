@@ -63,7 +63,7 @@ def main() -> None:
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
         warnings.simplefilter("always", AudioWarning)
-    warnings.showwarning = _show_warning  # type: ignore[assignment]
+    warnings.showwarning = _show_warning
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     code = _run()
     sys.exit(_flush() or code)
@@ -81,7 +81,7 @@ def _run() -> int:
         return problem.exit_code
     except Exception as problem:
         if reason := write_failure(problem):
-            if reason != os.strerror(errno.EPIPE):  # nobody reads any more, which is no mistake
+            if reason != os.strerror(errno.EPIPE):  # the reader has closed the pipe, which is no mistake
                 complain(reason)
             return 1
         # The parser's errors are known by their shape: their class has moved between releases of typer.
@@ -121,7 +121,7 @@ def _refuse(problem: Exception) -> int:
 
 
 def _flush() -> int:
-    """Write out what stdout still holds; 1 where nobody takes it."""
+    """Write out what stdout still holds; 1 where it cannot be written."""
     try:
         if sys.stdout is not None:
             sys.stdout.flush()
