@@ -53,6 +53,8 @@ def speed(arguments: argparse.Namespace) -> None:
     from uniaudio_cli.api import Kit
     from uniaudio_cli.data.demonstrations import Demonstration
     from uniaudio_cli.inference.classify import Classifier
+    from uniaudio_cli.inference.results import LabelResult
+    from uniaudio_cli.inference.scoring import LabelReadout
     from uniaudio_cli.prompting.task import Task, load_task, override_task
 
     clips = fsdd(arguments.data)
@@ -66,20 +68,27 @@ def speed(arguments: argparse.Namespace) -> None:
         shown = [Demonstration(clip, clip.name[0]) for clip in clips[: shots * WAYS]]
         return kit.classifier(shown, task, shots=shots)
 
-    def ours(task: Task, shots: int, queries: Sequence[Path]) -> tuple[float, list[str]]:
-        ready, found = classifier(task, shots), []
+    def ours(task: Task, shots: int, queries: Sequence[Path]) -> tuple[float, list[str | None]]:
+        ready = classifier(task, shots)
+        found: list[str | None] = []
         ready.prepare()
-        each = seconds_each(lambda items: found.extend(result.label for result in ready.classify(items)), queries)
+
+        def work(items: Sequence[Path]) -> None:
+            found.extend(result.label for result in ready.classify(items) if isinstance(result, LabelResult))
+
+        each = seconds_each(work, queries)
         return each, found
 
-    def theirs(shots: int, queries: Sequence[Path]) -> tuple[float, list[str], int]:
-        found, ids = [], 0
+    def theirs(shots: int, queries: Sequence[Path]) -> tuple[float, list[str | None], int]:
+        found: list[str | None] = []
+        ids = 0
 
         def work(items: Sequence[Path]) -> None:
             nonlocal ids
             for query in items:
                 fresh = classifier(label, shots)
                 found.append(fresh(query).label)
+                assert isinstance(fresh.readout, LabelReadout)
                 ids += int(fresh.readout.prefix.mask.shape[1])
 
         return seconds_each(work, queries), found, ids // len(queries)
@@ -159,7 +168,7 @@ def gpu(arguments: argparse.Namespace) -> None:
         model = LlamaForCausalLM(config)
         torch.set_default_dtype(torch.float32)
     lm = LanguageModel(model, "LLaMA-2-7B's shape")
-    lm.ids_at_once = 4_096
+    lm.batch_ids = 4_096
     size = sum(parameter.numel() for parameter in model.parameters())
     bandwidth, flops = limits(torch)
     draw = torch.Generator().manual_seed(0)
@@ -209,7 +218,7 @@ def limits(torch: Any) -> tuple[float, float]:
 
 
 def long(arguments: argparse.Namespace) -> None:
-    import psutil
+    import psutil  # type: ignore[import-untyped]
 
     clips = fsdd(arguments.data)
     with tempfile.TemporaryDirectory() as name:

@@ -19,7 +19,7 @@ from collections.abc import Callable
 
 import torch
 
-from uniaudio_cli.api import load_hearing
+from uniaudio_cli.api import load_codec_and_vocabulary
 from uniaudio_cli.core.device import choose_device, choose_dtype
 from uniaudio_cli.llm.constraints import AudioGrammar
 from uniaudio_cli.llm.decoding import generate
@@ -50,10 +50,11 @@ def plain_prefill(lm: LanguageModel, ids: torch.Tensor) -> None:
 
 def free_loop(lm: LanguageModel, prefix: Prefix, allowed: tuple[int, ...], count: int) -> None:
     """What `generate` does, less the grammar: always the same ids to choose from."""
-    writer, unread = lm.writer(prefix), [[] for _ in range(prefix.rows)]
+    decoder = lm.decoder(prefix)
+    pending: list[list[int]] = [[] for _ in range(prefix.rows)]
     for _ in range(count):
-        found = writer.logits(unread, dict.fromkeys(range(prefix.rows), allowed))
-        unread = [[allowed[int(logits.argmax())]] for logits in found.values()]
+        found = decoder.logits(pending, dict.fromkeys(range(prefix.rows), allowed))
+        pending = [[allowed[int(logits.argmax())]] for logits in found.values()]
 
 
 def naive(lm: LanguageModel, prefix: Prefix, grammar: AudioGrammar) -> list[int]:
@@ -74,11 +75,11 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
-    codec, vocabulary = load_hearing("small")
+    codec, vocabulary = load_codec_and_vocabulary("small")
     device = choose_device("auto")
     files = resolve_lm(options.lm)
     exact = load_lm(str(files.folder), files.name, device, choose_dtype("auto", device))
-    quick = LanguageModel(exact.model, exact.name, write_bits=8)
+    quick = LanguageModel(exact.model, exact.name, decode_bits=8)
     # Real audio words, as a prompt has them, in the order of levels.
     draw = torch.Generator().manual_seed(0)
     groups = options.prompt // 7 + 1

@@ -49,14 +49,17 @@ class Noise:
         return {row: 5 * torch.randn(len(ids), generator=self.draw) for row, ids in candidates.items()}
 
 
-def check(kit: Kit, rows: list[list[int]], grammar: AudioGrammar, levels: tuple[int, ...], order: Layout) -> None:
+LAYOUTS: tuple[Layout, ...] = ("flattened", "interleaved")
+
+
+def check(kit: Kit, rows: list[list[int]], grammar: AudioGrammar, levels: tuple[int, ...], layout: Layout) -> None:
     """Raise where one is not what it should be."""
     strides = [kit.codec.strides[level] for level in levels]
     fixed = grammar.most * strides[0] if grammar.least == grammar.most else None
     for ids in rows:
         written = ids[: len(ids) - len(grammar.end)]
-        codes = kit.vocabulary.codes(written, fixed, levels, order)
-        assert kit.vocabulary.ids(codes, levels, order) == written
+        codes = kit.vocabulary.codes(written, fixed, levels, layout)
+        assert kit.vocabulary.ids(codes, levels, layout) == written
         coarse = len(codes[0])
         assert grammar.least <= coarse <= grammar.most
         assert [len(row) for row in codes] == [coarse * strides[0] // stride for stride in strides]
@@ -76,7 +79,7 @@ def main() -> None:
     end = kit.vocabulary.tokenizer.encode(" >")[:1]
     settings = itertools.cycle(
         itertools.product(
-            ("flattened", "interleaved"),
+            LAYOUTS,
             ((0, 1, 2), (0, 1), (0,)),
             ((6, 6), (1, 12)),
             ((0.0, 1.0), (1.0, 1.0), (2.0, 0.9)),
@@ -87,23 +90,23 @@ def main() -> None:
     made: Counter[str] = Counter()
     started = time.perf_counter()
     for _ in range(math.ceil(options.count / ROWS)):
-        order, levels, (least, most), (temperature, top_p) = next(settings)
+        layout, levels, (least, most), (temperature, top_p) = next(settings)
         codes = [kit.vocabulary.code_ids(level) for level in levels]
-        grammar = GRAMMARS[order](codes, [kit.codec.strides[level] for level in levels], least, most, end)
+        grammar = GRAMMARS[layout](codes, [kit.codec.strides[level] for level in levels], least, most, end)
         rows = generate(noise, prefix, grammar, temperature, made.total(), top_p)
-        check(kit, rows, grammar, levels, order)
-        made[f"random logits, {order}"] += len(rows)
-    for order in ("flattened", "interleaved") if options.real else ():
-        task = override_task(load_task("spoken-answer"), layout=order)
+        check(kit, rows, grammar, levels, layout)
+        made[f"random logits, {layout}"] += len(rows)
+    for layout in LAYOUTS if options.real else ():
+        task = override_task(load_task("spoken-answer"), layout=layout)
         speaker = kit.speaker(choose(load_demonstrations(DEMOS, "text"), task.shots, 0), task)
         generator = speaker.generator
-        while made[f"{kit.lm.name}, {order}"] < options.real / 2:
+        while made[f"{kit.lm.name}, {layout}"] < options.real / 2:
             digit = speaker.texts[made.total() % len(speaker.texts)]
             after, grammar = generator.prefill_prompts([Text(digit)] * 8, examples_for=digit)
             ngram = generator.ngram_model(grammar, digit)
             rows = generate(kit.lm, after, grammar, 1.0, made.total(), ngram=ngram)
-            check(kit, rows, grammar, task.levels, order)
-            made[f"{kit.lm.name}, {order}"] += 8
+            check(kit, rows, grammar, task.levels, layout)
+            made[f"{kit.lm.name}, {layout}"] += 8
     print(f"in {time.perf_counter() - started:.0f} s\n")
     print("| logits | generations | parse, decode, right length |\n|---|---|---|")
     for what, count in made.items():

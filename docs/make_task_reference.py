@@ -11,11 +11,11 @@ from pathlib import Path
 
 from pydantic.fields import FieldInfo
 
-from uniaudio_cli.codec.training.recipe import Recipe
 from uniaudio_cli.core.paths import data_folder
 from uniaudio_cli.core.schema import Schema, describe, json_schema, nested
 from uniaudio_cli.prompting.task import Task
 from uniaudio_cli.prompting.template import Template
+from uniaudio_cli.training.recipe import Recipe
 
 TARGET = Path(__file__).with_name("task-reference.md")
 SCHEMA = data_folder("tasks") / "task.schema.json"

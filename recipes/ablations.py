@@ -20,13 +20,13 @@ from typing import Any
 
 from uniaudio_cli.codec.checkpoint import load_codec
 from uniaudio_cli.codec.quality import measure, segments
-from uniaudio_cli.codec.training.recipe import Recipe, load_recipe
-from uniaudio_cli.codec.training.run import train
 from uniaudio_cli.data.episodes import Rule, episodes, half, load_items
 from uniaudio_cli.data.manifest import listing
 from uniaudio_cli.evaluation.metrics import accuracy, best, mean, nearest_demonstration
 from uniaudio_cli.inference.encoder import AudioEncoder
 from uniaudio_cli.prompting.task import load_task
+from uniaudio_cli.training.recipe import Recipe, load_recipe
+from uniaudio_cli.training.run import train
 
 MEASURES = ("stoi", "pesq_nb")
 RULES: tuple[Rule, ...] = ("same", "other")

@@ -21,9 +21,9 @@ import torch
 
 from uniaudio_cli.codec.checkpoint import load_codec, save_codec
 from uniaudio_cli.codec.model import Codec
-from uniaudio_cli.codec.training.data import Crops, PackedAudio, load_packed
-from uniaudio_cli.codec.training.recipe import Recipe, load_recipe
 from uniaudio_cli.core.errors import UniAudioError, UsageError
+from uniaudio_cli.training.data import Crops, PackedAudio, load_packed
+from uniaudio_cli.training.recipe import Recipe, load_recipe
 
 
 def shares(codec: Codec, packed: PackedAudio, recipe: Recipe, batches: int) -> np.ndarray:

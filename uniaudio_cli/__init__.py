@@ -1,9 +1,9 @@
-"""uniaudio: a frozen text LLM does audio tasks from a few demonstrations, through a codec in the LLM's own words.
+"""uniaudio: a frozen text LLM does audio tasks from a few examples, through a codec in the LLM's own words.
 
     import uniaudio_cli
-    kit = uniaudio_cli.load("small")
-    for reply in kit.classify(["query.wav"], demos="demos/"):
-        print(reply.label, reply.scores)
+    kit = uniaudio_cli.load()
+    for result in kit.classify(["query.wav"], demos="demos/"):
+        print(result.label, result.scores)
 
 Importing this package loads neither torch nor any model.
 """
@@ -15,27 +15,47 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from uniaudio_cli.api import Kit as Kit
     from uniaudio_cli.api import load as load
     from uniaudio_cli.codec.checkpoint import load_codec as load_codec
-    from uniaudio_cli.inference.pipeline import Kit as Kit
-    from uniaudio_cli.inference.pipeline import Reply as Reply
+    from uniaudio_cli.inference.results import EnhancementResult as EnhancementResult
+    from uniaudio_cli.inference.results import ErrorResult as ErrorResult
+    from uniaudio_cli.inference.results import LabelResult as LabelResult
+    from uniaudio_cli.inference.results import SpeechResult as SpeechResult
     from uniaudio_cli.prompting.task import Task as Task
     from uniaudio_cli.prompting.task import load_task as load_task
+    from uniaudio_cli.prompting.task import override_task as override_task
 
-_HOMES = {
+_MODULES = {
+    "EnhancementResult": "inference.results",
+    "ErrorResult": "inference.results",
+    "Kit": "api",
+    "LabelResult": "inference.results",
+    "SpeechResult": "inference.results",
+    "Task": "prompting.task",
     "load": "api",
     "load_codec": "codec.checkpoint",
-    "Kit": "inference.pipeline",
-    "Reply": "inference.pipeline",
-    "Task": "prompting.task",
     "load_task": "prompting.task",
+    "override_task": "prompting.task",
 }
-__all__ = ["Kit", "Reply", "Task", "__version__", "load", "load_codec", "load_task"]
+__all__ = [
+    "EnhancementResult",
+    "ErrorResult",
+    "Kit",
+    "LabelResult",
+    "SpeechResult",
+    "Task",
+    "__version__",
+    "load",
+    "load_codec",
+    "load_task",
+    "override_task",
+]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

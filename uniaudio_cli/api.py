@@ -35,6 +35,7 @@ from uniaudio_cli.llm.loading import lazy_lm
 from uniaudio_cli.llm.model import LanguageModel
 from uniaudio_cli.llm.tokenizer import load_tokenizer
 from uniaudio_cli.models import registry
+from uniaudio_cli.models.presets import DEFAULT_MODEL
 from uniaudio_cli.prompting.task import Task, load_task
 from uniaudio_cli.prompting.vocabulary import Vocabulary, vocabulary_for
 
@@ -219,7 +220,7 @@ def _each(
 
 
 def load(
-    model: str = registry.DEFAULT_MODEL,
+    model: str = DEFAULT_MODEL,
     *,
     lm: str | Path | None = None,
     codec: str | Path | None = None,
@@ -256,7 +257,7 @@ def load(
 
 
 def load_codec_and_vocabulary(
-    model: str = registry.DEFAULT_MODEL,
+    model: str = DEFAULT_MODEL,
     *,
     lm: str | Path | None = None,
     codec: str | Path | None = None,

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from uniaudio_cli.training.recipe import Recipe
 from uniaudio_cli.core.schema import Schema, nested
+from uniaudio_cli.training.recipe import Recipe
 
 DOCS = Path(__file__).parents[2] / "docs"
 

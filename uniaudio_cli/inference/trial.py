@@ -31,8 +31,9 @@ def trial_prompt(task: Task, codec: Codec, vocabulary: Vocabulary) -> Prompt:
 def _pairs(task: Task, audio: Audio) -> list[tuple[Piece, Piece]]:
     """Inputs and outputs of two demonstrations."""
     one, two = Text("one"), Text("two")
-    return {
+    pairs: dict[str, list[tuple[Piece, Piece]]] = {
         "classify": [(audio, one), (audio, two)],
         "speak": [(one, audio), (one, audio)],
         "enhance": [(audio, audio), (audio, audio)],
-    }[task.kind]
+    }
+    return pairs[task.kind]

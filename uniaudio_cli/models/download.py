@@ -267,7 +267,7 @@ def hub_answers(repo: str, name: str, revision: str, seconds: float = HUB_SECOND
 def _hub_errors(repo: str, offline: bool, state: str = "") -> Iterator[None]:
     """The hub's errors as one line that says what to do; nothing within runs where fetching is forbidden."""
     from huggingface_hub import is_offline_mode
-    from huggingface_hub.errors import GatedRepoError, HTTPError, RepositoryNotFoundError
+    from huggingface_hub.errors import GatedRepoError, HTTPError, RepositoryNotFoundError  # type: ignore[attr-defined]
 
     if offline or is_offline_mode():
         raise MissingWeightsError(f"{repo} {state or MISSING_HUB}, and fetching is off")

@@ -5,18 +5,18 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tests.codec.training.parts import packed, recipe, trainer
 from tests.factories import chirps
+from tests.training.parts import packed, recipe, trainer
 from uniaudio_cli.codec.quantizer import LevelOutput, Quantized
-from uniaudio_cli.codec.training.batches import training_batch
-from uniaudio_cli.codec.training.discriminators import (
+from uniaudio_cli.training.batches import training_batch
+from uniaudio_cli.training.discriminators import (
     DiscriminatorOutput,
     Discriminators,
     adversarial_loss,
     discriminator_loss,
     feature_matching_loss,
 )
-from uniaudio_cli.codec.training.losses import (
+from uniaudio_cli.training.losses import (
     EnvelopeLoss,
     LoudnessLoss,
     SpectralLoss,

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from tests.codec.training.parts import FRAME, audio, packed
+from tests.training.parts import FRAME, audio, packed
 from uniaudio_cli.audio.transforms import level_db
 from uniaudio_cli.codec.architectures.small import warp_mel
-from uniaudio_cli.codec.training.augment import add_noise, add_reverb, band_limit
-from uniaudio_cli.codec.training.data import TARGETS_FOLDER, Crops, load_packed, pack
 from uniaudio_cli.core.errors import UniAudioError
 from uniaudio_cli.data.manifest import listing
+from uniaudio_cli.training.augment import add_noise, add_reverb, band_limit
+from uniaudio_cli.training.data import TARGETS_FOLDER, Crops, load_packed, pack
 
 
 def crops(clips, **changes):
@@ -137,9 +137,9 @@ def test_a_band_limit_removes_the_upper_band_and_reverberation_follows_the_sound
 
 
 def test_a_tempo_change_raises_pitch_and_moves_the_targets(tmp_path):
-    from tests.codec.training.parts import recipe, teacher_targets
-    from uniaudio_cli.codec.training.augment import change_tempo
-    from uniaudio_cli.codec.training.batches import training_batch
+    from tests.training.parts import recipe, teacher_targets
+    from uniaudio_cli.training.augment import change_tempo
+    from uniaudio_cli.training.batches import training_batch
 
     time = np.arange(16_000) / 16_000
     spectrum = np.abs(np.fft.rfft(change_tempo(np.sin(2 * np.pi * 1_000 * time).astype(np.float32), 1.25)))

@@ -12,12 +12,12 @@ import torch
 from uniaudio_cli.codec.checkpoint import load_codec
 from uniaudio_cli.codec.config import CodecConfig, as_tuples
 from uniaudio_cli.codec.model import Codec
-from uniaudio_cli.codec.training.recipe import Recipe
-from uniaudio_cli.codec.training.words import Levels, choose_words, codebooks, read_vocabulary
 from uniaudio_cli.core.errors import UsageError
 from uniaudio_cli.core.quiet import quiet_transformers
 from uniaudio_cli.llm.tokenizer import Tokenizer, load_tokenizer
 from uniaudio_cli.models.registry import resolve_codec, resolve_lm
+from uniaudio_cli.training.recipe import Recipe
+from uniaudio_cli.training.words import Levels, choose_words, codebooks, read_vocabulary
 
 
 @dataclass(frozen=True)

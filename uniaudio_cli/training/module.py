@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from uniaudio_cli.codec.model import Codec
 from uniaudio_cli.codec.quantizer import LevelOutput
-from uniaudio_cli.codec.training import losses
+from uniaudio_cli.training import losses
 
 DEFAULT_LEVEL_DB = -23.0  # for the loudness loss of a codec without a level of its own
 

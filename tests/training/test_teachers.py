@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.codec.training.parts import FRAME, STEP, LoudnessTeacher, packed, recipe, text_lengths
+from tests.training.parts import FRAME, STEP, LoudnessTeacher, packed, recipe, text_lengths
 from uniaudio_cli.audio.features import frame_texture
-from uniaudio_cli.codec.training import teachers
-from uniaudio_cli.codec.training.encoders import SentenceEncoder, frame_teacher
-from uniaudio_cli.codec.training.teachers import cache_features, embed_texts, teacher_targets
-from uniaudio_cli.codec.training.units import cluster_sound_units, cluster_units, frame_directions, whiten
 from uniaudio_cli.core.errors import UniAudioError, UsageError
+from uniaudio_cli.training import teachers
+from uniaudio_cli.training.encoders import SentenceEncoder, frame_teacher
+from uniaudio_cli.training.teachers import cache_features, embed_texts, teacher_targets
+from uniaudio_cli.training.units import cluster_sound_units, cluster_units, frame_directions, whiten
 
 
 def no_sounds():

@@ -13,12 +13,12 @@ import numpy as np
 import torch
 
 from uniaudio_cli.codec.model import Codec
-from uniaudio_cli.codec.training.batches import training_batch
-from uniaudio_cli.codec.training.data import Crops, PackedAudio
-from uniaudio_cli.codec.training.recipe import Recipe
-from uniaudio_cli.codec.training.teachers import Targets
 from uniaudio_cli.core.errors import UsageError
 from uniaudio_cli.core.paths import atomic
+from uniaudio_cli.training.batches import training_batch
+from uniaudio_cli.training.data import Crops, PackedAudio
+from uniaudio_cli.training.recipe import Recipe
+from uniaudio_cli.training.teachers import Targets
 
 BATCHES, BATCH_SIZE = 100, 16  # crops that are counted: about half an hour
 

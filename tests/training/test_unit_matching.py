@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from tests.codec.training.parts import LEVELS, lexicon, packed, recipe
-from uniaudio_cli.codec.training import unit_matching
-from uniaudio_cli.codec.training.initialise import new_codec
-from uniaudio_cli.codec.training.teachers import Targets
-from uniaudio_cli.codec.training.unit_matching import match_units
+from tests.training.parts import LEVELS, lexicon, packed, recipe
 from uniaudio_cli.core.errors import UsageError
+from uniaudio_cli.training import unit_matching
+from uniaudio_cli.training.initialise import new_codec
+from uniaudio_cli.training.teachers import Targets
+from uniaudio_cli.training.unit_matching import match_units
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from uniaudio_cli.codec.training.recipe import DiscriminatorSettings, load_recipe
 from uniaudio_cli.core.errors import UsageError
+from uniaudio_cli.training.recipe import DiscriminatorSettings, load_recipe
 
-RECIPES = sorted((Path(__file__).parents[3] / "recipes").glob("*.yaml"))
+RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.yaml"))
 GOOD = {"name": "a", "lm": "b", "cache": "c", "codec": {"strides": [4]}, "sizes": [8], "losses": {"mel": 1}}
 
 

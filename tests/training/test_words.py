@@ -8,19 +8,19 @@ import numpy as np
 import pytest
 import torch
 
-from tests.codec.training.parts import LEVELS, PUBLISHED, STEMS, lexicon, recipe
 from tests.factories import chirps
+from tests.training.parts import LEVELS, PUBLISHED, STEMS, lexicon, recipe
 from uniaudio_cli.codec.checkpoint import load_codec, save_codec
-from uniaudio_cli.codec.training import words
-from uniaudio_cli.codec.training.initialise import initial_codec, new_codec, trainable_copy
-from uniaudio_cli.codec.training.words import (
+from uniaudio_cli.core.errors import UniAudioError, UsageError
+from uniaudio_cli.training import words
+from uniaudio_cli.training.initialise import initial_codec, new_codec, trainable_copy
+from uniaudio_cli.training.words import (
     choose_words,
     codebooks,
     farthest_points,
     read_vocabulary,
     write_vocabulary,
 )
-from uniaudio_cli.core.errors import UniAudioError, UsageError
 
 
 @pytest.fixture(autouse=True)

@@ -11,11 +11,11 @@ from torch import Tensor
 
 from uniaudio_cli.audio.io import write_wav
 from uniaudio_cli.codec.quality import spectrograms
-from uniaudio_cli.codec.training.batches import autocast, training_batch
-from uniaudio_cli.codec.training.data import Crops, PackedAudio
-from uniaudio_cli.codec.training.module import TrainingModule
-from uniaudio_cli.codec.training.recipe import Recipe
-from uniaudio_cli.codec.training.teachers import Targets
+from uniaudio_cli.training.batches import autocast, training_batch
+from uniaudio_cli.training.data import Crops, PackedAudio
+from uniaudio_cli.training.module import TrainingModule
+from uniaudio_cli.training.recipe import Recipe
+from uniaudio_cli.training.teachers import Targets
 
 SPLIT = "validation"
 

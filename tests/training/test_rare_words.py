@@ -11,14 +11,14 @@ import pytest
 import torch
 import yaml
 
-from tests.codec.training.parts import LEVELS, lexicon, packed, recipe
 from tests.factories import chirps
+from tests.training.parts import LEVELS, lexicon, packed, recipe
 from uniaudio_cli.codec.checkpoint import load_codec, save_codec
-from uniaudio_cli.codec.training.data import PackedAudio
-from uniaudio_cli.codec.training.initialise import new_codec
 from uniaudio_cli.core.errors import UsageError
+from uniaudio_cli.training.data import PackedAudio
+from uniaudio_cli.training.initialise import new_codec
 
-RARE = runpy.run_path(str(Path(__file__).parents[3] / "recipes" / "rare_words.py"))
+RARE = runpy.run_path(str(Path(__file__).parents[2] / "recipes" / "rare_words.py"))
 shares, without = RARE["shares"], RARE["without"]
 
 

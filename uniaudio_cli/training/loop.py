@@ -22,19 +22,19 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from uniaudio_cli.codec.checkpoint import save_codec
 from uniaudio_cli.codec.model import Codec
-from uniaudio_cli.codec.training.batches import autocast, training_batch
-from uniaudio_cli.codec.training.data import Crops, PackedAudio
-from uniaudio_cli.codec.training.discriminators import (
+from uniaudio_cli.core.paths import atomic
+from uniaudio_cli.training.batches import autocast, training_batch
+from uniaudio_cli.training.data import Crops, PackedAudio
+from uniaudio_cli.training.discriminators import (
     Discriminators,
     adversarial_loss,
     discriminator_loss,
     feature_matching_loss,
 )
-from uniaudio_cli.codec.training.module import TrainingModule, frozen_parameters
-from uniaudio_cli.codec.training.recipe import Recipe
-from uniaudio_cli.codec.training.teachers import Targets
-from uniaudio_cli.codec.training.validation import Validator
-from uniaudio_cli.core.paths import atomic
+from uniaudio_cli.training.module import TrainingModule, frozen_parameters
+from uniaudio_cli.training.recipe import Recipe
+from uniaudio_cli.training.teachers import Targets
+from uniaudio_cli.training.validation import Validator
 
 BETAS = (0.8, 0.99)
 

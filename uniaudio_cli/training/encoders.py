@@ -11,10 +11,10 @@ import numpy as np
 
 from uniaudio_cli.audio.features import whisper_log_mel
 from uniaudio_cli.codec.frozen.yamnet import PATCH, YAMNet
-from uniaudio_cli.codec.training.teachers import FrameTeacher
 from uniaudio_cli.core.errors import UsageError
 from uniaudio_cli.core.paths import show
 from uniaudio_cli.core.quiet import quiet_transformers
+from uniaudio_cli.training.teachers import FrameTeacher
 
 WHISPER_FRAME = 320  # samples of one encoder output, 20 ms
 TRAILING_SILENCE = 50  # mel frames, half a second: Whisper was trained on clips that silence follows

@@ -22,10 +22,10 @@ import numpy as np
 
 from uniaudio_cli.audio.io import read_wav
 from uniaudio_cli.audio.transforms import normalise_level
-from uniaudio_cli.codec.training.augment import TELEPHONE_HZ, band_limit, change_tempo, degrade
 from uniaudio_cli.core.errors import UniAudioError
 from uniaudio_cli.core.paths import atomic, show
 from uniaudio_cli.data.manifest import listing
+from uniaudio_cli.training.augment import TELEPHONE_HZ, band_limit, change_tempo, degrade
 
 TARGETS_FOLDER = "targets"  # the subfolder of a cache with the teachers' targets for its audio
 STEPS_PER_FRAME = 2  # teacher features per level-0 frame

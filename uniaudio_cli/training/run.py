@@ -11,17 +11,17 @@ from accelerate import Accelerator
 from uniaudio_cli.codec.architectures import REGISTRY
 from uniaudio_cli.codec.config import read_description
 from uniaudio_cli.codec.model import Codec
-from uniaudio_cli.codec.training.data import STEPS_PER_FRAME, load_packed, pack
-from uniaudio_cli.codec.training.encoders import SentenceEncoder, YAMNetTeacher, frame_teacher
-from uniaudio_cli.codec.training.initialise import initial_codec, load_lexicon
-from uniaudio_cli.codec.training.loop import Progress, Trainer
-from uniaudio_cli.codec.training.recipe import Recipe
-from uniaudio_cli.codec.training.teachers import FrameTeacher, SoundTeacher, TextTeacher, teacher_targets
-from uniaudio_cli.codec.training.unit_matching import match_units
 from uniaudio_cli.core.device import choose_device
 from uniaudio_cli.core.errors import UsageError
 from uniaudio_cli.core.paths import show
 from uniaudio_cli.models.registry import resolve_teacher
+from uniaudio_cli.training.data import STEPS_PER_FRAME, load_packed, pack
+from uniaudio_cli.training.encoders import SentenceEncoder, YAMNetTeacher, frame_teacher
+from uniaudio_cli.training.initialise import initial_codec, load_lexicon
+from uniaudio_cli.training.loop import Progress, Trainer
+from uniaudio_cli.training.recipe import Recipe
+from uniaudio_cli.training.teachers import FrameTeacher, SoundTeacher, TextTeacher, teacher_targets
+from uniaudio_cli.training.unit_matching import match_units
 
 
 def train(

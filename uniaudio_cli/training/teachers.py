@@ -17,9 +17,9 @@ from typing import Protocol
 import numpy as np
 
 from uniaudio_cli.audio.features import frame_texture
-from uniaudio_cli.codec.training.data import TARGETS_FOLDER, PackedAudio
-from uniaudio_cli.codec.training.recipe import Recipe
-from uniaudio_cli.codec.training.units import cluster_sound_units, cluster_units, whiten
+from uniaudio_cli.training.data import TARGETS_FOLDER, PackedAudio
+from uniaudio_cli.training.recipe import Recipe
+from uniaudio_cli.training.units import cluster_sound_units, cluster_units, whiten
 
 LONGEST_STEPS = 160  # 9.6 s at 60 ms: longer clips are split
 TEXTS_PER_BATCH = 64

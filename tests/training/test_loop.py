@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tests.codec.training.parts import PUBLISHED, SMALL, WEIGHTS, logged, packed, recipe, teacher_targets, trainer
 from tests.factories import chirps
+from tests.training.parts import PUBLISHED, SMALL, WEIGHTS, logged, packed, recipe, teacher_targets, trainer
 from uniaudio_cli.codec.checkpoint import load_codec
-from uniaudio_cli.codec.training.loop import learning_rate
-from uniaudio_cli.codec.training.recipe import DiscriminatorSettings, ValidationSettings
+from uniaudio_cli.training.loop import learning_rate
+from uniaudio_cli.training.recipe import DiscriminatorSettings, ValidationSettings
 
 EVERYTHING = {
     **WEIGHTS,

@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from uniaudio_cli.codec.training.data import Batch, PackedAudio
-from uniaudio_cli.codec.training.module import TrainingBatch
-from uniaudio_cli.codec.training.recipe import Recipe
-from uniaudio_cli.codec.training.teachers import Targets
+from uniaudio_cli.training.data import Batch, PackedAudio
+from uniaudio_cli.training.module import TrainingBatch
+from uniaudio_cli.training.recipe import Recipe
+from uniaudio_cli.training.teachers import Targets
 
 
 def autocast(recipe: Recipe, device: torch.device) -> torch.autocast:

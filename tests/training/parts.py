@@ -14,12 +14,12 @@ from accelerate import Accelerator
 from tests.factories import PUBLISHED_DECODER, PUBLISHED_ENCODER, SMALL_DECODER, SMALL_ENCODER, chirps
 from tests.small_tokenizers import byte_bpe
 from uniaudio_cli.audio.io import write_wav
-from uniaudio_cli.codec.training.data import PackedAudio, pack
-from uniaudio_cli.codec.training.initialise import Lexicon, new_codec
-from uniaudio_cli.codec.training.loop import Trainer
-from uniaudio_cli.codec.training.recipe import Recipe
-from uniaudio_cli.codec.training.teachers import SoundTeacher, Targets
-from uniaudio_cli.codec.training.teachers import teacher_targets as compute_targets
+from uniaudio_cli.training.data import PackedAudio, pack
+from uniaudio_cli.training.initialise import Lexicon, new_codec
+from uniaudio_cli.training.loop import Trainer
+from uniaudio_cli.training.recipe import Recipe
+from uniaudio_cli.training.teachers import SoundTeacher, Targets
+from uniaudio_cli.training.teachers import teacher_targets as compute_targets
 
 STEMS = ("river", "stone", "cloud", "paper", "garden", "window", "bridge", "winter", "candle", "mirror", "basket")
 FRAME, STEP = 1920, 960  # samples of a level-0 frame and of a teacher's step
