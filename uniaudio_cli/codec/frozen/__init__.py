@@ -1,1 +1,1 @@
-"""TODO."""
+"""Frozen encoders: pretrained networks whose outputs teach, judge or describe clips."""
