@@ -23,7 +23,7 @@ demo: setup
 
 test: lint
 	$(BIN)/uniaudio models pull small
-	$(BIN)/python -m pytest -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n auto --dist loadfile
 
 test-slow: setup
 	$(BIN)/uniaudio models pull small

@@ -88,7 +88,9 @@ def test_the_product_row_is_the_products_own_answer(setup, manifest, folder):
 def test_a_clip_is_encoded_once(setup, manifest, folder, monkeypatch):
     encoder = setup.models.encoder
     read = []
-    monkeypatch.setattr(encoder, "read", lambda source, clip, read=encoder.read: calls(source) or read(source, clip))
+    monkeypatch.setattr(
+        encoder, "read", lambda source, *rest, read=encoder.read, **named: calls(source) or read(source, *rest, **named)
+    )
 
     def calls(source):
         read.append(source)
