@@ -132,6 +132,7 @@ def words(
     from uniaudio_cli.api import load_spelling
     from uniaudio_cli.audio import prosody
     from uniaudio_cli.audio.io import read_wav
+    from uniaudio_cli.audio.levels import PROSODY
 
     found = find_inputs(files, quiet=False)
     loaded = open_codec(codec)
@@ -150,7 +151,7 @@ def words(
         if as_json:
             print(json_line({"file": str(file), prosody.NAME: sounds, "levels": levels}), flush=True)
     if found_words and not as_json:
-        print_level(prosody.PROSODY, [(file, sounds) for file, sounds, _ in found_words], run)
+        print_level(PROSODY, [(file, sounds) for file, sounds, _ in found_words], run)
     for level in range(0 if as_json or not found_words else len(loaded.strides)):
         print_level(level, [(file, levels[level]) for file, _, levels in found_words], run)
     finish(len(found_words), len(found))
