@@ -61,7 +61,7 @@ def with_baseline(units: Units, clips: list[tuple[Array, Array]], segments: int)
 
 
 def sound_units(features: Path) -> tuple[Units, list[str]]:
-    """The codebook of `sounds`, and for each code the class name that YAMNet gives most often with it."""
+    """The codebook of `sounds`, and for each code the class name that stands out most with it."""
     stored = np.load(features)
     cuts = np.cumsum(stored["patches"])[:-1]
     patches = [
@@ -77,12 +77,14 @@ def sound_units(features: Path) -> tuple[Units, list[str]]:
 
 
 def class_of_each(units: Units, patches: list[Patches], names: list[str]) -> list[str]:
-    """The likeliest class name of each code: class probabilities of all patches, weighted by the code's own."""
+    """The class of each code with the largest p log(p / p over all codes), p being its mean probability there."""
     together = np.zeros((units.size, len(names)))
     for each in patches:
         together += units.soft(each.roots).T @ each.posterior
-    together[:, SILENCE] = 0
-    return [names[place] for place in together.argmax(axis=1)]
+    p = together / together.sum(axis=1, keepdims=True) + 1e-9
+    gain = p * np.log(p / p.mean(axis=0))
+    gain[:, SILENCE] = 0
+    return [names[place] for place in gain.argmax(axis=1)]
 
 
 def speech_units(features: Path) -> Units:

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import Annotated, Protocol
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from uniaudio_cli.codec.frozen.whisper import WhisperFrames
 from uniaudio_cli.codec.frozen.yamnet import YAMNet
 from uniaudio_cli.core.errors import MissingWeightsError, UniAudioError
 from uniaudio_cli.core.paths import show
-from uniaudio_cli.core.schema import Schema
+from uniaudio_cli.core.schema import FROM_LIST, Schema
 
 RATE = 16_000  # of every encoder here
 WEIGHTS = Path(__file__).parents[2] / "weights" / "frozen-levels.safetensors"
@@ -35,7 +35,7 @@ class LevelOptions(Schema):
     normalise: bool = False
     segments: int = 1
     fitted_on: str = ""
-    words: tuple[str, ...] = ()
+    words: Annotated[tuple[str, ...], FROM_LIST] = ()
 
 
 SOUND_OPTIONS = LevelOptions(
