@@ -181,7 +181,7 @@ def _bound(setup: Setup, random: bool = False) -> _Bound:
 
 
 def _row(system: type[ProductSystem], controls: Controls, random: bool = False, parts: bool = True) -> Row:
-    """`parts`: the row takes the likelihood readout apart. `random`: the row has random weights in place of the LLM's."""
+    """`parts`: the row takes the likelihood readout apart. `random`: its LLM has random weights."""
 
     def build(setup: Setup) -> ProductSystem:
         if parts and setup.task.readout != "likelihood":

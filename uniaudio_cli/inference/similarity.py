@@ -15,7 +15,7 @@ from uniaudio_cli.audio.levels import FROZEN_LEVELS
 from uniaudio_cli.codec.frozen.units import Array, unit
 
 # Cosine to logit; chosen on development clips by the likelihood of the right label.
-SCALE = 20.0
+SCALE = 14.0
 FROZEN_WEIGHT, CODEC_WEIGHT = 1.0, 0.5  # of a level's cosine
 
 # A clip's feature on each level.

@@ -16,7 +16,7 @@ from uniaudio_cli.core.paths import data_folder, show, suggest
 from uniaudio_cli.core.schema import FROM_LIST, NOT_BLANK, Expected, Schema, load_yaml, refuse, require
 from uniaudio_cli.prompting.kinds import KINDS, DemonstrationKind, KindRules, Selection, TaskKind, task_kind
 
-_LEVELS = f"a list of whole numbers from 0 up or {', '.join(NAMED_LEVELS)}"
+_LEVELS = "a list of whole numbers from 0 up or speech, sounds or prosody"
 _QA_EXAMPLES = "a mapping of questions to lists of answers, numbers in quotes"
 
 
