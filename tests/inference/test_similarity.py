@@ -8,10 +8,8 @@ import threading
 import numpy as np
 import pytest
 
-from tests.codec.frozen.parts import write_levels
-from tests.kits import codec_of, label_task, labelled
+from tests.kits import codec_of, label_task, labelled, make_kit, small_frozen
 from uniaudio_cli.api import Kit
-from uniaudio_cli.codec.frozen.levels import FrozenLevels
 from uniaudio_cli.core.errors import UsageError
 from uniaudio_cli.inference.encoder import AudioEncoder
 from uniaudio_cli.inference.session import DeferredModels
@@ -36,11 +34,9 @@ def test_cosines_of_levels_are_added_by_weight():
 
 
 @pytest.fixture(scope="module")
-def kit(tmp_path_factory) -> Kit:
+def kit() -> Kit:
     """A kit whose LLM cannot be had."""
-    folder = tmp_path_factory.mktemp("levels")
-    frozen = FrozenLevels(lambda name: folder / name, write_levels(folder))
-    encoder = AudioEncoder(codec_of("words"), frozen=frozen)
+    encoder = AudioEncoder(codec_of("words"), frozen=small_frozen())
     return Kit.of(DeferredModels(encoder, lambda: pytest.fail("the LLM is touched"), threading.RLock()))
 
 
@@ -67,7 +63,7 @@ def test_there_is_no_prompt(kit, clips):
 
 
 def test_models_without_frozen_encoders_are_refused(clips):
-    from tests.kits import make_kit
-
+    kit = make_kit()
+    models = kit.models.with_encoder(AudioEncoder(kit.codec))
     with pytest.raises(UsageError, match="no frozen encoders"):
-        make_kit().session(label_task(readout="similarity", levels=["speech"]), labelled(clips))
+        Kit.of(models).session(label_task(readout="similarity", levels=["speech"]), labelled(clips))
