@@ -6,6 +6,7 @@ python docs/make_api.py
 from __future__ import annotations
 
 import inspect
+import re
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,9 @@ def reference() -> str:
 
 def _entry(name: str, member: Any) -> str:
     signature = str(inspect.signature(member)).replace("(self, ", "(").replace("(self)", "()").replace("'", "")
+    signature = re.sub(
+        r"<function .*?> at 0x[0-9a-f]+>|<function .*? at 0x[0-9a-f]+>", "...", signature
+    )  # a default that is a function
     fields = signature.split(" -> ")[0] if inspect.isclass(member) else signature
     return f"```python\n{_wrapped(name, fields)}\n```\n\n{_text(inspect.getdoc(member) or '')}\n"
 

@@ -58,10 +58,10 @@ KINDS = ["words", "bare", "published"]
 
 
 def write_clips(folder: Path) -> Path:
-    """Seeded clips 0.wav to 9.wav of CLIP samples, short.wav of 100, and long.wav of 3.3 times CLIP."""
+    """Seeded clips 0.wav to 9.wav of CLIP samples, short.wav of 400 (25 ms), and long.wav of 3.3 times CLIP."""
     for seed in range(10):
         write_wav(folder / f"{seed}.wav", chirps(CLIP, seed)[0], RATE)
-    write_wav(folder / "short.wav", chirps(100, 20)[0], RATE)
+    write_wav(folder / "short.wav", chirps(400, 20)[0], RATE)
     write_wav(folder / "long.wav", chirps(33 * CLIP // 10, 21)[0], RATE)
     return folder
 

@@ -29,7 +29,7 @@ def test_the_wheel_holds_everything_once(wheel):
         names = box.namelist()
         metadata = [name for name in names if ".dist-info/" in name]
         entry_points = box.read(next(name for name in metadata if name.endswith("entry_points.txt"))).decode()
-    wanted = files_below("uniaudio_cli", "*.py", "py.typed", "weights/*")
+    wanted = files_below("uniaudio_cli", "*.py", "py.typed", "weights/*", "evaluation/suites/**/*.yaml")
     wanted |= {f"uniaudio_cli/{name}" for name in files_below("tasks", "*") | files_below("prompts", "*")}
     assert {"uniaudio_cli/py.typed", "uniaudio_cli/tasks/emotion.yaml", "uniaudio_cli/prompts/plain.yaml"} <= wanted
     assert sorted(set(names) - set(metadata)) == sorted(wanted)
@@ -43,10 +43,10 @@ def test_an_unpacked_wheel_finds_its_own_files(wheel, tmp_path):
         box.extractall(tmp_path)
     code = """
 import uniaudio_cli
-from uniaudio_cli.files import data_folder
-from uniaudio_cli.models import SHIPPED
-from uniaudio_cli.task import list_tasks, load_task
-from uniaudio_cli.template import load_template
+from uniaudio_cli.core.paths import data_folder
+from uniaudio_cli.models.registry import SHIPPED
+from uniaudio_cli.prompting.task import list_tasks, load_task
+from uniaudio_cli.prompting.template import load_template
 for name in sorted(task.template for task in list_tasks()): load_template(name)
 folders = data_folder("tasks"), data_folder("prompts"), SHIPPED
 print(uniaudio_cli.__file__, *folders, load_task("emotion").name, sep="\\n")

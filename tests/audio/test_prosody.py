@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
-from uniaudio_cli.inference.pipeline import rehearse
 
-from tests.kits import RATE, label_task, labelled, make_kit, write_clips
+from tests.kits import RATE, label_task, labelled, make_kit, speech_task, write_clips
 from uniaudio_cli.audio.io import write_wav
 from uniaudio_cli.audio.levels import PROSODY
 from uniaudio_cli.audio.prosody import MEASURES, WORDS, measure_prosody, prosody_codes
 from uniaudio_cli.core.errors import UsageError
 from uniaudio_cli.data.demonstrations import Demonstration
-from uniaudio_cli.data.episodes import Episode, Item
-from uniaudio_cli.evaluation.baselines import NEAREST, NGRAM, evaluate
-from uniaudio_cli.prompting.task import load_task
+from uniaudio_cli.inference.trial import trial_prompt
+from uniaudio_cli.prompting.task import load_task, override_task
 from uniaudio_cli.prompting.vocabulary import InvalidCodesError
 
 
@@ -96,52 +93,36 @@ def voices(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("levels", [(PROSODY,), (PROSODY, 0)])
-def test_the_rules_hear_the_same_words(voices, levels):
-    task = replace(label_task(levels=levels), clip=load_task("emotion").clip)
-    names = ("low", "high")
-    episodes = [
-        Episode(
-            names,
-            tuple(Item(voices / f"{label}-{take}.wav", label, "x") for take in (0, 1) for label in names),
-            Item(voices / f"{label}-3.wav", label, "x"),
-        )
-        for label in names
-    ]
-    found = evaluate(make_kit(), task, episodes, readouts=("likelihood", "label"))
-    assert set(found.guesses) == {"likelihood", "label", NEAREST, NGRAM}
-    if levels == (PROSODY,):
-        assert found.guesses[NEAREST] == found.guesses[NGRAM] == names
-
-
-def test_a_session_asks_of_prosody_apart(voices):
-    task = replace(label_task(levels=(PROSODY, 0)), clip=load_task("emotion").clip)
+def test_prosody_is_scored_apart(voices):
+    task = override_task(label_task(levels=(PROSODY, 0)), clip=load_task("emotion").clip)
     kit = make_kit()
     session = kit.session(task, [Demonstration(voices / f"{label}-0.wav", label) for label in ("low", "high")])
-    spoken, coarse = session.asked(kit.hear_shifted(voices / "low-1.wav", task))
+    spoken, coarse = session.observe(kit.encoder.encode_with_offsets(voices / "low-1.wav", task))
     assert len(spoken) == len(coarse) == len(task.clip.time_offsets_ms)
-    assert all(len(said.ids) >= len(MEASURES) and said.near is None for said in spoken)
-    assert any(said.ids != spoken[0].ids for said in spoken), "bins are moved for each hearing"
-    assert "=== scored after each: low flat " in session.written(voices / "low-1.wav")
+    assert all(len(each.ids) >= len(MEASURES) and each.soft_logprobs is None for each in spoken)
+    assert any(each.ids != spoken[0].ids for each in spoken), "bins are shifted for each time offset"
+    assert "=== scored after each: low flat " in session.render_prompt(voices / "low-1.wav")
     assert sum(session(voices / "low-1.wav").scores.values()) == pytest.approx(1.0)
-    assert [(room.about, room.level) for room in session.plan()] == [(label, "prosody") for label in ("high", "low")]
+    assert [(each.examples_for, each.level) for each in session.context_budgets()] == [
+        (label, "prosody") for label in ("high", "low")
+    ]
 
 
 def test_prosody_alone_needs_no_codec(voices, monkeypatch):
     kit = make_kit()
-    monkeypatch.setattr(type(kit), "hear", lambda self, wav: pytest.fail("encoded"))
-    (heard, *_) = kit.hear_shifted(voices / "low-0.wav", load_task("emotion"))
-    assert (heard.codes, len(heard.prosody)) == ([], len(MEASURES))
+    monkeypatch.setattr(type(kit.codec), "encode_batch", lambda self, wavs: pytest.fail("encoded"))
+    (clip, *_) = kit.encoder.encode_with_offsets(voices / "low-0.wav", load_task("emotion"))
+    assert (clip.codes, len(clip.prosody)) == ([], len(MEASURES))
 
 
 @pytest.mark.parametrize("readout", ["likelihood", "label"])
-def test_a_task_with_prosody_is_rehearsed(readout):
+def test_a_trial_prompt_of_a_task_with_prosody(readout):
     kit = make_kit()
-    prompt = rehearse(label_task(levels=(PROSODY, 0), readout=readout), kit.codec, kit.vocabulary)
+    prompt = trial_prompt(label_task(levels=(PROSODY, 0), readout=readout), kit.codec, kit.vocabulary)
     assert len(prompt.ids(kit.vocabulary)) > 0
 
 
 def test_audio_is_not_made_of_prosody(tmp_path):
     clips = write_clips(tmp_path)
     with pytest.raises(UsageError, match="without prosody"):
-        make_kit().session(replace(label_task(), output="audio", levels=(PROSODY, 0)), labelled(clips))
+        make_kit().session(speech_task(levels=(PROSODY, 0)), labelled(clips))

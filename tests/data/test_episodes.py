@@ -228,11 +228,11 @@ def test_episodes_are_seeded_and_depend_on_neither_order_nor_count():
     [
         (SPEECH, 6, 1, "any", r"take 6 labels, and there are 5 \(0, 1, 2, 3, 4\)"),
         ([], 2, 1, "any", r"there are 0 \(none\)"),
-        (SPEECH, 2, 6, "same", "no clip of '0' can be asked.* 6 or more clips of the query's group"),
+        (SPEECH, 2, 6, "same", "no clip of '0' can be the query.* 6 or more clips of the query's group"),
         (SPEECH, 2, 19, "other", "no clip of '0' .* of other groups than the query's"),
         (SPEECH, 2, 24, "any", "no clip of '0' .* besides the query"),
         (SOUNDS, 2, 1, "same", "no clip of 'baby'"),
-        ([*SPEECH, Item(Path("x.wav"), "x", "ann")], 2, 1, "any", "no clip of 'x' can be asked"),
+        ([*SPEECH, Item(Path("x.wav"), "x", "ann")], 2, 1, "any", "no clip of 'x' can be the query"),
         (SPEECH, 1, 1, "any", "at least 2 ways"),
         (SPEECH, 2, 0, "any", "at least 2 ways and 1 shot"),
         (SPEECH, 2, 1, "sme", "choose same, other, any"),

@@ -24,7 +24,7 @@ from tests.small_lms import RuleLM, bigram_rule, tiny_llama
 from tests.small_tokenizers import byte_bpe, sentencepiece
 from uniaudio_cli.api import Kit
 from uniaudio_cli.audio.io import write_wav
-from uniaudio_cli.core.errors import UsageError
+from uniaudio_cli.core.errors import UniAudioError, UsageError
 from uniaudio_cli.data.demonstrations import Demonstration
 from uniaudio_cli.inference.results import ErrorResult
 from uniaudio_cli.inference.session import growing_batches
@@ -182,3 +182,35 @@ def test_level_0_works_with_an_llm_of_another_size(clips):
     vocabulary = Vocabulary(codec.config.words, codec.config.sizes, codec.strides, sentencepiece(), levels=[0])
     lm = LanguageModel(tiny_llama(sentencepiece().size), "tiny")
     assert Kit(codec, lm, vocabulary).session(label_task(), labelled(clips))(clips / "5.wav").label
+
+
+@pytest.mark.parametrize(
+    ("wav", "reason"),
+    [
+        (torch.zeros(1, RATE), "digital silence"),
+        (torch.full((1, RATE), 0.25), "digital silence"),
+        (torch.ones(1, 1), "shorter than 20 ms"),
+        (chirps(160, 3)[0], "shorter than 20 ms"),
+    ],
+    ids=["zeros", "offset", "one sample", "10 ms"],
+)
+def test_a_clip_without_sound_is_an_error_and_no_label(clips, tmp_path, wav, reason):
+    write_wav(tmp_path / "empty.wav", wav, RATE)
+    session = make_kit().session(label_task(), labelled(clips))
+    empty, fine = session.classify_batch([tmp_path / "empty.wav", clips / "5.wav"])
+    assert (empty.ok, fine.ok) == (False, True)
+    assert "empty.wav" in empty.error
+    assert reason in empty.error
+    with pytest.raises(UniAudioError, match=reason):
+        make_kit().session(label_task(), [*labelled(clips), Demonstration(tmp_path / "empty.wav", "dog")])
+
+
+@pytest.mark.parametrize("change", [lambda wav: wav / 1000, lambda wav: wav + 0.2], ids=["60 dB down", "offset"])
+def test_level_and_offset_do_not_change_a_label(clips, tmp_path, change):
+    session = make_kit().session(label_task(levels=(0, 1)), labelled(clips))
+    for seed in range(4):
+        wav = chirps(CLIP, 50 + seed)[0]
+        plain = session((wav[0].numpy(), RATE))
+        changed = session((change(wav)[0].numpy(), RATE))
+        assert changed.label == plain.label
+        assert list(changed.scores.values()) == pytest.approx(list(plain.scores.values()), abs=0.02)

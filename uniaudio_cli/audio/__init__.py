@@ -1,1 +1,1 @@
-"""TODO."""
+"""Audio files, crops and levels, spectral features, prosody."""

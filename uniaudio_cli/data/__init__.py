@@ -1,1 +1,1 @@
-"""TODO."""
+"""Labelled clips: manifests, demonstrations, episodes."""

@@ -80,13 +80,13 @@ def choose(
         if label not in groups:
             raise UsageError(f"no demonstration of {label!r}{suggest(label, groups)}; there are {', '.join(groups)}")
     kept = sorted(groups if labels is None else set(labels))
-    drawn = {label: _shuffled(groups[label], f"{seed} {label}") for label in kept}
+    drawn = {label: shuffled(groups[label], f"{seed} {label}") for label in kept}
     if ranked is not None:
         drawn = {label: ranked(drawn[label][: max(CANDIDATES, shots)], shots) for label in kept}
     drawn = {label: drawn[label][:shots] for label in kept}
     chosen: list[Demonstration] = []
     for number in range(max(map(len, drawn.values()), default=0)):
-        order = _shuffled(kept, f"{seed} round {number}")
+        order = shuffled(kept, f"{seed} round {number}")
         chosen += [drawn[label][number] for label in order if number < len(drawn[label])]
     return chosen
 
@@ -95,5 +95,6 @@ def _group(demonstration: Demonstration) -> str:
     return demonstration.text or demonstration.label or ""
 
 
-def _shuffled(items: Sequence[T], seed: str) -> list[T]:
+def shuffled(items: Sequence[T], seed: str) -> list[T]:
+    """The items in an order that depends on `seed` alone."""
     return random.Random(seed).sample(items, len(items))

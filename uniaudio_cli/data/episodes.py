@@ -18,6 +18,7 @@ from typing import Literal, TypeVar, get_args
 from uniaudio_cli.audio.discovery import EXTENSIONS, is_litter
 from uniaudio_cli.core.errors import UsageError
 from uniaudio_cli.core.paths import is_folder, show
+from uniaudio_cli.data.demonstrations import shuffled
 from uniaudio_cli.data.manifest import Note, Row, metadata_file, no_notes, once, read_manifest
 
 T = TypeVar("T")
@@ -119,8 +120,8 @@ def episodes(
     "same": all clips of an episode are of one group. "other": no demonstration is of the query's group. "any": groups
     do not matter. The query is never among the demonstrations.
 
-    Every label is asked equally often (to one), and every clip that can be asked is asked once before any is asked
-    again. Episode n depends on `items`, `seed` and n, not on `count` or the order of `items`.
+    Every label is the answer equally often (to one), and every clip that can be a query is one before any is again.
+    Episode n depends on `items`, `seed` and n, not on `count` or the order of `items`.
 
     Raises:
         UsageError: such episodes cannot be made of these clips, or not with every label as the answer.
@@ -166,7 +167,7 @@ class _Pool:
 
     @cached_property
     def queries(self) -> dict[str, list[Item]]:
-        """Label -> clips that can be asked."""
+        """Label -> clips that can be queries."""
 
         def can(item: Item) -> bool:
             labels = self.labels_for(item)
@@ -188,17 +189,17 @@ class _Pool:
         for label, queries in self.queries.items():
             if not queries:
                 raise UsageError(
-                    f"{what} episodes, rule {self.rule}: no clip of {label!r} can be asked, as that takes {self.ways} "
-                    f"labels, {label!r} among them, with {self.shots} or more clips {places[self.rule]}; take fewer "
-                    f"ways or shots, or leave {label!r} out"
+                    f"{what} episodes, rule {self.rule}: no clip of {label!r} can be the query, as that takes "
+                    f"{self.ways} labels, {label!r} among them, with {self.shots} or more clips {places[self.rule]}; "
+                    f"take fewer ways or shots, or leave {label!r} out"
                 )
 
     def episode(self, number: int, seed: int) -> Episode:
         turn, place = divmod(number, len(self.clips))
-        answer = _shuffled(list(self.clips), f"{seed} labels {turn}")[place]
+        answer = shuffled(list(self.clips), f"{seed} labels {turn}")[place]
         queries = self.queries[answer]
         again, index = divmod(turn, len(queries))
-        query = _shuffled(queries, f"{seed} {answer} {again}")[index]
+        query = shuffled(queries, f"{seed} {answer} {again}")[index]
         draw = random.Random(f"{seed} episode {number}")
         others = [label for label in self.labels_for(query) if label != answer]
         labels = sorted([answer, *draw.sample(others, self.ways - 1)])
@@ -223,10 +224,6 @@ def _labels_of_groups(items: Sequence[Item]) -> dict[str, set[str]]:
     for item in items:
         labels.setdefault(item.group, set()).add(item.label)
     return labels
-
-
-def _shuffled(items: Sequence[T], seed: str) -> list[T]:
-    return random.Random(seed).sample(items, len(items))
 
 
 def _digest(seed: int, *names: str) -> bytes:

@@ -1,1 +1,1 @@
-"""TODO."""
+"""Evaluation: episodes, systems and controls, metrics, judges, results and comparison."""

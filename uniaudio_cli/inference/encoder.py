@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from uniaudio_cli.audio.features import loud_distance
-from uniaudio_cli.audio.io import AudioInput, read_audio
+from uniaudio_cli.audio.io import AudioInput, check_audible, read_audio, source_name
 from uniaudio_cli.audio.levels import FROZEN_LEVELS, PROSODY
 from uniaudio_cli.audio.prosody import measure_prosody, prosody_codes
 from uniaudio_cli.audio.transforms import fit, normalise_level
@@ -74,14 +74,16 @@ class AudioEncoder:
         self.code_cache = code_cache
         self.frozen = frozen
 
-    def read(self, source: AudioInput, clip: Clip) -> Tensor:
+    def read(self, source: AudioInput, clip: Clip, audible: bool = False) -> Tensor:
         """A source as the task crops it: float32 [1, T].
 
         Raises:
-            UniAudioError: it cannot be read as audio.
+            UniAudioError: it cannot be read as audio, or with `audible` it is silent or shorter than 20 ms.
         """
         longest = clip.seconds if clip.crop == "start" else SEARCHED_LENGTHS * clip.seconds
         wav = read_audio(source, self.codec.sample_rate, max_seconds=longest)
+        if audible:
+            check_audible(wav, self.codec.sample_rate, source_name(source))
         return fit(wav, self.codec.sample_rate, clip.seconds, clip.crop, clip.pad)
 
     def at_codec_level(self, wav: Tensor) -> Tensor:
@@ -120,9 +122,9 @@ class AudioEncoder:
         """A source encoded once for each of the task's `time_offsets_ms`; once only where the readout uses one.
 
         Raises:
-            UniAudioError: it cannot be read as audio.
+            UniAudioError: it cannot be read as audio, is silent, or is shorter than 20 ms.
         """
-        return self.encode_crop(self.read(source, task.clip), task, cached)
+        return self.encode_crop(self.read(source, task.clip, audible=True), task, cached)
 
     def encode_crop(self, wav: Tensor, task: Task, cached: bool = False) -> list[EncodedClip]:
         """`encode_with_offsets` of a crop [1, T] that is read already."""

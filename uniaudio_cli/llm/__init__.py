@@ -1,1 +1,1 @@
-"""TODO."""
+"""The frozen LLM: loading, prefill and scoring, grammars and constrained decoding."""

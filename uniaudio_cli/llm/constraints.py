@@ -71,7 +71,7 @@ class AudioGrammar:
     With no `end`, the last code cannot be one that begins another.
 
     Raises:
-        UsageError: the bounds are impossible, or a free length is asked of levels that share ids.
+        UsageError: the bounds are impossible, or a free length is wanted of levels that share ids.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class AudioGrammar:
         if least != most:
             self._check_free()
         self._either = tuple(sorted({*self._after_first, *self.tries[0].allowed(())}))
-        # One tuple for one set of ids, however often it is asked for.
+        # One tuple for one set of ids, however often it is allowed.
         self._unions: dict[tuple[int, tuple[int, ...], tuple[int, ...]], tuple[int, ...]] = {}
 
     def _stops(self) -> tuple[int, ...]:

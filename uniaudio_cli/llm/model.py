@@ -23,6 +23,7 @@ from uniaudio_cli.llm.tensors import (
     is_out_of_memory,
     keeps_all_positions,
     last_position,
+    padded,
     positions_of,
     select_ids,
     share_cache,
@@ -96,13 +97,7 @@ class LanguageModel:
 
     def _padded(self, rows: Sequence[Sequence[int]], left: bool) -> tuple[Tensor, Tensor]:
         """(ids, mask), int64 [B, T] on the device."""
-        longest = max(len(row) for row in rows)
-        ids = torch.zeros(len(rows), longest, dtype=torch.int64)
-        mask = torch.zeros_like(ids)
-        for number, row in enumerate(rows):
-            place = slice(longest - len(row), None) if left else slice(0, len(row))
-            ids[number, place] = torch.tensor(row, dtype=torch.int64)
-            mask[number, place] = 1
+        ids, mask = padded(rows, left)
         return ids.to(self.device), mask.to(self.device)
 
     @torch.inference_mode()
@@ -154,9 +149,9 @@ class LanguageModel:
     ) -> list[list[Tensor]]:
         """Log-probability of every id of every continuation after every context.
 
-        `soft`: for a continuation that was heard and may be other ids of `among`, how probable each of them is there:
-        log-probabilities [len(continuation), len(among)]. The score of a place is then log sum P(id) soft(id), over
-        all ids instead of the one that was taken for it; what follows is read after the ids that were.
+        `soft`: for a continuation whose ids are uncertain, the log-probability of each of `among` at each place,
+        [len(continuation), len(among)]. The score of a place is then log sum P(id) soft(id) over `among`; later places
+        are conditioned on the given ids.
 
         Returns:
             result[b][c]: float32 [len(continuations[c])] on the CPU, natural logarithms. With `among`, probabilities
@@ -190,16 +185,16 @@ class LanguageModel:
         longest = max(map(len, stems), default=0) + max(map(len, continuations), default=1) - 1
         self.check_room(prefix.mask, longest)
         pairs = [(stem, continuation) for stem in stems for continuation in continuations]
-        beside = [*(soft or [None] * len(continuations))] * len(stems)
+        soft_of = [*(soft or [None] * len(continuations))] * len(stems)
         found: list[list[Tensor]] = [[] for _ in range(prefix.rows)]
-        read = self._score_packed if keeps_all_positions(prefix.cache) else self._score_rows
+        score_pairs = self._score_packed if keeps_all_positions(prefix.cache) else self._score_rows
         start = 0
         while start < len(pairs):
             most, width = BATCH_IDS.get(self.device.type, BATCH_IDS_ELSEWHERE)
             most = self.batch_ids or most
             stop = fitting(pairs, start, max(1, min(width, most // prefix.rows)))
             try:
-                scores = read(prefix, pairs[start:stop], among, beside[start:stop])
+                scores = score_pairs(prefix, pairs[start:stop], among, soft_of[start:stop])
             except RuntimeError as problem:
                 if not is_out_of_memory(problem) or stop == start + 1:
                     raise
@@ -214,18 +209,16 @@ class LanguageModel:
     def check_room(self, mask: Tensor, count: int) -> None:
         """Raise a UsageError where `count` more ids do not fit after those of a mask [B, P]."""
         if mask.shape[1] + count > self.context_length:
-            raise UsageError(
-                f"the prompt and the answer need more than the {self.context_length} ids {self.name} reads"
-            )
+            raise UsageError(f"prompt and answer need more than the {self.context_length} ids {self.name} reads")
 
     def _score_packed(
         self, prefix: Prefix, pairs: Sequence[Pair], among: Sequence[int] | None, soft: Sequence[Tensor | None]
     ) -> list[list[Tensor]]:
-        """The scores of the pairs, [b][pair], with all of them in one row beside the cache."""
+        """The scores of the pairs, [b][pair], with all of them in one row soft_of the cache."""
         packed = pack(pairs)
         logits = [select_ids(prefix.logits, among)[:, None]]
-        foretold = [place for places in packed.places for place in places]
-        wanted = sorted({place for place in foretold if place})
+        predicted = [place for places in packed.places for place in places]
+        wanted = sorted({place for place in predicted if place})
         if wanted:
             ids, rows = packed.ids.to(self.device), prefix.rows
             seen = prefix.mask.bool()[:, None].expand(-1, len(ids), -1)
@@ -240,19 +233,18 @@ class LanguageModel:
             )
             logits.append(self._those(out.logits, among))
         where = dict(zip([0, *wanted], range(len(wanted) + 1), strict=True))
-        said = torch.cat(logits, dim=1)
-        total = said.logsumexp(dim=-1)
+        all_logits = torch.cat(logits, dim=1)
+        total = all_logits.logsumexp(dim=-1)
         found: list[list[Tensor]] = [[] for _ in range(prefix.rows)]
-        for (_, scored), places, beside in zip(pairs, packed.places, soft, strict=True):
+        for (_, scored), places, soft_of in zip(pairs, packed.places, soft, strict=True):
             index = [where[place] for place in places]
-            scores = (gather_logits(said, index, positions_of(scored, among), beside) - total[:, index]).cpu()
+            scores = (gather_logits(all_logits, index, positions_of(scored, among), soft_of) - total[:, index]).cpu()
             for row, of_row in zip(found, scores, strict=True):
                 row.append(of_row)
         return found
 
     def _hidden(self, sees: Tensor) -> Tensor:
-        """Who sees whom, bool [B, T, S] -> [B, 1, T, S], what is added to the attention's logits: every way of
-        transformers' to attend takes that."""
+        """A visibility mask, bool [B, T, S] -> [B, 1, T, S] to add to attention logits, which every backend takes."""
         hidden = torch.zeros(sees.shape, dtype=self.model.dtype, device=sees.device)
         return hidden.masked_fill_(~sees, torch.finfo(hidden.dtype).min)[:, None]
 

@@ -57,3 +57,15 @@ def is_out_of_memory(problem: RuntimeError) -> bool:
 def attention_mask(mask: Tensor) -> Tensor | None:
     """The mask where there is padding; without one, attention takes its quicker causal path."""
     return None if bool(mask.all()) else mask
+
+
+def padded(rows: Sequence[Sequence[int]], left: bool) -> tuple[Tensor, Tensor]:
+    """Rows of ids, padded on one side -> (ids, mask), int64 [B, T]; the mask is 1 where a row has an id."""
+    longest = max(len(row) for row in rows)
+    ids = torch.zeros(len(rows), longest, dtype=torch.int64)
+    mask = torch.zeros_like(ids)
+    for number, row in enumerate(rows):
+        place = slice(longest - len(row), None) if left else slice(0, len(row))
+        ids[number, place] = torch.tensor(row, dtype=torch.int64)
+        mask[number, place] = 1
+    return ids, mask

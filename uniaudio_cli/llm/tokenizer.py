@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from uniaudio_cli.core.errors import MissingWeightsError, UsageError
+from uniaudio_cli.core.errors import MissingWeightsError, UsageError, first_line
 
 TOKENIZER_FILES = ("tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab*", "merges.txt", "config.json")
 
@@ -141,7 +141,7 @@ def load_tokenizer(
         options = {} if gguf_file is None else {"gguf_file": gguf_file}
         return HuggingFaceTokenizer(AutoTokenizer.from_pretrained(str(folder), local_files_only=True, **options))
     except (OSError, ValueError, RuntimeError, KeyError) as error:
-        raise UsageError(f"{folder_or_name}: no tokenizer can be read there ({_first_line(error)})") from error
+        raise UsageError(f"{folder_or_name}: no tokenizer can be read there ({first_line(error)})") from error
 
 
 def _fetch(name: str, gguf_file: str | None, local_files_only: bool) -> Path:
@@ -152,13 +152,13 @@ def _fetch(name: str, gguf_file: str | None, local_files_only: bool) -> Path:
         return Path(snapshot_download(name, allow_patterns=wanted, local_files_only=local_files_only))
     except (OSError, ValueError) as error:
         what = "no such folder, and not among the downloaded models" if local_files_only else "no such folder or model"
-        raise MissingWeightsError(f"{name}: {what} ({_first_line(error)})") from error
+        raise MissingWeightsError(f"{name}: {what} ({first_line(error)})") from error
 
 
 def _word_lead(encode: Callable[[str], list[int]]) -> str:
     """What has to stand before a word for `encode` to give it the ids it has in the middle of a text.
 
-    Byte-level BPE knows " river" and "river" as two things; SentencePiece adds the space itself.
+    Byte-level BPE has " river" and "river" as two tokens; SentencePiece adds the space itself.
     """
     return "" if encode("river river") == 2 * encode("river") else " "
 
@@ -168,7 +168,3 @@ def _is_byte_level(tokenizer_json: Path) -> bool:
         return False
     content = json.loads(tokenizer_json.read_text(encoding="utf-8"))
     return any('"ByteLevel"' in json.dumps(content.get(part)) for part in ("pre_tokenizer", "decoder"))
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)

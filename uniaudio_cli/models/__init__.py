@@ -1,1 +1,1 @@
-"""TODO."""
+"""Presets, downloads and conversion of models."""

@@ -1,1 +1,1 @@
-"""Frozen encoders of clips, and the soft levels that their features give."""
+"""Frozen encoders: pretrained networks whose outputs teach, judge or describe clips, and their soft levels."""
