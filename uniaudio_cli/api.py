@@ -295,7 +295,8 @@ def load_codec_and_vocabulary(
 def _load_codec(
     model: str, codec: str | Path | None, device: str, offline: bool, progress: Callable[[str], None]
 ) -> Codec:
-    files = registry.resolve_codec(codec or registry.resolve_model(model).codec, offline, progress)
+    preset = registry.resolve_model(model)  # also where another codec takes its place, so that a wrong name is refused
+    files = registry.resolve_codec(codec or preset.codec, offline, progress)
     return load_codec(files.weights, files.config, files.words, device=device)
 
 
