@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import atexit
+import shutil
+import tempfile
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from tests.codec.frozen.parts import write_levels
 from tests.factories import chirps, codec_in_words, published_codec, small_codec
 from tests.small_lms import tiny_llama
 from tests.small_tokenizers import STEMS, WORDS, byte_bpe
 from uniaudio_cli.api import Kit
 from uniaudio_cli.audio.io import write_wav
+from uniaudio_cli.codec.frozen.levels import FrozenLevels
 from uniaudio_cli.codec.model import Codec
 from uniaudio_cli.data.demonstrations import Demonstration
 from uniaudio_cli.llm.model import LanguageModel
@@ -35,10 +40,18 @@ def tiny(context: int = 4096) -> LanguageModel:
     return LanguageModel(tiny_llama(byte_bpe().size, context), "tiny")
 
 
+@cache
+def small_frozen() -> FrozenLevels:
+    """Levels of small frozen encoders, in a temporary folder of this process."""
+    folder = Path(tempfile.mkdtemp(prefix="frozen-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return FrozenLevels(lambda name: folder / name.replace("-base", ""), write_levels(folder))
+
+
 def make_kit(kind: str = "words", lm: LanguageModel | None = None) -> Kit:
     """`kind`: "words" for a codec in words of one id, "bare" for one whose finer levels are ids, "published"."""
     codec = codec_of(kind)
-    return Kit(codec, lm or tiny(), vocabulary_for(codec.config, byte_bpe()))
+    return Kit(codec, lm or tiny(), vocabulary_for(codec.config, byte_bpe()), frozen=small_frozen())
 
 
 KINDS = ["words", "bare", "published"]

@@ -18,6 +18,7 @@ import numpy as np
 from uniaudio_cli.audio.io import AudioInput, source_name
 from uniaudio_cli.codec.checkpoint import load_codec
 from uniaudio_cli.codec.config import CodecConfig
+from uniaudio_cli.codec.frozen.levels import FrozenLevels
 from uniaudio_cli.codec.model import Codec
 from uniaudio_cli.core.device import choose_device, choose_dtype
 from uniaudio_cli.core.errors import UniAudioError, UsageError
@@ -29,7 +30,7 @@ from uniaudio_cli.inference.encoder import AudioEncoder
 from uniaudio_cli.inference.enhance import Enhancer
 from uniaudio_cli.inference.results import EnhancementResult, ErrorResult, LabelResult, SpeechResult
 from uniaudio_cli.inference.selection import select_demonstrations
-from uniaudio_cli.inference.session import Models
+from uniaudio_cli.inference.session import DeferredModels, Models
 from uniaudio_cli.inference.speak import Speaker
 from uniaudio_cli.llm.loading import lazy_lm
 from uniaudio_cli.llm.model import LanguageModel
@@ -60,12 +61,25 @@ class Kit:
     """
 
     def __init__(
-        self, codec: Codec, lm: LanguageModel, vocabulary: Vocabulary, code_cache: CodeCache | None = None
+        self,
+        codec: Codec,
+        lm: LanguageModel,
+        vocabulary: Vocabulary,
+        code_cache: CodeCache | None = None,
+        frozen: FrozenLevels | None = None,
     ) -> None:
-        self.models = Models(AudioEncoder(codec, code_cache), lm, vocabulary, threading.RLock())
+        self.models = Models(AudioEncoder(codec, code_cache, frozen), lm, vocabulary, threading.RLock())
+
+    @classmethod
+    def of(cls, models: Models) -> Kit:
+        """A kit of these models."""
+        kit = cls.__new__(cls)
+        kit.models = models
+        return kit
 
     def __repr__(self) -> str:
-        return f"Kit(lm={self.lm.name!r}, codec={self.codec.config.architecture!r})"
+        lm = "" if isinstance(self.models, DeferredModels) else f"lm={self.lm.name!r}, "
+        return f"Kit({lm}codec={self.codec.config.architecture!r})"
 
     @property
     def codec(self) -> Codec:
@@ -228,6 +242,7 @@ def load(
     dtype: str = "auto",
     bits: int | None = None,
     offline: bool = False,
+    defer_lm: bool = False,
     progress: Callable[[str], None] = lambda line: None,
 ) -> Kit:
     """Load a codec and a frozen LLM and check that the codec can be written in the LLM's ids.
@@ -237,23 +252,29 @@ def load(
         device: "auto" takes a GPU where there is one. dtype: "auto" is bfloat16, and float32 on a CPU that does not
             compute in it; on a CPU, audio is then generated with 8-bit weights.
         bits: 4 or 8 loads the LLM quantised.
+        defer_lm: leave the LLM's files alone, and errors about them, until something needs them.
 
     Raises:
         UsageError: an unknown name, or an LLM this codec cannot be written for.
         MissingWeightsError: files are missing and cannot be fetched.
     """
     place = choose_device(device)
-    # The cheap checks come first, so that an LLM that cannot be used is refused before its weights load.
-    loaded, vocabulary = load_codec_and_vocabulary(
-        model, lm=lm, codec=codec, device=place, offline=offline, progress=progress
-    )
-    files = registry.resolve_lm(lm or registry.resolve_model(model).lm, offline, progress)
-    # Decoding on a CPU is bound by memory: a quarter of the bytes more than doubles its speed (benchmarks/lm.py).
-    decode_bits = 8 if dtype == "auto" and bits is None and place == "cpu" else None
-    language_model = lazy_lm(
-        str(files.folder), files.name, decode_bits, device=place, dtype=choose_dtype(dtype, place), bits=bits
-    )
-    return Kit(loaded, language_model, vocabulary, CodeCache(cache_dir() / "codes", loaded))
+    loaded = _load_codec(model, codec, place, offline, progress)
+    frozen = FrozenLevels(lambda name: registry.resolve_encoder(name, offline, progress))
+    encoder = AudioEncoder(loaded, CodeCache(cache_dir() / "codes", loaded), frozen)
+
+    def language_side() -> tuple[LanguageModel, Vocabulary]:
+        # The cheap checks come first, so that an LLM that cannot be used is refused before its weights load.
+        files = registry.resolve_lm(lm or registry.resolve_model(model).lm, offline, progress)
+        vocabulary = _vocabulary(loaded, files)
+        # Decoding on a CPU is bound by memory: a quarter of the bytes more than doubles its speed (benchmarks/lm.py).
+        decode_bits = 8 if dtype == "auto" and bits is None and place == "cpu" else None
+        options = {"device": place, "dtype": choose_dtype(dtype, place), "bits": bits}
+        return lazy_lm(str(files.folder), files.name, decode_bits, **options), vocabulary
+
+    if defer_lm:
+        return Kit.of(DeferredModels(encoder, language_side, threading.RLock()))
+    return Kit.of(Models(encoder, *language_side(), threading.RLock()))
 
 
 def load_codec_and_vocabulary(
@@ -266,16 +287,27 @@ def load_codec_and_vocabulary(
     progress: Callable[[str], None] = lambda line: None,
 ) -> tuple[Codec, Vocabulary]:
     """The codec and the vocabulary of `load`, without the LLM's weights."""
-    preset = registry.resolve_model(model)
+    loaded = _load_codec(model, codec, device, offline, progress)
+    lm_files = registry.resolve_lm(lm or registry.resolve_model(model).lm, offline, progress)
+    return loaded, _vocabulary(loaded, lm_files)
+
+
+def _load_codec(
+    model: str, codec: str | Path | None, device: str, offline: bool, progress: Callable[[str], None]
+) -> Codec:
+    preset = registry.resolve_model(model)  # also where another codec takes its place, so that a wrong name is refused
     files = registry.resolve_codec(codec or preset.codec, offline, progress)
-    loaded = load_codec(files.weights, files.config, files.words, device=device)
-    lm_files = registry.resolve_lm(lm or preset.lm, offline, progress)
+    return load_codec(files.weights, files.config, files.words, device=device)
+
+
+def _vocabulary(loaded: Codec, lm_files: registry.LMFiles) -> Vocabulary:
+    """The codec's vocabulary in the LLM's ids."""
     tokenizer = load_tokenizer(str(lm_files.folder))
     # Codes that are ids of another LLM mean nothing to this one; the levels written in words still do.
     bare = [size for size, words in zip(loaded.config.sizes, loaded.config.words, strict=True) if words is None]
     in_words = [level for level, words in enumerate(loaded.config.words) if words is not None]
     levels = in_words if in_words and set(bare) - {tokenizer.size} else None
-    return loaded, vocabulary_for(loaded.config, tokenizer, levels)
+    return vocabulary_for(loaded.config, tokenizer, levels)
 
 
 def load_spelling(config: CodecConfig, lm: str | None) -> Callable[[int, int], str]:

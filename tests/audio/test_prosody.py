@@ -11,7 +11,8 @@ from torch import Tensor
 
 from tests.kits import RATE, label_task, labelled, make_kit, speech_task, write_clips
 from uniaudio_cli.audio.io import write_wav
-from uniaudio_cli.audio.prosody import MEASURES, PROSODY, WORDS, measure_prosody, prosody_codes
+from uniaudio_cli.audio.levels import PROSODY
+from uniaudio_cli.audio.prosody import MEASURES, WORDS, measure_prosody, prosody_codes
 from uniaudio_cli.core.errors import UsageError
 from uniaudio_cli.data.demonstrations import Demonstration
 from uniaudio_cli.inference.trial import trial_prompt

@@ -35,7 +35,7 @@ WRONG = {
     "an unknown dtype": (["--dtype", "float31"], "dtype 'float31'"),
     "bits that are none": (["--bits", "3"], "4 or 8 bits, not 3"),
     "an unknown readout": (["--readout", "best"], "'readout' must be one of likelihood, label"),
-    "no levels": (["--levels", "x"], "'levels' must be a list of whole numbers from 0 up or prosody"),
+    "no levels": (["--levels", "x"], "'levels' must be a list of whole numbers from 0 up or speech, sounds or prosody"),
     "a setting without a value": (["--set", "shots"], "--set shots: write KEY=VALUE"),
     "a setting of no key": (["--set", "shot=2"], "unknown key 'shot' (did you mean 'shots'?)"),
     "a setting out of range": (["--set", "clip.seconds=1e-6"], "'clip.seconds' must be a number from 0.05 to 600"),

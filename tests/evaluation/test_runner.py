@@ -16,7 +16,7 @@ from uniaudio_cli.evaluation.results import read_results
 from uniaudio_cli.evaluation.systems import COUNTS, NEAREST, PRODUCT, Row, Setup, build_systems
 from uniaudio_cli.prompting.task import load_task, override_task
 
-TASK = override_task(load_task("spoken-digit"), levels=(0, 1))
+TASK = override_task(load_task("emotion"), levels=(0, 1))
 
 
 @pytest.fixture(scope="module")
@@ -122,6 +122,14 @@ def test_readouts_without_parts_have_no_part_rows(setup):
     built, skipped = build_systems(setup, "all")
     assert [each.name for each in built] == [PRODUCT, "uniaudio, random LLM", NEAREST]
     assert set(skipped) == {COUNTS, "LLM alone", "random LLM alone"}
+
+
+def test_a_readout_without_llm_has_no_llm_rows(setup):
+    setup.task = override_task(TASK, readout="similarity")
+    built, skipped = build_systems(setup, "all")
+    assert [each.name for each in built] == [PRODUCT, NEAREST]
+    assert built[0].identity["lm"] == "none"
+    assert "uses no LLM" in skipped["uniaudio, random LLM"]
 
 
 def test_a_stopped_run_goes_on(manifest, folder, tmp_path):

@@ -21,12 +21,34 @@ LOUD = 4.0  # nats below the loudest frame, for `loud_distance`
 
 def mel_filters(bins: int, fft: int, sample_rate: int) -> Tensor:
     """Triangular filters on the HTK mel scale, of equal peak, from 0 Hz to Nyquist: float32 [bins, fft // 2 + 1]."""
-    edges = torch.linspace(0, 2595 * math.log10(1 + sample_rate / 2 / 700), bins + 2, dtype=torch.float64)
-    edges = 700 * (10 ** (edges / 2595) - 1)
+    return _triangles(_htk_edges(bins, 0, sample_rate / 2), fft, sample_rate).float()
+
+
+def _htk_edges(bins: int, lowest_hz: float, highest_hz: float) -> Tensor:
+    """Edges and centres of `bins` bands on the HTK mel scale, in Hz: float64 [bins + 2]."""
+    lowest, highest = (2595 * math.log10(1 + hertz / 700) for hertz in (lowest_hz, highest_hz))
+    return 700 * (10 ** (torch.linspace(lowest, highest, bins + 2, dtype=torch.float64) / 2595) - 1)
+
+
+def _slaney_edges(bins: int, highest_hz: float) -> Tensor:
+    """`_htk_edges` from 0 Hz on Slaney's mel scale: linear up to 1 kHz, logarithmic above."""
+    step = math.log(6.4) / 27
+    highest = 15 + math.log(highest_hz / 1000) / step
+    mels = torch.linspace(0, highest, bins + 2, dtype=torch.float64)
+    return torch.where(mels < 15, mels * 200 / 3, 1000 * torch.exp(step * (mels - 15)))
+
+
+def _triangles(edges: Tensor, fft: int, sample_rate: int) -> Tensor:
+    """Triangular filters of peak 1 between `edges` in Hz [bins + 2]: float64 [bins, fft // 2 + 1]."""
     frequencies = torch.linspace(0, sample_rate / 2, fft // 2 + 1, dtype=torch.float64)
     rising = (frequencies[None] - edges[:-2, None]) / (edges[1:-1] - edges[:-2])[:, None]
     falling = (edges[2:, None] - frequencies[None]) / (edges[2:] - edges[1:-1])[:, None]
-    return torch.minimum(rising, falling).clamp(min=0).float()
+    return torch.minimum(rising, falling).clamp(min=0)
+
+
+def _of_equal_area(edges: Tensor, fft: int, sample_rate: int) -> Tensor:
+    """`_triangles` of area 1 in Hz, float32."""
+    return (_triangles(edges, fft, sample_rate) * (2 / (edges[2:] - edges[:-2]))[:, None]).float()
 
 
 def bark_filters(bands: int, fft: int, sample_rate: int) -> tuple[Tensor, Tensor, float]:
@@ -173,22 +195,15 @@ def yamnet_log_mel(wav: np.ndarray) -> np.ndarray:
 
     A clip that is shorter than a second is padded with silence to one, which holds a patch of 0.96 s.
     """
-    import librosa
+    # 256 samples on both sides centre the first frame at the first sample.
+    padded = np.pad(np.asarray(wav, np.float32), (256, 256 + max(0, 16_000 - len(wav))))
+    magnitude = power_spectrum(torch.from_numpy(padded)[None], 512, 160, torch.hann_window(400))[0].sqrt()
+    return (_yamnet_filters() @ magnitude + FLOOR).log().T.numpy()
 
-    samples = np.pad(wav, (0, max(0, 16_000 - len(wav))))
-    bands = librosa.feature.melspectrogram(
-        y=samples,
-        sr=16_000,
-        n_fft=512,
-        win_length=400,
-        hop_length=160,
-        n_mels=64,
-        fmin=125,
-        fmax=7500,
-        htk=True,
-        power=1,
-    )
-    return np.log(bands.T + FLOOR)
+
+@lru_cache(maxsize=1)
+def _yamnet_filters() -> Tensor:
+    return _of_equal_area(_htk_edges(64, 125, 7500), 512, 16_000)
 
 
 def whisper_log_mel(wav: np.ndarray, bins: int = 80) -> np.ndarray:
@@ -204,9 +219,7 @@ def whisper_log_mel(wav: np.ndarray, bins: int = 80) -> np.ndarray:
 
 @lru_cache(maxsize=4)
 def _slaney_filters(bins: int, fft: int, sample_rate: int) -> Tensor:
-    import librosa
-
-    return torch.from_numpy(librosa.filters.mel(sr=sample_rate, n_fft=fft, n_mels=bins))
+    return _of_equal_area(_slaney_edges(bins, sample_rate / 2), fft, sample_rate)
 
 
 def band_change_db(power: np.ndarray, sample_rate: int, bands: int = 32) -> np.ndarray:

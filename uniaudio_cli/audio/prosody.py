@@ -14,8 +14,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
-# Tasks name levels by number; prosody comes before 0, the codec's coarsest.
-PROSODY = -1
 NAME = "prosody"
 
 PITCH_HZ = (50.0, 500.0)  # range of the pitch search
@@ -108,8 +106,3 @@ def prosody_codes(values: Sequence[float], shift: float = 0.0) -> list[int]:
         codes.append(first + measure.bin(value, shift))
         first += len(measure.words)
     return codes
-
-
-def level_name(level: int) -> str:
-    """A level's name: "prosody" or "level 0"."""
-    return NAME if level == PROSODY else f"level {level}"

@@ -72,7 +72,7 @@ class LabelJob:
 
     def load(self, found: Sequence[Demonstration]) -> Classifier:
         """The models and the demonstrations' codes."""
-        kit = self.models.load(self.run.quiet)
+        kit = self.models.load(self.run.quiet, defer_lm=not self.task.uses_lm)
         names, shots = inputs.split_labels(self.labels), self.demo.shots or self.task.shots
         return kit.classifier(found, self.task, shots=shots, labels=names, seed=self.demo.seed)
 
@@ -192,6 +192,9 @@ def _writers(stack: ExitStack, job: LabelJob, log: JsonlLog | None, labels: Sequ
 def report_budgets(job: LabelJob, demonstrations: Sequence[Demonstration]) -> None:
     """Tokens that the demonstrations take of the LLM's context, as rows or a table."""
     budgets = job.load(demonstrations).context_budgets()
+    if not budgets:
+        note(f"readout {job.task.readout} takes nothing of the LLM's context", job.run.quiet)
+        return
     rows = [
         {
             "label": budget.examples_for,

@@ -122,6 +122,9 @@ def words(
     files: options.Files,
     codec: options.CodecName = "uniaudio-small",
     lm: Annotated[str | None, typer.Option("--lm", help="LLM that spells codes of published codecs.")] = None,
+    frozen: Annotated[
+        str | None, typer.Option("--frozen", help="Levels of frozen encoders to show too: speech,sounds.")
+    ] = None,
     as_json: options.AsJSON = False,
     run: Annotated[int, typer.Option("--run", min=2, help="Shortest shared run of words to underline.")] = 2,
 ) -> None:
@@ -132,28 +135,53 @@ def words(
     from uniaudio_cli.api import load_spelling
     from uniaudio_cli.audio import prosody
     from uniaudio_cli.audio.io import read_wav
+    from uniaudio_cli.audio.levels import PROSODY, level_name
+    from uniaudio_cli.codec.frozen.levels import FrozenLevels
+    from uniaudio_cli.inference.encoder import resampled
+    from uniaudio_cli.models.registry import resolve_encoder
 
+    added = _frozen_levels(frozen)
     found = find_inputs(files, quiet=False)
     loaded = open_codec(codec)
     spell = load_spelling(loaded.config, lm)
+    encoders = FrozenLevels(resolve_encoder)
 
-    def work(file: Path) -> tuple[list[str], list[list[str]]]:
+    def work(file: Path) -> dict[int, list[str]]:
         wav = read_wav(file, loaded.sample_rate)
-        codes = encode_wav(loaded, wav).codes
+        plain = resampled(wav[0].numpy(), loaded.sample_rate)
+        rows = {level: encoders.words(level, encoders[level](plain).codes) for level in added}
         measured = prosody.prosody_codes(prosody.measure_prosody(wav, loaded.sample_rate))
-        levels = [[spell(level, code) for code in row[0].tolist()] for level, row in enumerate(codes)]
-        return [prosody.WORDS[code] for code in measured], levels
+        rows[PROSODY] = [prosody.WORDS[code] for code in measured]
+        codes = encode_wav(loaded, wav).codes
+        return rows | {level: [spell(level, code) for code in row[0].tolist()] for level, row in enumerate(codes)}
 
     found_words = []
-    for file, (sounds, levels) in each(found, work, "words", quiet=False):
-        found_words.append((file, sounds, levels))
+    for file, rows in each(found, work, "words", quiet=False):
+        found_words.append((file, rows))
         if as_json:
-            print(json_line({"file": str(file), prosody.NAME: sounds, "levels": levels}), flush=True)
+            named = {level_name(level): row for level, row in rows.items() if level < 0}
+            levels = [row for level, row in rows.items() if level >= 0]
+            print(json_line({"file": str(file), **named, "levels": levels}), flush=True)
     if found_words and not as_json:
-        print_level(prosody.PROSODY, [(file, sounds) for file, sounds, _ in found_words], run)
-    for level in range(0 if as_json or not found_words else len(loaded.strides)):
-        print_level(level, [(file, levels[level]) for file, _, levels in found_words], run)
+        for level in found_words[0][1]:
+            print_level(level, [(file, rows[level]) for file, rows in found_words], run)
     finish(len(found_words), len(found))
+
+
+def _frozen_levels(names: str | None) -> list[int]:
+    """The levels that --frozen names.
+
+    Raises:
+        UsageError: there is no such level.
+    """
+    from uniaudio_cli.audio.levels import FROZEN_LEVELS, level_name
+
+    by_name = {level_name(level): level for level in FROZEN_LEVELS}
+    given = [name.strip() for name in names.split(",")] if names is not None else []
+    for name in given:
+        if name not in by_name:
+            raise UsageError(f"--frozen {show(name)}: takes {' or '.join(by_name)}")
+    return sorted(by_name[name] for name in set(given))
 
 
 @app.command()

@@ -181,7 +181,7 @@ def _evaluate(
         log = runner.open_log(evaluation.report, {"manifest": manifest.hash, **facts}, evaluation.force)
     quiet = evaluation.quiet
     setup = Setup(
-        lambda: models.load(quiet),
+        lambda: models.load(quiet, defer_lm=not task.uses_lm),
         task,
         manifest.items(folder),
         manifest.seed,

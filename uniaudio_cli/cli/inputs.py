@@ -58,7 +58,9 @@ def choose_task(name: str, demo: DemoOptions, **flags: object) -> Task:
         parts = [part.strip() for part in demo.levels.split(",")]
         changes["levels"] = [int(part) if part.isascii() and part.isdecimal() else part for part in parts]
     elif changes.get("readout") == "label":
-        changes["levels"] = [0]  # the published prompt; the tasks' finer levels are for the likelihood readout
+        changes["levels"] = [0]  # the published prompt; the tasks' other levels are for the other readouts
+    elif changes.get("readout") == "likelihood":
+        changes["levels"] = [0, 1]
     return load_task(name).replace(**{**changes, **parse_settings(demo.settings or ())})
 
 

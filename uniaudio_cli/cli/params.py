@@ -39,7 +39,7 @@ Select = Annotated[
     typer.Option("--select", help="How demonstrations are chosen: random, or representative of their label."),
 ]
 Readout = Annotated[
-    str | None, typer.Option("--readout", help="How labels are scored: likelihood, or label (as published).")
+    str | None, typer.Option("--readout", help="How labels are scored: likelihood, label (as published), similarity.")
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue the .jsonl of --output; skip clips it has.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Report the tokens that demonstrations take; load no LLM.")]
@@ -99,8 +99,8 @@ class ModelOptions:
     bits: Bits = None
     offline: Offline = False
 
-    def load(self, quiet: bool) -> Kit:
-        """The models, with a spinner on a terminal."""
+    def load(self, quiet: bool, defer_lm: bool = False) -> Kit:
+        """The models, with a spinner on a terminal. `defer_lm`: as `api.load`."""
         from uniaudio_cli.api import load
 
         # Off a terminal the spinner would be one line of text.
@@ -113,6 +113,7 @@ class ModelOptions:
                 dtype=self.dtype,
                 bits=self.bits,
                 offline=self.offline,
+                defer_lm=defer_lm,
                 progress=lambda line: note(line, quiet),
             )
 
@@ -128,7 +129,7 @@ class DemoOptions:
         int | None, typer.Option("--shots", "-k", min=1, help="Demonstrations per label or text (default: the task's).")
     ] = None
     levels: Annotated[
-        str | None, typer.Option("--levels", help="Codec levels in the prompt, coarsest 0: 0,1; labels: prosody,0.")
+        str | None, typer.Option("--levels", help="Codec levels in the prompt, coarsest 0: 0,1; labels: sounds,0.")
     ] = None
     settings: Settings = None
     seed: Seed = 0

@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from uniaudio_cli.audio.prosody import level_name
+from uniaudio_cli.audio.levels import level_name
 from uniaudio_cli.core.paths import show
 
 COLOURS = ("cyan", "yellow", "magenta", "green")

@@ -111,6 +111,21 @@ class Codec(nn.Module):
         dtype = self.architecture.input_dtype(self.dtype)
         return self.quantizer.encode_soft(*self.latents(self.padded(wav.to(self.device, dtype))))
 
+    @torch.inference_mode()
+    def encode_coarsest(self, wav: Tensor) -> LevelOutput:
+        """The first of `encode_soft`'s levels, by its own encoder alone where it has one.
+
+        Raises:
+            ValueError: as `encode`.
+        """
+        if self.coarse_encoder is None:
+            return self.encode_soft(wav)[0]
+        if wav.ndim != 3 or wav.shape[1] != 1 or wav.shape[2] == 0:
+            raise ValueError(f"encode takes wav of shape [B, 1, T] with T > 0, not {list(wav.shape)}")
+        dtype = self.architecture.input_dtype(self.dtype)
+        latent = self.coarse_encoder(self.padded(wav.to(self.device, dtype))).float()
+        return self.quantizer.levels()[0](latent)
+
     def encode_batch(self, wavs: Sequence[Tensor]) -> list[list[LevelOutput]]:
         """`encode_soft` of clips of different lengths, float32 [1, T] each -> per clip, per level, batches of one.
 

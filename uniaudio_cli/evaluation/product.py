@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from uniaudio_cli.audio.io import AudioInput
+from uniaudio_cli.codec.frozen.levels import FrozenLevels
 from uniaudio_cli.data.demonstrations import Demonstration
 from uniaudio_cli.data.episodes import Episode
 from uniaudio_cli.evaluation.systems import COUNTS, PRODUCT, Controls, NotApplicable, Row, Setup
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
 class CachingEncoder(AudioEncoder):
     """An encoder that encodes each clip once for each way a task reads it, and keeps the result in memory."""
 
-    def __init__(self, codec: Any) -> None:
-        super().__init__(codec)
+    def __init__(self, codec: Any, frozen: FrozenLevels | None = None) -> None:
+        super().__init__(codec, frozen=frozen)
         self.kept: dict[Any, list[EncodedClip]] = {}
 
     def encode_with_offsets(self, source: AudioInput, task: Task, cached: bool = False) -> list[EncodedClip]:
         if not isinstance(source, (str, bytes)) and not hasattr(source, "as_posix"):
             return super().encode_with_offsets(source, task)
-        key = (source, task.clip, task.levels, task.uses_time_offsets)
+        key = (source, task.clip, task.levels, task.uses_time_offsets, task.readout == "similarity")
         if key not in self.kept:
             self.kept[key] = [_trimmed(clip, task.levels) for clip in super().encode_with_offsets(source, task)]
         return self.kept[key]
@@ -51,7 +51,7 @@ def _trimmed(clip: EncodedClip, levels: Sequence[int]) -> EncodedClip:
 
 def caching(kit: Kit) -> Models:
     """The models of a kit with a `CachingEncoder`."""
-    return Models(CachingEncoder(kit.codec), kit.lm, kit.vocabulary, threading.RLock())
+    return kit.models.with_encoder(CachingEncoder(kit.codec, kit.encoder.frozen))
 
 
 def random_lm(lm: LanguageModel, seed: int = 0) -> LanguageModel:
@@ -101,7 +101,8 @@ class ProductSystem:
     @property
     def identity(self) -> Mapping[str, str]:
         task = self.setup.task
-        return {"task": task.name, "readout": task.readout, "lm": self.bound.models.lm.name}
+        lm = self.bound.models.lm.name if task.uses_lm else "none"
+        return {"task": task.name, "readout": task.readout, "lm": lm}
 
     def predict(self, episode: Episode) -> Mapping[str, float]:
         return self.bound.classifier(episode)(episode.query.path).scores
@@ -180,11 +181,13 @@ def _bound(setup: Setup, random: bool = False) -> _Bound:
 
 
 def _row(system: type[ProductSystem], controls: Controls, random: bool = False, parts: bool = True) -> Row:
-    """`parts`: the row takes the likelihood readout apart, and means nothing for another."""
+    """`parts`: the row takes the likelihood readout apart. `random`: its LLM has random weights."""
 
     def build(setup: Setup) -> ProductSystem:
         if parts and setup.task.readout != "likelihood":
             raise NotApplicable(f"readout {setup.task.readout} has no such part")
+        if random and not setup.task.uses_lm:
+            raise NotApplicable(f"readout {setup.task.readout} uses no LLM")
         return system(setup, _bound(setup, random))
 
     return Row(system.name, controls, build)

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from uniaudio_cli.audio.io import AudioInput, source_name
-from uniaudio_cli.audio.prosody import PROSODY, level_name
+from uniaudio_cli.audio.levels import PROSODY, level_name
 from uniaudio_cli.codec.quantizer import SIMILARITY_SCALE
-from uniaudio_cli.core.errors import UniAudioError
+from uniaudio_cli.core.errors import UniAudioError, UsageError
 from uniaudio_cli.data.demonstrations import Demonstration
 from uniaudio_cli.inference.encoder import EncodedClip
 from uniaudio_cli.inference.results import ErrorResult, LabelResult
 from uniaudio_cli.inference.scoring import LabelReadout, LikelihoodReadout, Query, Readout, TokenObservation
 from uniaudio_cli.inference.session import EncodedExample, Models, Session, check_levels, growing_batches
+from uniaudio_cli.inference.similarity import SimilarityReadout
 from uniaudio_cli.llm.ngram import NgramCache
 from uniaudio_cli.prompting.context_budget import ContextBudget
 from uniaudio_cli.prompting.prompt import Example, Prompt, Text, build_prompt
@@ -129,7 +130,7 @@ class Classifier(Session):
         if self._readout is None:
             for budget in self.context_budgets():
                 budget.check()
-            self._readout = self._label_readout() if self.task.readout == "label" else self._likelihood_readout()
+            self._readout = READOUTS[self.task.readout](self)
         return self._readout
 
     def _label_readout(self) -> LabelReadout:
@@ -154,6 +155,10 @@ class Classifier(Session):
             self.lm, contexts, caches, self.labels, audio_ids, [self._weight(level) for level in levels]
         )
 
+    def _similarity_readout(self) -> SimilarityReadout:
+        clips = {label: [each.clip.features for each in self.examples_for(label)] for label in self.labels}
+        return SimilarityReadout.of(clips, self.task.levels, self.task.level_weights)
+
     def _weight(self, level: int) -> float:
         """Weight of a level: half where it has twice the codes a second."""
         strides = self.models.codec.strides
@@ -165,6 +170,9 @@ class Classifier(Session):
     def observe(self, clips: Sequence[EncodedClip]) -> Query:
         """What the readout scores of a clip, encoded once for each time offset."""
         levels = self.task.levels
+        if self.task.readout == "similarity":
+            (clip,) = clips
+            return clip.features
         if self.task.readout == "label":
             one = [self.examples[0].example]  # the query's part of the prompt depends on no demonstration
             prompts = [
@@ -196,7 +204,12 @@ class Classifier(Session):
         return build_prompt(self.task, template, examples, examples[0].input, self.vocabulary)
 
     def context_budgets(self) -> list[ContextBudget]:
-        """What each context of the readout takes of the LLM's; the LLM's weights are not loaded for it."""
+        """What each context of the readout takes of the LLM's; the LLM's weights are not loaded for it.
+
+        Empty where the readout has no context.
+        """
+        if not self.task.uses_lm:
+            return []
         if self.task.readout == "label":
             prompt, continuations = self._continuations()
             return [self.budget(prompt, max(map(len, continuations.values())))]
@@ -209,6 +222,8 @@ class Classifier(Session):
 
     def render_prompt(self, source: AudioInput) -> str:
         """The prompt of a clip as text with token counts; under the likelihood readout, the context of every label."""
+        if not self.task.uses_lm:
+            raise UsageError(f"task {self.task.name}: readout {self.task.readout} makes no prompt")
         clip = self.encoder.encode_with_offsets(source, self.task)[0].as_audio(self.task.levels, self.layout)
         if self.task.readout == "label":
             return render_prompt(self.build_query(clip), self.vocabulary)
@@ -217,3 +232,11 @@ class Classifier(Session):
             f"=== {label}\n{render_prompt(self.label_context(label, level), self.vocabulary)}" for label in self.labels
         ]
         return "\n".join([*contexts, f"=== scored after each: {' '.join(words)}"])
+
+
+# How each readout is made, demonstrations included.
+READOUTS: Mapping[str, Callable[[Classifier], Readout]] = {
+    "likelihood": Classifier._likelihood_readout,
+    "label": Classifier._label_readout,
+    "similarity": Classifier._similarity_readout,
+}

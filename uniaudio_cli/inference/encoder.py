@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from uniaudio_cli.audio.features import loud_distance
 from uniaudio_cli.audio.io import AudioInput, check_audible, read_audio, source_name
-from uniaudio_cli.audio.prosody import PROSODY, measure_prosody, prosody_codes
+from uniaudio_cli.audio.levels import FROZEN_LEVELS, PROSODY
+from uniaudio_cli.audio.prosody import measure_prosody, prosody_codes
 from uniaudio_cli.audio.transforms import fit, normalise_level
+from uniaudio_cli.codec.frozen.levels import RATE, FrozenLevels
+from uniaudio_cli.codec.frozen.units import Array, SoftLevel, softmax
 from uniaudio_cli.codec.model import Codec
+from uniaudio_cli.core.errors import UsageError
 from uniaudio_cli.inference.code_cache import CodeCache
 from uniaudio_cli.prompting.prompt import Audio
 from uniaudio_cli.prompting.task import Clip, Task
@@ -20,6 +25,8 @@ from uniaudio_cli.prompting.vocabulary import Layout
 
 # With crop "loudest", this many times the clip's length is searched: nobody searches an hour for one second.
 SEARCHED_LENGTHS = 60
+# Soft counts of a codec level: cosine to logit, and how quiet a frame may be beside the loudest.
+SOFT_SCALE, QUIET = 20.0, 0.05
 
 
 @dataclass(frozen=True)
@@ -28,17 +35,26 @@ class EncodedClip:
 
     `codes`: per level of the codec. `samples`: length at the codec's rate. `similarity`: per level, the cosine between
     the latent and every code, float16 [T_k, K]; None for a clip whose codes come from the cache on disk. `prosody`:
-    codes of the measures in `audio.prosody`, where the task uses that level.
+    codes of the measures in `audio.prosody`, where the task uses that level. `soft`: the task's levels as soft counts,
+    for the similarity readout.
     """
 
     codes: list[list[int]]
     samples: int
     similarity: list[Tensor] | None = field(default=None, compare=False, repr=False)
     prosody: tuple[int, ...] = ()
+    soft: Mapping[int, SoftLevel] = field(default_factory=dict, compare=False, repr=False)
 
     def level(self, level: int) -> Sequence[int]:
-        """The codes of one level, `PROSODY` included."""
+        """The codes of one level, those by name included."""
+        if level in self.soft:
+            return self.soft[level].codes
         return self.prosody if level == PROSODY else self.codes[level]
+
+    @property
+    def features(self) -> dict[int, Array]:
+        """What the similarity readout compares, by level."""
+        return {level: soft.feature for level, soft in self.soft.items()}
 
     def as_audio(self, levels: Sequence[int], layout: Layout = "flattened") -> Audio:
         """The given levels as a piece of a prompt."""
@@ -50,11 +66,13 @@ class AudioEncoder:
 
     Args:
         code_cache: where the codes of demonstrations are kept between runs; None keeps none.
+        frozen: levels of frozen encoders; None where no task uses them.
     """
 
-    def __init__(self, codec: Codec, code_cache: CodeCache | None = None) -> None:
+    def __init__(self, codec: Codec, code_cache: CodeCache | None = None, frozen: FrozenLevels | None = None) -> None:
         self.codec = codec
         self.code_cache = code_cache
+        self.frozen = frozen
 
     def read(self, source: AudioInput, clip: Clip, audible: bool = False) -> Tensor:
         """A source as the task crops it: float32 [1, T].
@@ -110,6 +128,8 @@ class AudioEncoder:
 
     def encode_crop(self, wav: Tensor, task: Task, cached: bool = False) -> list[EncodedClip]:
         """`encode_with_offsets` of a crop [1, T] that is read already."""
+        if task.readout == "similarity":
+            return [self.encode_levels(wav, task.levels)]
         offsets = task.clip.time_offsets_ms if task.uses_time_offsets else task.clip.time_offsets_ms[:1]
         delayed = [torch.nn.functional.pad(wav, (ms * self.codec.sample_rate // 1000, 0)) for ms in offsets]
         if task.levels == (PROSODY,):  # no codec level is used
@@ -126,6 +146,39 @@ class AudioEncoder:
             for number, clip in enumerate(clips)
         ]
 
+    def encode_levels(self, wav: Tensor, levels: Sequence[int]) -> EncodedClip:
+        """A crop [1, T] at the codec's rate as soft counts of these levels.
+
+        Raises:
+            MissingWeightsError: a frozen encoder is not here and cannot be fetched.
+        """
+        soft: dict[int, SoftLevel] = {}
+        for level in levels:
+            if level in FROZEN_LEVELS:
+                if self.frozen is None:
+                    raise UsageError("these models have no frozen encoders; `load` gives ones that have")
+                soft[level] = self.frozen[level](resampled(wav[0].numpy(), self.codec.sample_rate))
+        codec_levels = [level for level in levels if level >= 0]
+        if codec_levels:
+            soft |= self._soft_codes(self.at_codec_level(wav), codec_levels)
+        return EncodedClip([], wav.shape[-1], soft=soft)
+
+    def _soft_codes(self, wav: Tensor, levels: Sequence[int]) -> dict[int, SoftLevel]:
+        """Levels of the codec: roots of the mean probability of each code, over frames that are not quiet."""
+        coarsest = tuple(levels) == (0,)
+        outputs = [self.codec.encode_coarsest(wav[None])] if coarsest else self.codec.encode_soft(wav[None])
+        found = {}
+        for level in levels:
+            samples = self.codec.strides[level] * self.codec.hop_length
+            frames = -(-wav.shape[-1] // samples)
+            padded = torch.nn.functional.pad(wav[0], (0, frames * samples - wav.shape[-1]))
+            power = padded.reshape(frames, samples).square().mean(dim=1).numpy()
+            soft = softmax(SOFT_SCALE * outputs[level].similarity[0, :frames].float().cpu().numpy())
+            loud = power >= QUIET**2 * power.max()
+            codes = outputs[level].codes[0, :frames].tolist()
+            found[level] = SoftLevel(tuple(codes), np.sqrt(soft[loud].mean(axis=0)))
+        return found
+
     def decode(self, codes: Sequence[Sequence[int]], seed: int = 0) -> Tensor:
         """Codes per level -> wav float32 [1, T]."""
         return self.codec.decode([torch.tensor([row]) for row in codes], seed=seed)[0].cpu()
@@ -138,3 +191,12 @@ class AudioEncoder:
     def reconstruction_error(self, source: AudioInput, clip: Clip) -> float:
         """Log-mel distance between a crop and its reconstruction over the louder frames, in nats."""
         return loud_distance(*self.reconstruct(source, clip), self.codec.sample_rate)
+
+
+def resampled(wav: Array, sample_rate: int) -> Array:
+    """float32 [T] -> the same at the frozen encoders' rate."""
+    if sample_rate == RATE:
+        return wav
+    import soxr
+
+    return soxr.resample(wav, sample_rate, RATE)

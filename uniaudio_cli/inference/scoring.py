@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -34,8 +34,9 @@ class TokenObservation:
     soft_logprobs: Tensor | None = None
 
 
-# Per scored level, one observation for each time offset. Scores of the offsets are averaged.
-Query = Sequence[Sequence[TokenObservation]]
+# What a readout scores of a clip. Of those by tokens: per scored level, one observation for each time offset, whose
+# scores are averaged. Of the similarity readout: a feature by level.
+Query = Any
 
 
 class Readout(Protocol):

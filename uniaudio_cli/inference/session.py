@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
@@ -38,6 +38,38 @@ class Models:
     @property
     def codec(self) -> Codec:
         return self.encoder.codec
+
+    def with_encoder(self, encoder: AudioEncoder) -> Models:
+        """The same models with another encoder and a lock of their own."""
+        return Models(encoder, self.lm, self.vocabulary, threading.RLock())
+
+
+class DeferredModels(Models):
+    """Models whose LLM and vocabulary are made at first use, for readouts that may need neither."""
+
+    _make: Callable[[], tuple[LanguageModel, Vocabulary]]
+
+    def __init__(
+        self, encoder: AudioEncoder, make: Callable[[], tuple[LanguageModel, Vocabulary]], lock: threading.RLock
+    ) -> None:
+        for name, value in (("encoder", encoder), ("_make", make), ("lock", lock)):
+            object.__setattr__(self, name, value)
+
+    def with_encoder(self, encoder: AudioEncoder) -> Models:
+        return DeferredModels(encoder, self._make, threading.RLock())
+
+    @cached_property
+    def _made(self) -> tuple[LanguageModel, Vocabulary]:
+        with self.lock:
+            return self._make()
+
+    @property
+    def lm(self) -> LanguageModel:  # type: ignore[override]
+        return self._made[0]
+
+    @property
+    def vocabulary(self) -> Vocabulary:  # type: ignore[override]
+        return self._made[1]
 
 
 @dataclass(frozen=True)

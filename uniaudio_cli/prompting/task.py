@@ -10,23 +10,23 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 from typing_extensions import Self
 
-from uniaudio_cli.audio.prosody import NAME, PROSODY
+from uniaudio_cli.audio.levels import FROZEN_LEVELS, NAMED_LEVELS, PROSODY, SPEECH, level_name
 from uniaudio_cli.core.errors import UsageError
 from uniaudio_cli.core.paths import data_folder, show, suggest
 from uniaudio_cli.core.schema import FROM_LIST, NOT_BLANK, Expected, Schema, load_yaml, refuse, require
 from uniaudio_cli.prompting.kinds import KINDS, DemonstrationKind, KindRules, Selection, TaskKind, task_kind
 
-_LEVELS = f"a list of whole numbers from 0 up or {NAME}"
+_LEVELS = "a list of whole numbers from 0 up or speech, sounds or prosody"
 _QA_EXAMPLES = "a mapping of questions to lists of answers, numbers in quotes"
 
 
 def _levels(value: object) -> object:
-    """Level numbers of a YAML list, where the prosody level is a name; -1 stands for it in Python only."""
+    """Level numbers of a YAML list, where some are names; negative numbers stand for those in Python only."""
     if not isinstance(value, list):
         return value
     if any(type(each) is int and each < 0 for each in value):
         refuse(_LEVELS, value)
-    return tuple(PROSODY if each == NAME else each for each in value)
+    return tuple(NAMED_LEVELS.get(each, each) if isinstance(each, str) else each for each in value)
 
 
 def _qa_examples(value: object) -> object:
@@ -38,8 +38,8 @@ def _qa_examples(value: object) -> object:
 
 Level = Annotated[
     int,
-    Field(ge=PROSODY, le=31),
-    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 0, "maximum": 31}, {"const": NAME}]}),
+    Field(ge=SPEECH, le=31),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 0, "maximum": 31}, {"enum": list(NAMED_LEVELS)}]}),
 ]
 Levels = Annotated[tuple[Level, ...], BeforeValidator(_levels), Field(min_length=1), Expected(_LEVELS)]
 Offset = Annotated[int, Field(ge=0, le=10_000)]
@@ -164,10 +164,10 @@ class Task(Schema):
     )
     levels: Levels = Field(
         default_factory=lambda data: KINDS[task_kind(data["input"], data["output"]) or "enhance"].levels,
-        description="Codec levels in the prompt, coarsest (0) first. `prosody`, before the others, is pitch, loudness "
-        "and rate in words; for labels only. The likelihood readout scores each level apart and leaves out those that "
-        "the LLM has no tokens for.",
-        examples=[[0, 1], ["prosody"]],
+        description="Codec levels, coarsest (0) first. Before them, for labels only, `speech` and `sounds`: soft units "
+        "of a frozen Whisper or YAMNet, for the similarity readout; and `prosody`: pitch, loudness and rate in words. "
+        "The likelihood readout scores each level apart and leaves out those that the LLM has no tokens for.",
+        examples=[[0, 1], ["sounds", 0]],
         json_schema_extra={"default_text": "[0] for labels, [0, 1, 2] for audio"},
     )
     layout: Literal["flattened", "interleaved", "auto"] = Field(
@@ -198,11 +198,22 @@ class Task(Schema):
         default=1, ge=1, le=100, description="Copies of the demonstrations in the prompt.", examples=[4]
     )
     clip: Clip = Field(default_factory=Clip, description="How clips are cut.")
-    readout: Literal["likelihood", "label"] = Field(
+    readout: Literal["likelihood", "label", "similarity"] = Field(
         default="likelihood",
         description="How labels are scored: by the likelihood of the query's audio after the demonstrations of each "
-        "label, or by the probability of the label after the whole prompt (as published).",
+        "label, by the probability of the label after the whole prompt (as published), or, without the LLM, by the "
+        "cosine between soft counts of the clip's words and the mean of each label's demonstrations.",
         examples=["label"],
+    )
+    level_weights: Annotated[
+        tuple[Annotated[float, Field(gt=0, le=100)], ...],
+        FROM_LIST,
+        Expected("a list of numbers above 0, one for each level"),
+    ] = Field(
+        default=(),
+        description="Weights of the levels' cosines in the similarity readout.",
+        examples=[[1.0, 0.25]],
+        json_schema_extra={"default_text": "1 for speech and sounds, 0.5 for each level of the codec"},
     )
     abstain_below: float = Field(
         default=0.0,
@@ -243,6 +254,11 @@ class Task(Schema):
         return tuple(level for level in self.levels if level not in self.passthrough_levels)
 
     @property
+    def uses_lm(self) -> bool:
+        """Whether the LLM takes part; the similarity readout needs neither its weights nor its vocabulary."""
+        return self.readout != "similarity"
+
+    @property
     def uses_time_offsets(self) -> bool:
         """Whether a clip is encoded once for each of `clip.time_offsets_ms`."""
         return self.kind == "classify" and self.readout == "likelihood"
@@ -252,10 +268,14 @@ class Task(Schema):
         kind = task_kind(self.input, self.output)
         require(kind is not None, "output", "audio where the input is text", self.output)
         rules, by_kind = self.rules, f"where demonstrations have a {self.demonstration_kind}"
-        rising = all(a < b for a, b in zip((PROSODY - 1, *self.levels), self.levels, strict=False))
-        require(rising, "levels", f"in rising order, each once, {NAME} first", _by_name(self.levels))
+        rising = all(a < b for a, b in zip((SPEECH - 1, *self.levels), self.levels, strict=False))
+        order = f"in rising order, each once, {', '.join(NAMED_LEVELS)} first"
+        require(rising, "levels", order, _by_name(self.levels))
         classifies = kind == "classify"
-        require(classifies or PROSODY not in self.levels, "levels", f"without {NAME} where the output is audio", NAME)
+        for level in (*FROZEN_LEVELS, PROSODY):
+            fits, name = classifies or level not in self.levels, level_name(level)
+            require(fits, "levels", f"without {name} where the output is audio", name)
+        self._check_readout()
         require(
             self.layout == "flattened" or not classifies,
             "layout",
@@ -271,6 +291,22 @@ class Task(Schema):
         require(length in rules.lengths, "generation.length", f"{lengths} where the input is text", length)
         self._check_instruction()
         return self
+
+    def _check_readout(self) -> None:
+        similarity = self.readout == "similarity"
+        for level in self.levels:
+            if level in FROZEN_LEVELS:
+                require(similarity, "readout", f"similarity where levels hold {level_name(level)}", self.readout)
+        levels = _by_name(self.levels)
+        require(
+            not similarity or PROSODY not in self.levels, "levels", "without prosody for readout similarity", levels
+        )
+        require(
+            not self.level_weights or (similarity and len(self.level_weights) == len(self.levels)),
+            "level_weights",
+            "one for each of the levels, and readout similarity",
+            list(self.level_weights),
+        )
 
     def _check_passthrough(self) -> None:
         key, generated, given = "passthrough_levels", self.generated_levels, _by_name(self.passthrough_levels)
@@ -331,4 +367,4 @@ def override_task(task: Task, **changes: Any) -> Task:
 
 
 def _by_name(levels: tuple[int, ...]) -> list[int | str]:
-    return [NAME if level == PROSODY else level for level in levels]
+    return [level_name(level) if level < 0 else level for level in levels]

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 from uniaudio_cli.audio import prosody
-from uniaudio_cli.audio.prosody import PROSODY
+from uniaudio_cli.audio.levels import PROSODY, level_name
 from uniaudio_cli.core.errors import UniAudioError, UsageError
 from uniaudio_cli.llm.tokenizer import Tokenizer
 from uniaudio_cli.prompting.word_table import LevelTable, token_table, word_table
@@ -294,7 +294,7 @@ def _ints(row: Any) -> list[int]:
 
 
 def _level_names(levels: Sequence[int]) -> str:
-    return prosody.level_name(levels[0]) if len(levels) == 1 else f"levels {', '.join(map(str, levels))}"
+    return level_name(levels[0]) if len(levels) == 1 else f"levels {', '.join(map(str, levels))}"
 
 
 def vocabulary_for(config: CodecConfig, tokenizer: Tokenizer, levels: Sequence[int] | None = None) -> Vocabulary:

@@ -1,1 +1,1 @@
-"""Frozen encoders: pretrained networks whose outputs teach, judge or describe clips."""
+"""Frozen encoders: pretrained networks whose outputs teach, judge or describe clips, and their soft levels."""

@@ -1,0 +1,69 @@
+"""The similarity readout by hand, and classification with it: no LLM is touched."""
+
+from __future__ import annotations
+
+import math
+import threading
+
+import numpy as np
+import pytest
+
+from tests.kits import codec_of, label_task, labelled, make_kit, small_frozen
+from uniaudio_cli.api import Kit
+from uniaudio_cli.core.errors import UsageError
+from uniaudio_cli.inference.encoder import AudioEncoder
+from uniaudio_cli.inference.session import DeferredModels
+from uniaudio_cli.inference.similarity import SCALE, SimilarityReadout, joined
+
+A, B = np.array([2.0, 0.0]), np.array([0.0, 3.0])
+
+
+def test_scores_by_hand():
+    readout = SimilarityReadout.of({"a": [{0: A}], "b": [{0: B}, {0: 5 * B}]}, [0])
+    (logp,) = readout([{0: np.array([3.0, 4.0])}])
+    assert logp["a"] - logp["b"] == pytest.approx(SCALE * (0.6 - 0.8))
+    assert sum(map(math.exp, logp.values())) == pytest.approx(1)
+
+
+def test_cosines_of_levels_are_added_by_weight():
+    row = joined({-2: A, 0: B}, {-2: 1.0, 0: 0.5})
+    other = joined({-2: A, 0: A}, {-2: 1.0, 0: 0.5})
+    assert row @ other == pytest.approx(1 / 1.5)
+    assert SimilarityReadout.of({"a": [{-2: A, 0: B}]}, [-2, 0]).weights == {-2: 1.0, 0: 0.5}
+    assert SimilarityReadout.of({"a": [{-2: A, 0: B}]}, [-2, 0], [2.0, 3.0]).weights == {-2: 2.0, 0: 3.0}
+
+
+@pytest.fixture(scope="module")
+def kit() -> Kit:
+    """A kit whose LLM cannot be had."""
+    encoder = AudioEncoder(codec_of("words"), frozen=small_frozen())
+    return Kit.of(DeferredModels(encoder, lambda: pytest.fail("the LLM is touched"), threading.RLock()))
+
+
+@pytest.mark.parametrize("levels", [["sounds"], ["speech"], ["sounds", 0], ["speech", "sounds", 0, 1], [0]])
+def test_demonstrations_label_themselves_without_the_llm(kit, clips, levels):
+    shown = labelled(clips)
+    session = kit.session(label_task(readout="similarity", levels=levels), shown[:3])
+    session.prepare()
+    assert session.context_budgets() == []
+    results = list(session.classify([each.audio for each in shown[:3]]))
+    assert [result.label for result in results] == ["up", "upper", "dog"]
+    assert all(sum(result.scores.values()) == pytest.approx(1) for result in results)
+
+
+def test_selection_by_words_of_a_frozen_level(kit, clips):
+    task = label_task(readout="similarity", levels=["sounds"], selection="representative")
+    assert len(kit.classifier(labelled(clips), task, shots=1).demonstrations) == 3
+
+
+def test_there_is_no_prompt(kit, clips):
+    session = kit.session(label_task(readout="similarity", levels=["sounds"]), labelled(clips))
+    with pytest.raises(UsageError, match="readout similarity makes no prompt"):
+        session.render_prompt(clips / "5.wav")
+
+
+def test_models_without_frozen_encoders_are_refused(clips):
+    kit = make_kit()
+    models = kit.models.with_encoder(AudioEncoder(kit.codec))
+    with pytest.raises(UsageError, match="no frozen encoders"):
+        Kit.of(models).session(label_task(readout="similarity", levels=["speech"]), labelled(clips))
