@@ -29,7 +29,7 @@ from uniaudio_cli.inference.code_cache import CodeCache
 from uniaudio_cli.inference.encoder import AudioEncoder
 from uniaudio_cli.inference.enhance import Enhancer
 from uniaudio_cli.inference.name_table import LLMScorer, NameTable
-from uniaudio_cli.inference.names import ZeroShotClassifier, evidence
+from uniaudio_cli.inference.names import LLMAffinity, ZeroShotClassifier
 from uniaudio_cli.inference.results import EnhancementResult, ErrorResult, LabelResult, SpeechResult
 from uniaudio_cli.inference.selection import select_demonstrations
 from uniaudio_cli.inference.session import Models
@@ -284,7 +284,9 @@ def load(
     language_model = lazy_lm(
         str(files.folder), files.name, decode_bits, device=place, dtype=choose_dtype(dtype, place), bits=bits
     )
-    return Kit(loaded, language_model, vocabulary, CodeCache(cache_dir() / "codes", loaded), _lm_key(files, dtype, bits))
+    return Kit(
+        loaded, language_model, vocabulary, CodeCache(cache_dir() / "codes", loaded), _lm_key(files, dtype, bits)
+    )
 
 
 def load_zero_shot(
@@ -335,9 +337,7 @@ def _zero_shot(
     tagger = YAMNet(registry.resolve_teacher("yamnet", offline, progress))
     # Scores of an LLM that nothing identifies are not kept.
     table = NameTable(tagger.class_names, key, scorer, cache_dir() / "names" if key else None)
-    return ZeroShotClassifier(
-        tagger, background(), lambda texts: evidence(table.logprobs(texts)), labels, descriptions, abstain_below, lock
-    )
+    return ZeroShotClassifier(tagger, background(), LLMAffinity(table), labels, descriptions, abstain_below, lock)
 
 
 def _lm_key(files: registry.LMFiles, dtype: str, bits: int | None) -> str:

@@ -86,6 +86,10 @@ class LLMScorer:
     def _parts(self) -> tuple[LanguageModel, Tokenizer]:
         return self._load()
 
+    def replaced(self, change: Callable[[LanguageModel], LanguageModel]) -> LLMScorer:
+        """The scorer of another LLM with the same tokenizer, made from this one's at its first use."""
+        return LLMScorer(lambda: (change(self._parts[0]), self._parts[1]))
+
     def first_id(self, word: str) -> int:
         return self._parts[1].word_ids(word)[0]
 
@@ -167,6 +171,15 @@ class NameTable:
         self._key = key
         self._scorer = scorer
         self._cache = cache
+        self._rows: dict[tuple[NamePrompt, str], Array] = {}
+
+    def with_scorer(self, scorer: NameScorer) -> NameTable:
+        """A table of another LLM that is kept in memory only."""
+        return NameTable(self._class_names, "", scorer, None, self.prompts)
+
+    @property
+    def scorer(self) -> NameScorer:
+        return self._scorer
 
     @cached_property
     def _words(self) -> ClassWords:
@@ -177,7 +190,9 @@ class NameTable:
         return np.stack([self._of_prompt(prompt, labels) for prompt in self.prompts])
 
     def _of_prompt(self, prompt: NamePrompt, labels: Sequence[str]) -> Array:
-        rows = {label: self._read(prompt, label) for label in dict.fromkeys(labels)}
+        known = self._rows
+        rows = {label: known.get((prompt, label)) for label in dict.fromkeys(labels)}
+        rows = {label: self._read(prompt, label) if row is None else row for label, row in rows.items()}
         missing = [label for label, row in rows.items() if row is None]
         if missing:
             texts = [prompt.continuation(label) for label in missing]
@@ -187,6 +202,7 @@ class NameTable:
             for label, row in zip(missing, scored, strict=True):
                 self._keep(prompt, label, row)
                 rows[label] = row
+        known |= {(prompt, label): row for label, row in rows.items() if row is not None}
         return np.array([rows[label] for label in labels], dtype=np.float64)
 
     def _file(self, prompt: NamePrompt, label: str) -> Path | None:

@@ -17,8 +17,9 @@ import numpy as np
 
 from uniaudio_cli.audio.io import AudioInput, read_audio, source_name
 from uniaudio_cli.core.errors import UniAudioError, UsageError
-from uniaudio_cli.inference.name_table import PROMPTS, Array, NamePrompt
+from uniaudio_cli.inference.name_table import PROMPTS, Array, LLMScorer, NamePrompt, NameTable
 from uniaudio_cli.inference.results import ErrorResult, LabelResult
+from uniaudio_cli.llm.model import LanguageModel
 
 RATE = 16_000
 LONGEST_SECONDS = 60.0
@@ -121,6 +122,21 @@ def probabilities(scores: Array) -> Array:
 
 
 @dataclass(frozen=True)
+class LLMAffinity:
+    """The affinity by an LLM's log-probabilities."""
+
+    table: NameTable
+
+    def __call__(self, texts: Sequence[str]) -> Array:
+        return evidence(self.table.logprobs(texts))
+
+    def with_lm(self, change: Callable[[LanguageModel], LanguageModel]) -> LLMAffinity:
+        """The affinity by another LLM, made from this one's at its first use."""
+        assert isinstance(self.table.scorer, LLMScorer)
+        return LLMAffinity(self.table.with_scorer(self.table.scorer.replaced(change)))
+
+
+@dataclass(frozen=True)
 class TaggedClip:
     """A clip and its class posterior, float64 [classes]."""
 
@@ -165,11 +181,21 @@ class ZeroShotClassifier:
         self.abstain_below = abstain_below
         self._tagger = tagger
         self._background = background
-        self._affinity = affinity
+        self.affinity_model = affinity
         self._lock = lock or threading.RLock()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(self.labels)})"
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The tagger's classes."""
+        return tuple(self._tagger.class_names)
+
+    def replaced(self, labels: Sequence[str], affinity: Affinity | None = None) -> ZeroShotClassifier:
+        """A session of other labels, without descriptions; `affinity`: what takes the LLM's place."""
+        chosen = affinity or self.affinity_model
+        return ZeroShotClassifier(self._tagger, self._background, chosen, labels, None, self.abstain_below, self._lock)
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -185,7 +211,7 @@ class ZeroShotClassifier:
     def affinity(self) -> Array:
         """[labels, classes]: how far each class speaks for each label."""
         with self._lock:
-            return self._affinity(self.texts)
+            return self.affinity_model(self.texts)
 
     def prepare(self) -> None:
         """Score the labels now."""
