@@ -98,8 +98,7 @@ class LLMScorer:
         texts = [tokenizer.encode(prefix + continuation) for continuation in continuations]
         # What all texts begin with is read once. It ends before each text does, so that something is left to read.
         shared = _shared([tokenizer.encode(prefix), *(text[:-1] for text in texts)])
-        bos = [] if tokenizer.bos_id is None or tokenizer.bos_id == tokenizer.eos_id else [tokenizer.bos_id]
-        context = lm.prefill([[*bos, *texts[0][:shared]]])
+        context = lm.prefill([[*tokenizer.start_ids, *texts[0][:shared]]])
         rows = []
         for start in range(0, len(texts), LABELS_AT_ONCE):
             part = [text[shared:] for text in texts[start : start + LABELS_AT_ONCE]]
