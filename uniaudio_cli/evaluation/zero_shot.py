@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from uniaudio_cli.core.errors import UniAudioError
+from uniaudio_cli.core.quiet import quiet_transformers
 from uniaudio_cli.data.episodes import Episode, Item
 from uniaudio_cli.evaluation.product import random_lm
 from uniaudio_cli.evaluation.systems import PRODUCT, Row, Setup
@@ -109,7 +110,9 @@ class NamesByMiniLM(NamesByLLM):
         import torch
         from transformers import AutoModel, AutoTokenizer
 
-        tokenizer, model = AutoTokenizer.from_pretrained(self.folder), AutoModel.from_pretrained(self.folder).eval()
+        tokenizer = AutoTokenizer.from_pretrained(self.folder, local_files_only=True)
+        with quiet_transformers():
+            model = AutoModel.from_pretrained(self.folder, local_files_only=True).eval()
 
         @torch.inference_mode()
         def embed(texts: Sequence[str]) -> Array:

@@ -60,12 +60,12 @@ def meaningless(label: str) -> bool:
 
 
 def readable(label: str) -> str:
-    """A label as it stands in a prompt: "dog_bark" and "dog-bark" are "dog bark".
+    """A label as it stands in a prompt: "dog_bark" is "dog bark".
 
     >>> readable("Dog_bark")
     'Dog bark'
     """
-    return re.sub(r"[\s_]+|(?<=\w\w)-(?=\w\w\w)", " ", label).strip()
+    return re.sub(r"[\s_]+", " ", label).strip()
 
 
 def evidence(logprobs: Array, power: float = EVIDENCE_POWER) -> Array:
