@@ -20,7 +20,7 @@ from uniaudio_cli.data.episodes import Episode, Item
 from uniaudio_cli.evaluation.product import random_lm
 from uniaudio_cli.evaluation.systems import PRODUCT, Row, Setup
 from uniaudio_cli.inference.name_table import Array, content_words
-from uniaudio_cli.inference.names import Affinity, LLMAffinity, TaggedClip, ZeroShotClassifier
+from uniaudio_cli.inference.names import Affinity, LLMAffinity, TaggedClip, ZeroShotClassifier, evidence
 
 # Of a cosine of sentence embeddings: sharpens it to the few nearest classes; chosen on esc10.
 COSINE_POWER = 5
@@ -95,7 +95,7 @@ class NamesByRandomLLM(NamesByLLM):
 
 
 class NamesByMiniLM(NamesByLLM):
-    """The cosine of MiniLM's embeddings of label and class name."""
+    """The cosine of MiniLM's embeddings of label and class name, in the place of the LLM's log-probability."""
 
     name = "names, MiniLM"
 
@@ -124,14 +124,22 @@ class NamesByMiniLM(NamesByLLM):
 
         return embed
 
+    def cosine(self, texts: Sequence[str]) -> Array:
+        """[texts, classes]."""
+        found: Array = self._embed(texts) @ self._embed(self.tags.session.class_names).T
+        return found
+
     def affinity(self) -> Affinity:
-        names = self.tags.session.class_names
+        return lambda texts: evidence(self.cosine(texts)[None])
 
-        def cosine(texts: Sequence[str]) -> Array:
-            found: Array = np.maximum(self._embed(texts) @ self._embed(names).T, 0) ** COSINE_POWER
-            return found
 
-        return cosine
+class NamesByCosine(NamesByMiniLM):
+    """MiniLM's cosine itself, sharpened: stronger where labels are nearly class names."""
+
+    name = "names, MiniLM cosine"
+
+    def affinity(self) -> Affinity:
+        return lambda texts: np.maximum(self.cosine(texts), 0) ** COSINE_POWER
 
 
 class NamesByOverlap(NamesByLLM):
@@ -171,5 +179,6 @@ ROWS = (
     Row(NamesByLLM.name, "fast", NamesByLLM),
     Row(NamesByRandomLLM.name, "all", NamesByRandomLLM),
     Row(NamesByMiniLM.name, "fast", NamesByMiniLM),
+    Row(NamesByCosine.name, "fast", NamesByCosine),
     Row(NamesByOverlap.name, "fast", NamesByOverlap),
 )
