@@ -89,8 +89,12 @@ def test_weights_and_scores_by_hand():
 
 def test_calibration_takes_off_what_a_label_has_from_every_clip():
     scores = np.array([[3.0, 1.0], [3.0, 2.0], [4.0, 1.0]])
-    assert calibrated(scores, fewest=3).mean(axis=0) == pytest.approx([0, 0])
-    assert np.array_equal(calibrated(scores, fewest=4), scores)
+    whole = calibrated(scores, clips=0)
+    assert (whole.mean(axis=0), whole.std(axis=0)) == (pytest.approx([0, 0]), pytest.approx([1, 1]))
+    # Half of the mean, and the root of the spread.
+    half = calibrated(scores, clips=3)
+    assert half[0, 0] == pytest.approx((3 - 5 / 3) / scores.std(axis=0)[0] ** 0.5)
+    assert np.array_equal(calibrated(scores[:1]), scores[:1])
 
 
 def test_the_label_that_the_classes_speak_for_wins():

@@ -110,8 +110,6 @@ class ZeroShotJob:
 
 def label_by_name(job: ZeroShotJob, files: list[Path]) -> None:
     """A label for every file: rows to `job.output`, JSON on stdout, or a table on a terminal."""
-    from uniaudio_cli.inference.names import CALIBRATED_FROM
-
     quiet = job.run.quiet
     found = inputs.find_inputs(files, quiet)
     if job.resume and not job.is_log:
@@ -136,8 +134,6 @@ def label_by_name(job: ZeroShotJob, files: list[Path]) -> None:
         if log is None and job.is_log:
             log = stack.enter_context(job.open_log())
             waiting = unlabelled(waiting, log)
-        if len(found) < CALIBRATED_FROM:
-            note(f"note: labels are surer with {CALIBRATED_FROM} clips or more, which are calibrated together", quiet)
         writers = row_writers(stack, job.output, job.run, log, session.labels)
         write_labels(_timed(session, found, waiting), len(waiting), writers, quiet)
 
