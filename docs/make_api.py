@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from uniaudio_cli import api
-from uniaudio_cli.inference import classify, enhance, results, speak
+from uniaudio_cli.inference import classify, enhance, names, results, speak
 
 TARGET = Path(__file__).with_name("python-api.md")
 HEAD = """# Python API
@@ -36,8 +36,10 @@ Importing `uniaudio_cli` loads neither torch nor a model.
 """
 MEMBERS: tuple[tuple[Any, tuple[str, ...]], ...] = (
     (api.load, ()),
-    (api.Kit, ("classifier", "speaker", "enhancer", "session", "classify", "speak", "enhance")),
+    (api.load_zero_shot, ()),
+    (api.Kit, ("classifier", "zero_shot", "speaker", "enhancer", "session", "classify", "speak", "enhance")),
     (classify.Classifier, ("classify", "classify_batch", "prepare", "context_budgets", "render_prompt")),
+    (names.ZeroShotClassifier, ("classify", "classify_batch", "tag", "label", "prepare", "render_prompt")),
     (speak.Speaker, ("speak", "stream", "choose_answer", "render_prompt")),
     (enhance.Enhancer, ("enhance", "render_prompt")),
     (results.LabelResult, ()),

@@ -19,6 +19,7 @@ from uniaudio_cli.audio.io import AudioInput, source_name
 from uniaudio_cli.codec.checkpoint import load_codec
 from uniaudio_cli.codec.config import CodecConfig
 from uniaudio_cli.codec.frozen.levels import FrozenLevels
+from uniaudio_cli.codec.frozen.yamnet import YAMNet, background
 from uniaudio_cli.codec.model import Codec
 from uniaudio_cli.core.device import choose_device, choose_dtype
 from uniaudio_cli.core.errors import UniAudioError, UsageError
@@ -28,15 +29,17 @@ from uniaudio_cli.inference.classify import Classifier
 from uniaudio_cli.inference.code_cache import CodeCache
 from uniaudio_cli.inference.encoder import AudioEncoder
 from uniaudio_cli.inference.enhance import Enhancer
+from uniaudio_cli.inference.name_table import LLMScorer, NameTable
+from uniaudio_cli.inference.names import LLMAffinity, ZeroShotClassifier
 from uniaudio_cli.inference.results import EnhancementResult, ErrorResult, LabelResult, SpeechResult
 from uniaudio_cli.inference.selection import select_demonstrations
 from uniaudio_cli.inference.session import DeferredModels, Models
 from uniaudio_cli.inference.speak import Speaker
-from uniaudio_cli.llm.loading import lazy_lm
+from uniaudio_cli.llm.loading import lazy_lm, load_lm
 from uniaudio_cli.llm.model import LanguageModel
-from uniaudio_cli.llm.tokenizer import load_tokenizer
+from uniaudio_cli.llm.tokenizer import Tokenizer, load_tokenizer
 from uniaudio_cli.models import registry
-from uniaudio_cli.models.presets import DEFAULT_MODEL
+from uniaudio_cli.models.presets import DEFAULT_MODEL, ZERO_SHOT_LM
 from uniaudio_cli.prompting.task import Task, load_task
 from uniaudio_cli.prompting.vocabulary import Vocabulary, vocabulary_for
 
@@ -67,14 +70,17 @@ class Kit:
         vocabulary: Vocabulary,
         code_cache: CodeCache | None = None,
         frozen: FrozenLevels | None = None,
+        lm_key: Callable[[], str] = lambda: "",
     ) -> None:
         self.models = Models(AudioEncoder(codec, code_cache, frozen), lm, vocabulary, threading.RLock())
+        self._lm_key = lm_key
 
     @classmethod
-    def of(cls, models: Models) -> Kit:
-        """A kit of these models."""
+    def of(cls, models: Models, lm_key: Callable[[], str] = lambda: "") -> Kit:
+        """A kit of these models. `lm_key`: what the LLM's scores depend on, "" where nothing identifies it."""
         kit = cls.__new__(cls)
         kit.models = models
+        kit._lm_key = lm_key
         return kit
 
     def __repr__(self) -> str:
@@ -136,6 +142,28 @@ class Kit:
         """A session that cleans recordings; arguments and errors as `classifier`."""
         chosen = self._task(task, "enhance")
         return Enhancer(self.models, chosen, self._selected(chosen, demos, shots, None, seed), seed)
+
+    def zero_shot(
+        self,
+        labels: Sequence[str],
+        descriptions: Mapping[str, str] | None = None,
+        *,
+        offline: bool = False,
+        progress: Callable[[str], None] = lambda line: None,
+    ) -> ZeroShotClassifier:
+        """A session that labels clips by the labels' names, without demonstrations, with this kit's LLM.
+
+        `load_zero_shot` does the same without a codec.
+
+        Args:
+            descriptions: label -> a sentence, where the name says little. offline: never fetch the tagger.
+
+        Raises:
+            UsageError: fewer than two labels, or a description of none of them.
+            MissingWeightsError: the tagger is not here and cannot be fetched.
+        """
+        scorer = LLMScorer(lambda: (self.lm, self.vocabulary.tokenizer))
+        return _zero_shot(labels, descriptions, scorer, self._lm_key(), self.lock, 0.0, offline, progress)
 
     def session(
         self,
@@ -272,9 +300,73 @@ def load(
         options = {"device": place, "dtype": choose_dtype(dtype, place), "bits": bits}
         return lazy_lm(str(files.folder), files.name, decode_bits, **options), vocabulary
 
+    def lm_key() -> str:
+        return _lm_key(registry.resolve_lm(lm or registry.resolve_model(model).lm, offline, progress), dtype, bits)
+
     if defer_lm:
-        return Kit.of(DeferredModels(encoder, language_side, threading.RLock()))
-    return Kit.of(Models(encoder, *language_side(), threading.RLock()))
+        return Kit.of(DeferredModels(encoder, language_side, threading.RLock()), lm_key)
+    return Kit.of(Models(encoder, *language_side(), threading.RLock()), lm_key)
+
+
+def load_zero_shot(
+    labels: Sequence[str],
+    descriptions: Mapping[str, str] | None = None,
+    *,
+    lm: str | Path = ZERO_SHOT_LM,
+    abstain_below: float = 0.0,
+    device: str = "auto",
+    dtype: str = "auto",
+    bits: int | None = None,
+    offline: bool = False,
+    progress: Callable[[str], None] = lambda line: None,
+) -> ZeroShotClassifier:
+    """A session that labels clips by the labels' names, without demonstrations and without a codec.
+
+    The LLM is loaded only for labels that it has not scored before.
+
+    Args:
+        descriptions: label -> a sentence, where the name says little. lm: preset, folder, .gguf or hub name.
+        abstain_below: a clip gets no label where the likeliest has a lower probability. The rest as `load`.
+
+    Raises:
+        UsageError: an unknown LLM, fewer than two labels, or a description of none of them.
+        MissingWeightsError: files are missing and cannot be fetched.
+    """
+    files = registry.resolve_lm(lm, offline, progress)
+
+    def parts() -> tuple[LanguageModel, Tokenizer]:
+        place = choose_device(device)
+        loaded = load_lm(str(files.folder), files.name, device=place, dtype=choose_dtype(dtype, place), bits=bits)
+        return loaded, load_tokenizer(str(files.folder))
+
+    key = _lm_key(files, dtype, bits)
+    return _zero_shot(labels, descriptions, LLMScorer(parts), key, None, abstain_below, offline, progress)
+
+
+def _zero_shot(
+    labels: Sequence[str],
+    descriptions: Mapping[str, str] | None,
+    scorer: LLMScorer,
+    key: str,
+    lock: threading.RLock | None,
+    abstain_below: float,
+    offline: bool,
+    progress: Callable[[str], None],
+) -> ZeroShotClassifier:
+    tagger = YAMNet(registry.resolve_teacher("yamnet", offline, progress))
+    # Scores of an LLM that nothing identifies are not kept.
+    table = NameTable(tagger.class_names, key, scorer, cache_dir() / "names" if key else None)
+    return ZeroShotClassifier(tagger, background(), LLMAffinity(table), labels, descriptions, abstain_below, lock)
+
+
+def _lm_key(files: registry.LMFiles, dtype: str, bits: int | None) -> str:
+    """What the scores of an LLM depend on: its weights and how they are loaded."""
+    key = f"{files.identity} {dtype} {bits}"
+    if files.identity.startswith("folder:"):  # files may be replaced
+        weights = sorted(path for path in files.folder.iterdir() if path.is_file())
+        stats = [(path.name, path.stat()) for path in weights]
+        key += "".join(f" {name} {stat.st_size} {stat.st_mtime_ns}" for name, stat in stats)
+    return key
 
 
 def load_codec_and_vocabulary(

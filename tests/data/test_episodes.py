@@ -223,6 +223,12 @@ def test_episodes_are_seeded_and_depend_on_neither_order_nor_count():
     assert [" ".join(item.path.stem for item in (*each.demonstrations, each.query)) for each in drawn] == fixed
 
 
+def test_no_shots_give_queries_alone():
+    drawn = list(episodes(SPEECH, 2, 0, 20, 0, "any"))
+    assert all(not each.demonstrations and each.query.label in each.labels for each in drawn)
+    assert len({each.query.path for each in drawn}) == 20
+
+
 @pytest.mark.parametrize(
     ("items", "ways", "shots", "rule", "message"),
     [
@@ -234,7 +240,7 @@ def test_episodes_are_seeded_and_depend_on_neither_order_nor_count():
         (SOUNDS, 2, 1, "same", "no clip of 'baby'"),
         ([*SPEECH, Item(Path("x.wav"), "x", "ann")], 2, 1, "any", "no clip of 'x' can be the query"),
         (SPEECH, 1, 1, "any", "at least 2 ways"),
-        (SPEECH, 2, 0, "any", "at least 2 ways and 1 shot"),
+        (SPEECH, 2, -1, "any", "at least 2 ways"),
         (SPEECH, 2, 1, "sme", "choose same, other, any"),
     ],
 )

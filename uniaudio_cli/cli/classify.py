@@ -35,20 +35,40 @@ if TYPE_CHECKING:
 def classify(
     files: options.Files,
     *,
+    demos: options.OptionalDemos = None,
     task: options.TaskName = "sound-event",
-    demo: options.DemoOptions,
+    settings: options.DemoSettings,
     output: options.LabelOutput = None,
     run: options.RunOptions,
     resume: options.Resume = False,
-    labels: options.Labels = None,
+    labels: options.NamedLabels = None,
+    descriptions: options.Descriptions = None,
     select: options.Select = None,
     readout: options.Readout = None,
     dry_run: options.DryRun = False,
     models: options.ModelOptions,
 ) -> None:
-    """Label audio clips from a few labelled ones."""
-    chosen = inputs.choose_task(task, demo, selection=select, readout=readout)
+    """Label audio clips: from a few labelled ones (--demos), or by the names of labels alone (--labels)."""
+    chosen = inputs.choose_task(task, settings, selection=select, readout=readout)
     inputs.require_kind(chosen, "classify", "classify")
+    if demos is None:
+        from uniaudio_cli.cli.zero_shot import ZeroShotJob, label_by_name
+
+        needs_demos = {
+            "--shots": settings.shots,
+            "--levels": settings.levels,
+            "--select": select,
+            "--readout": readout,
+            "--dry-run": dry_run or None,
+        }
+        given = [flag for flag, value in needs_demos.items() if value is not None]
+        if given:
+            raise UsageError(f"{given[0]}: says how demonstrations are used; name their folder with --demos")
+        label_by_name(ZeroShotJob.of(chosen, labels, descriptions, models, run, output, resume), files)
+        return
+    if descriptions is not None:
+        raise UsageError("--descriptions: stand for labels without demonstrations; leave out --demos")
+    demo = options.DemoOptions(demos=demos, **asdict(settings))
     classify_files(LabelJob(chosen, demo, models, run, labels, output, resume, dry_run), files)
 
 
@@ -129,7 +149,8 @@ def classify_files(job: LabelJob, files: list[Path]) -> None:
         inputs.announce_demonstrations(demonstrations, classifier.demonstrations, job.task, quiet)
         inputs.announce_overlap(waiting, classifier.demonstrations, quiet)
         inputs.announce_conversion(waiting, classifier.models.codec.sample_rate, quiet)
-        _label_all(job, classifier, waiting, _writers(stack, job, log, classifier.labels))
+        writers = row_writers(stack, job.output, job.run, log, classifier.labels)
+        write_labels(timed(classifier, waiting), len(waiting), writers, quiet)
 
 
 def unlabelled(files: Sequence[Path], log: JsonlLog | None) -> list[Path]:
@@ -138,14 +159,16 @@ def unlabelled(files: Sequence[Path], log: JsonlLog | None) -> list[Path]:
     return [file for file in files if os.path.realpath(file) not in done]
 
 
-def _label_all(job: LabelJob, classifier: Classifier, waiting: Sequence[Path], writers: Sequence[Write]) -> None:
+def write_labels(
+    results: Iterator[tuple[LabelResult | ErrorResult, float]], total: int, writers: Sequence[Write], quiet: bool
+) -> None:
+    """Results, each with its seconds, as rows; a table where there are no writers; the summary and the exit code."""
     from uniaudio_cli.inference.results import ErrorResult
 
-    quiet = job.run.quiet
     to_terminal = not writers
     rows: list[dict[str, Any]] = []
     summary = LabelSummary()
-    for result, seconds in counted(timed(classifier, waiting), len(waiting), "classify", quiet):
+    for result, seconds in counted(results, total, "classify", quiet):
         row = result_row(result, seconds)
         if isinstance(result, ErrorResult):
             if result.exit_code == UsageError.exit_code and not summary.labelled:
@@ -160,9 +183,9 @@ def _label_all(job: LabelJob, classifier: Classifier, waiting: Sequence[Path], w
     if rows:
         print_table(rows)
     summary.print(quiet)
-    if 0 < summary.labelled < len(waiting):
-        note(f"note: {len(waiting) - summary.labelled} of {len(waiting)} clips failed", quiet)
-    finish(summary.labelled, len(waiting))
+    if 0 < summary.labelled < total:
+        note(f"note: {total - summary.labelled} of {total} clips failed", quiet)
+    finish(summary.labelled, total)
 
 
 def timed(classifier: Classifier, files: Sequence[Path]) -> Iterator[tuple[LabelResult | ErrorResult, float]]:
@@ -176,15 +199,17 @@ def timed(classifier: Classifier, files: Sequence[Path]) -> Iterator[tuple[Label
         yield from ((result, seconds) for result in results)
 
 
-def _writers(stack: ExitStack, job: LabelJob, log: JsonlLog | None, labels: Sequence[str]) -> list[Write]:
+def row_writers(
+    stack: ExitStack, output: Path | None, run: options.RunOptions, log: JsonlLog | None, labels: Sequence[str]
+) -> list[Write]:
     """What takes each row: the file of --output, and stdout."""
     writers: list[Write] = []
     if log is not None:
         writers.append(log.write)
-    elif job.output is not None:
-        is_csv = job.output.suffix.lower() == ".csv"
-        writers.append(stack.enter_context(csv_rows(job.output, labels) if is_csv else json_rows(job.output)))
-    if wants_records(job.output, job.run.as_json):
+    elif output is not None:
+        is_csv = output.suffix.lower() == ".csv"
+        writers.append(stack.enter_context(csv_rows(output, labels) if is_csv else json_rows(output)))
+    if wants_records(output, run.as_json):
         writers.append(lambda row: print(json_line(row), flush=True))
     return writers
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from uniaudio_cli.evaluation.manifest import Manifest
+    from uniaudio_cli.evaluation.systems import Setup
+    from uniaudio_cli.evaluation.zero_shot import NameTags
     from uniaudio_cli.prompting.task import Task
 
 DEFAULT = "run"
@@ -102,6 +104,9 @@ def run(
     ] = None,
     groups: Annotated[str | None, typer.Option("--groups", help="Only these groups, comma-separated.")] = None,
     labels: params.Labels = None,
+    zero_shot: Annotated[
+        bool, typer.Option("--zero-shot", help="No demonstrations: labels by their folders' names.")
+    ] = False,
     half: Annotated[Half, typer.Option("--half", help="Clips to use: all, or one fixed half.")] = Half.all,
     seed: params.Seed = 0,
 ) -> None:
@@ -118,7 +123,7 @@ def run(
         manifest = plan(
             folder,
             ways=None if ways == "all" else _number(ways, "--ways", 2),
-            shots=[_number(each, "--shots", 1) for each in shots.split(",")],
+            shots=[0] if zero_shot else [_number(each, "--shots", 1) for each in shots.split(",")],
             count=episodes,
             seed=seed,
             rule=None if rule is Rule.auto else rule.value,
@@ -171,16 +176,20 @@ def compare(
 def _evaluate(
     manifest: Manifest, folder: Path, task: Task, evaluation: EvalOptions, models: params.ModelOptions
 ) -> None:
-    from uniaudio_cli.evaluation import report, runner
-    from uniaudio_cli.evaluation.systems import Setup
+    from uniaudio_cli.evaluation import report, runner, zero_shot
+    from uniaudio_cli.evaluation.systems import Setup as NewSetup
 
-    facts = _model_facts(models) | {"task": task.model_dump(mode="json")}
+    by_name = manifest.shots == (0,)
+    if by_name:
+        facts = {"readout": "names", "lm": models.zero_shot_lm, "dtype": models.dtype, "bits": models.bits}
+    else:
+        facts = _model_facts(models) | {"task": task.model_dump(mode="json")}
     log = None
     if evaluation.report is not None:
         runner.settle_manifest(evaluation.report, manifest, evaluation.force)
         log = runner.open_log(evaluation.report, {"manifest": manifest.hash, **facts}, evaluation.force)
     quiet = evaluation.quiet
-    setup = Setup(
+    setup = NewSetup(
         lambda: models.load(quiet, defer_lm=not task.uses_lm),
         task,
         manifest.items(folder),
@@ -188,11 +197,14 @@ def _evaluate(
         models.offline,
         lambda line: note(line, quiet),
     )
+    if by_name:
+        setup.shared[zero_shot.SHARED] = _name_tags(setup, models)
     results = runner.evaluate(
         manifest,
         folder,
         setup,
         evaluation.controls.value,
+        rows=zero_shot.ROWS if by_name else None,
         log=log,
         settings=facts,
         watch=lambda answers, total: counted(answers, total, "eval", quiet),
@@ -213,6 +225,23 @@ def _evaluate(
         note(line, quiet)
     if evaluation.report is not None:
         note(f"{show(evaluation.report)}: {runner.RESULTS}, {runner.EPISODES}, {runner.MANIFEST}", quiet)
+
+
+def _name_tags(setup: Setup, models: params.ModelOptions) -> NameTags:
+    """What the rows of a zero-shot evaluation share; raises where the LLM or the tagger is missing."""
+    from uniaudio_cli.api import load_zero_shot
+    from uniaudio_cli.evaluation.zero_shot import NameTags
+
+    session = load_zero_shot(
+        sorted({item.label for item in setup.items}),
+        lm=models.zero_shot_lm,
+        device=models.device,
+        dtype=models.dtype,
+        bits=models.bits,
+        offline=models.offline,
+        progress=setup.progress,
+    )
+    return NameTags(session, setup.items, {"readout": "names", "tagger": "yamnet", "lm": models.zero_shot_lm})
 
 
 def _task(evaluation: EvalOptions) -> Task:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from uniaudio_cli.cli.console import note
-from uniaudio_cli.cli.params import DemoOptions
+from uniaudio_cli.cli.params import DemoOptions, DemoSettings
 from uniaudio_cli.core.errors import UniAudioError, UsageError
 from uniaudio_cli.core.paths import is_file, show
 
@@ -44,7 +44,7 @@ def refuse_missing(files: Sequence[Path]) -> None:
         raise UsageError(f"{show(files[0])}: no such file")
 
 
-def choose_task(name: str, demo: DemoOptions, **flags: object) -> Task:
+def choose_task(name: str, demo: DemoSettings, **flags: object) -> Task:
     """The task with the command's flags in place of its own values; --set comes last.
 
     Raises:
@@ -81,6 +81,34 @@ def split_labels(labels: str | None) -> list[str] | None:
     if len(found) < 2:
         raise UsageError(f"--labels {show(labels)!r}: a choice takes two or more labels, separated by commas")
     return found
+
+
+def read_descriptions(path: Path) -> dict[str, str]:
+    """Label -> sentence: a .yaml or .json mapping, or a .csv of two columns, with or without a header line.
+
+    Raises:
+        UsageError: it cannot be read, or holds something else.
+    """
+    import csv
+
+    import yaml
+
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        if path.suffix.lower() == ".csv":
+            rows = [row for row in csv.reader(text.splitlines()) if row]
+            if rows and [cell.strip().lower() for cell in rows[0]] == ["label", "description"]:
+                rows = rows[1:]
+            found = dict(rows)
+        else:
+            found = yaml.safe_load(text)
+    except OSError as problem:
+        raise UsageError(f"--descriptions {show(path)}: cannot be read ({problem.strerror})") from problem
+    except (ValueError, TypeError, yaml.YAMLError) as problem:
+        raise UsageError(f"--descriptions {show(path)}: holds no label and sentence a line") from problem
+    if not isinstance(found, dict) or not found or not all(isinstance(each, str) for each in found.values()):
+        raise UsageError(f"--descriptions {show(path)}: holds no label and sentence a line")
+    return {str(label).strip(): " ".join(sentence.split()) for label, sentence in found.items()}
 
 
 def find_demonstrations(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import warnings
 from collections.abc import Callable
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
@@ -34,6 +34,18 @@ LabelOutput = Annotated[
     Path | None, typer.Option("--output", "-o", help="File of labels to write: .jsonl, .csv or .json.")
 ]
 Labels = Annotated[str | None, typer.Option("--labels", help="Only these labels, comma-separated.")]
+NamedLabels = Annotated[
+    str | None,
+    typer.Option("--labels", help="Labels, comma-separated: some of --demos, or without --demos any names."),
+]
+Descriptions = Annotated[
+    Path | None,
+    typer.Option("--descriptions", help="Without --demos: .yaml, .json or .csv of label and sentence."),
+]
+OptionalDemos = Annotated[
+    Path | None,
+    typer.Option("--demos", "-d", help="Folder: LABEL/clip.wav or metadata.csv|jsonl; without it, --labels by name."),
+]
 Select = Annotated[
     str | None,
     typer.Option("--select", help="How demonstrations are chosen: random, or representative of their label."),
@@ -117,14 +129,19 @@ class ModelOptions:
                 progress=lambda line: note(line, quiet),
             )
 
+    @property
+    def zero_shot_lm(self) -> str:
+        """The LLM that scores labels by name: --lm, else that of --model, else the default for that."""
+        from uniaudio_cli.models.presets import DEFAULT_MODEL, ZERO_SHOT_LM
+        from uniaudio_cli.models.registry import resolve_model
+
+        return self.lm or (ZERO_SHOT_LM if self.model == DEFAULT_MODEL else resolve_model(self.model).lm)
+
 
 @dataclass(frozen=True)
-class DemoOptions:
-    """The demonstrations of a command, and changes to its task."""
+class DemoSettings:
+    """How demonstrations are used, and changes to the task."""
 
-    demos: Annotated[
-        Path, typer.Option("--demos", "-d", help="Folder: LABEL/clip.wav, metadata.csv|jsonl, or noisy/ + clean/.")
-    ]
     shots: Annotated[
         int | None, typer.Option("--shots", "-k", min=1, help="Demonstrations per label or text (default: the task's).")
     ] = None
@@ -133,6 +150,15 @@ class DemoOptions:
     ] = None
     settings: Settings = None
     seed: Seed = 0
+
+
+@dataclass(frozen=True)
+class DemoOptions(DemoSettings):
+    """The demonstrations of a command, and changes to its task."""
+
+    demos: Annotated[
+        Path, typer.Option("--demos", "-d", help="Folder: LABEL/clip.wav, metadata.csv|jsonl, or noisy/ + clean/.")
+    ] = field(kw_only=True)
 
 
 @dataclass(frozen=True)

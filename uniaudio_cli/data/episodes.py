@@ -115,7 +115,7 @@ def half(items: Sequence[Item], which: Half, seed: int = 0, by: Literal["group",
 def episodes(
     items: Sequence[Item], ways: int, shots: int, count: int, seed: int = 0, rule: Rule = "any"
 ) -> Iterator[Episode]:
-    """`count` episodes of `ways` labels with `shots` demonstrations each.
+    """`count` episodes of `ways` labels with `shots` demonstrations each; 0 for labels by name alone.
 
     "same": all clips of an episode are of one group. "other": no demonstration is of the query's group. "any": groups
     do not matter. The query is never among the demonstrations.
@@ -128,8 +128,8 @@ def episodes(
     """
     if rule not in get_args(Rule):
         raise UsageError(f"rule {rule!r}: choose {', '.join(get_args(Rule))}")
-    if ways < 2 or shots < 1 or count < 0:
-        raise UsageError(f"{count} episodes, {ways}-way {shots}-shot: at least 2 ways and 1 shot are needed")
+    if ways < 2 or shots < 0 or count < 0:
+        raise UsageError(f"{count} episodes, {ways}-way {shots}-shot: at least 2 ways are needed")
     pool = _Pool(sorted(items, key=_order), ways, shots, rule)
     pool.check()
     return (pool.episode(number, seed) for number in range(count))

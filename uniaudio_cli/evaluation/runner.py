@@ -14,7 +14,7 @@ from uniaudio_cli.core.paths import show
 from uniaudio_cli.evaluation.manifest import Manifest, read_manifest
 from uniaudio_cli.evaluation.metrics import best
 from uniaudio_cli.evaluation.results import Answer, Results, summarise
-from uniaudio_cli.evaluation.systems import COUNTS, NEAREST, PRODUCT, Controls, Setup, System, build_systems
+from uniaudio_cli.evaluation.systems import COUNTS, NEAREST, PRODUCT, Controls, Row, Setup, System, build_systems
 
 MANIFEST, EPISODES, RESULTS = "manifest.json", "episodes.jsonl", "results.json"
 # Whom the other rows are compared with, where they ran.
@@ -89,16 +89,19 @@ def evaluate(
     setup: Setup,
     controls: Controls = "fast",
     *,
+    rows: Sequence[Row] | None = None,
     log: JsonlLog | None = None,
     settings: Mapping[str, Any] | None = None,
     watch: Watch = _unwatched,
 ) -> Results:
-    """Build the systems, run them and summarise. `settings`: what else results.json records.
+    """Build the systems, run them and summarise.
+
+    `rows`: as `build_systems`. `settings`: what else results.json records.
 
     Raises:
         UniAudioError: models cannot be loaded, or what `run` raises.
     """
-    systems, skipped = build_systems(setup, controls)
+    systems, skipped = build_systems(setup, controls, rows)
     answers = run(manifest, folder, systems, log if log is not None else JsonlLog(None), watch)
     return summarise(
         manifest,

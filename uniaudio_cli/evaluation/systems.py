@@ -86,15 +86,19 @@ def rows() -> tuple[Row, ...]:
     return (*product.ROWS, *baselines.ROWS)
 
 
-def build_systems(setup: Setup, controls: Controls) -> tuple[list[System], dict[str, str]]:
+def build_systems(
+    setup: Setup, controls: Controls, among: Sequence[Row] | None = None
+) -> tuple[list[System], dict[str, str]]:
     """The systems of a run, and why each of the others is left out: a library or weights that are not here.
+
+    `among`: rows to build from; `rows()` by default.
 
     Raises:
         UniAudioError: the product's own row cannot be built.
     """
     systems: list[System] = []
     skipped: dict[str, str] = {}
-    for row in rows():
+    for row in rows() if among is None else among:
         if controls == "fast" and row.controls == "all":
             continue
         try:

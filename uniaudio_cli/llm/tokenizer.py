@@ -37,6 +37,11 @@ class Tokenizer(Protocol):
         """The tokenizer's own spelling of one id, such as "▁river" or "Ġriver"."""
         ...
 
+    @property
+    def start_ids(self) -> tuple[int, ...]:
+        """What the LLM's own tokenizer puts before every text: the first token, or nothing."""
+        ...
+
     def word_ids(self, word: str) -> tuple[int, ...]:
         """How a whole word stands in running text: "river" is one id of "a river" for most tokenizers."""
         ...
@@ -63,6 +68,11 @@ class HuggingFaceTokenizer:
 
     def encode(self, text: str) -> list[int]:
         return self._tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)
+
+    @property
+    def start_ids(self) -> tuple[int, ...]:
+        plain, whole = self.encode("a"), self._tokenizer.encode("a")
+        return tuple(whole[: whole.index(plain[0])])
 
     def decode(self, ids: Sequence[int]) -> str:
         return self._tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False)
@@ -99,6 +109,10 @@ class SentencePieceTokenizer:
     @property
     def eos_id(self) -> int | None:
         return None if self._processor.eos_id() < 0 else self._processor.eos_id()
+
+    @property
+    def start_ids(self) -> tuple[int, ...]:
+        return () if self.bos_id is None else (self.bos_id,)
 
     def encode(self, text: str) -> list[int]:
         return self._processor.encode(text)

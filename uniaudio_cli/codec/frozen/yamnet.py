@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import shutil
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,13 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uniaudio_cli.audio.features import yamnet_log_mel
-from uniaudio_cli.core.errors import UsageError
+from uniaudio_cli.core.errors import MissingWeightsError, UsageError
 from uniaudio_cli.core.paths import show
 
 RATE = 16_000
 PATCH, HOP = 96, 48  # mel frames of 10 ms: a patch, and the distance of two
 SCALE, ZERO = 0.04794, 144  # quantisation of the 8-bit input
 SILENCE = 494  # the class "Silence"
+BACKGROUND = Path(__file__).parents[2] / "weights" / "yamnet-background.json"
 # Inner tensors that are read beside the graph's output: the embedding, and the quantisation of the class scores.
 INNER = ("/model/GlobalAveragePool_output_0", "class_scores_scale", "class_scores_zero_point")
 
@@ -62,12 +64,13 @@ class YAMNet:
         """The ONNX Runtime session, with INNER among the outputs.
 
         Raises:
-            UsageError: the folder holds no such network, or onnxruntime is not installed.
+            UsageError: the folder holds no such network, or onnx or onnxruntime is not installed.
         """
         try:
+            import onnx
             import onnxruntime
         except ImportError as problem:
-            raise UsageError("YAMNet needs onnxruntime: pip install onnxruntime") from problem
+            raise UsageError("YAMNet needs onnx and onnxruntime: pip install onnx onnxruntime") from problem
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1  # patches are small: threads that wait for each other cost more than they do
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
@@ -77,21 +80,20 @@ class YAMNet:
             found = sorted((*self.folder.rglob("*.onnx"), *Path(temporary).rglob("*.onnx")))
             if not found:
                 raise UsageError(f"{show(self.folder)}: no YAMNet in this folder (an .onnx file, or that in a .zip)")
-            beside = str(found[0].parent)  # the weights
-            options.add_session_config_entry("session.model_external_initializers_file_folder_path", beside)
-            graph = found[0].read_bytes() + b"".join(map(_as_output, INNER))
-            return onnxruntime.InferenceSession(graph, options)
+            model = onnx.load(str(found[0]))  # with the weights in the file beside it
+            model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in INNER)
+            return onnxruntime.InferenceSession(model.SerializeToString(), options)
 
     @cached_property
     def class_names(self) -> tuple[str, ...]:
         """AudioSet's class names in the order of the posterior, from the class map beside the network.
 
         Raises:
-            UsageError: the folder holds no class map.
+            MissingWeightsError: the folder holds no class map.
         """
         path = next(self.folder.rglob("*class_map.csv"), None)
         if path is None:
-            raise UsageError(f"{show(self.folder)}: no class map (.csv) beside the network")
+            raise MissingWeightsError(f"{show(self.folder)}: lacks the class map (.csv)")
         with path.open(encoding="utf-8", newline="") as file:
             return tuple(row["display_name"] for row in csv.DictReader(file))
 
@@ -119,9 +121,7 @@ class YAMNet:
         return self.patches(wav).mean_posterior
 
 
-def _as_output(name: str) -> bytes:
-    """What appended to a model file adds `name` to the graph's outputs: protobuf messages in a row are merged."""
-    data = name.encode()
-    for field in (1, 12, 7):
-        data = bytes([field << 3 | 2, len(data)]) + data
-    return data
+def background() -> np.ndarray:
+    """The mean posterior of open recordings at large, float64 [521]: what a clip's own posterior stands out from."""
+    rows = json.loads(BACKGROUND.read_text(encoding="utf-8"))
+    return np.array(rows["posterior"], dtype=np.float64)
