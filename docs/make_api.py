@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from uniaudio_cli import api
+from uniaudio_cli import api, kit
 from uniaudio_cli.inference import classify, enhance, names, results, speak
 
 TARGET = Path(__file__).with_name("python-api.md")
@@ -37,7 +37,7 @@ Importing `uniaudio_cli` loads neither torch nor a model.
 MEMBERS: tuple[tuple[Any, tuple[str, ...]], ...] = (
     (api.load, ()),
     (api.load_zero_shot, ()),
-    (api.Kit, ("classifier", "zero_shot", "speaker", "enhancer", "session", "classify", "speak", "enhance")),
+    (kit.Kit, ("classifier", "zero_shot", "speaker", "enhancer", "session", "classify", "speak", "enhance")),
     (classify.Classifier, ("classify", "classify_batch", "prepare", "context_budgets", "render_prompt")),
     (names.ZeroShotClassifier, ("classify", "classify_batch", "tag", "label", "prepare", "render_prompt")),
     (speak.Speaker, ("speak", "stream", "choose_answer", "render_prompt")),

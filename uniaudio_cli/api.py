@@ -9,256 +9,28 @@ for result in classifier.classify(["a.wav", "b.wav"]):
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
 
-import numpy as np
-
-from uniaudio_cli.audio.io import AudioInput, source_name
 from uniaudio_cli.codec.checkpoint import load_codec
 from uniaudio_cli.codec.config import CodecConfig
 from uniaudio_cli.codec.frozen.levels import FrozenLevels
-from uniaudio_cli.codec.frozen.yamnet import YAMNet, background
 from uniaudio_cli.codec.model import Codec
 from uniaudio_cli.core.device import choose_device, choose_dtype
-from uniaudio_cli.core.errors import UniAudioError, UsageError
 from uniaudio_cli.core.paths import cache_dir
-from uniaudio_cli.data.demonstrations import Demonstration, load_demonstrations
-from uniaudio_cli.inference.classify import Classifier
 from uniaudio_cli.inference.code_cache import CodeCache
 from uniaudio_cli.inference.encoder import AudioEncoder
-from uniaudio_cli.inference.enhance import Enhancer
-from uniaudio_cli.inference.name_table import LLMScorer, NameTable
-from uniaudio_cli.inference.names import LLMAffinity, ZeroShotClassifier
-from uniaudio_cli.inference.results import EnhancementResult, ErrorResult, LabelResult, SpeechResult
-from uniaudio_cli.inference.selection import select_demonstrations
+from uniaudio_cli.inference.name_table import LLMScorer
+from uniaudio_cli.inference.names import ZeroShotClassifier
 from uniaudio_cli.inference.session import DeferredModels, Models
-from uniaudio_cli.inference.speak import Speaker
+from uniaudio_cli.kit import Kit as Kit
+from uniaudio_cli.kit import zero_shot_classifier
 from uniaudio_cli.llm.loading import lazy_lm, load_lm
 from uniaudio_cli.llm.model import LanguageModel
 from uniaudio_cli.llm.tokenizer import Tokenizer, load_tokenizer
 from uniaudio_cli.models import registry
 from uniaudio_cli.models.presets import DEFAULT_MODEL, ZERO_SHOT_LM
-from uniaudio_cli.prompting.task import Task, load_task
 from uniaudio_cli.prompting.vocabulary import Vocabulary, vocabulary_for
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
-
-Demos = str | Path | Sequence[Demonstration]
-TaskLike = str | Path | Task
-
-# The one dispatch table over a task's kind.
-SESSIONS: Mapping[str, type[Classifier] | type[Speaker] | type[Enhancer]] = {
-    "classify": Classifier,
-    "speak": Speaker,
-    "enhance": Enhancer,
-}
-
-
-class Kit:
-    """A codec, a frozen LLM and the vocabulary between them.
-
-    One kit serves many threads: its sessions take turns by `lock`, a re-entrant lock that a batch or a call holds.
-    """
-
-    def __init__(
-        self,
-        codec: Codec,
-        lm: LanguageModel,
-        vocabulary: Vocabulary,
-        code_cache: CodeCache | None = None,
-        frozen: FrozenLevels | None = None,
-        lm_key: Callable[[], str] = lambda: "",
-    ) -> None:
-        self.models = Models(AudioEncoder(codec, code_cache, frozen), lm, vocabulary, threading.RLock())
-        self._lm_key = lm_key
-
-    @classmethod
-    def of(cls, models: Models, lm_key: Callable[[], str] = lambda: "") -> Kit:
-        """A kit of these models. `lm_key`: what the LLM's scores depend on, "" where nothing identifies it."""
-        kit = cls.__new__(cls)
-        kit.models = models
-        kit._lm_key = lm_key
-        return kit
-
-    def __repr__(self) -> str:
-        lm = "" if isinstance(self.models, DeferredModels) else f"lm={self.lm.name!r}, "
-        return f"Kit({lm}codec={self.codec.config.architecture!r})"
-
-    @property
-    def codec(self) -> Codec:
-        return self.models.codec
-
-    @property
-    def lm(self) -> LanguageModel:
-        return self.models.lm
-
-    @property
-    def vocabulary(self) -> Vocabulary:
-        return self.models.vocabulary
-
-    @property
-    def encoder(self) -> AudioEncoder:
-        return self.models.encoder
-
-    @property
-    def lock(self) -> threading.RLock:
-        return self.models.lock
-
-    def classifier(
-        self,
-        demos: Demos,
-        task: TaskLike = "sound-event",
-        *,
-        shots: int | None = None,
-        labels: Collection[str] | None = None,
-        seed: int = 0,
-    ) -> Classifier:
-        """A session that labels clips.
-
-        Args:
-            demos: a folder of labelled clips, or demonstrations. task: a shipped task, a .yaml file or a `Task`.
-            shots: demonstrations per label; the task's by default. labels: only these. seed: of the selection.
-
-        Raises:
-            UsageError: an argument, the task or the folder is wrong.
-            UniAudioError: a demonstration cannot be read.
-        """
-        chosen = self._task(task, "classify")
-        return Classifier(self.models, chosen, self._selected(chosen, demos, shots, labels, seed), seed)
-
-    def speaker(
-        self, demos: Demos, task: TaskLike = "spoken-answer", *, shots: int | None = None, seed: int = 0
-    ) -> Speaker:
-        """A session that speaks answers; arguments and errors as `classifier`."""
-        chosen = self._task(task, "speak")
-        return Speaker(self.models, chosen, self._selected(chosen, demos, shots, None, seed), seed)
-
-    def enhancer(
-        self, demos: Demos, task: TaskLike = "enhance", *, shots: int | None = None, seed: int = 0
-    ) -> Enhancer:
-        """A session that cleans recordings; arguments and errors as `classifier`."""
-        chosen = self._task(task, "enhance")
-        return Enhancer(self.models, chosen, self._selected(chosen, demos, shots, None, seed), seed)
-
-    def zero_shot(
-        self,
-        labels: Sequence[str],
-        descriptions: Mapping[str, str] | None = None,
-        *,
-        offline: bool = False,
-        progress: Callable[[str], None] = lambda line: None,
-    ) -> ZeroShotClassifier:
-        """A session that labels clips by the labels' names, without demonstrations, with this kit's LLM.
-
-        `load_zero_shot` does the same without a codec.
-
-        Args:
-            descriptions: label -> a sentence, where the name says little. offline: never fetch the tagger.
-
-        Raises:
-            UsageError: fewer than two labels, or a description of none of them.
-            MissingWeightsError: the tagger is not here and cannot be fetched.
-        """
-        scorer = LLMScorer(lambda: (self.lm, self.vocabulary.tokenizer))
-        return _zero_shot(labels, descriptions, scorer, self._lm_key(), self.lock, 0.0, offline, progress)
-
-    def session(
-        self,
-        task: Task,
-        demos: Demos,
-        *,
-        shots: int | None = None,
-        labels: Collection[str] | None = None,
-        seed: int = 0,
-    ) -> Classifier | Speaker | Enhancer:
-        """The session of a task of any kind."""
-        if labels is not None and task.demonstration_kind == "pair":
-            raise UsageError(f"labels: the demonstrations of task {task.name} have none")
-        return SESSIONS[task.kind](self.models, task, self._selected(task, demos, shots, labels, seed), seed)
-
-    def classify(
-        self,
-        inputs: AudioInput | Iterable[AudioInput],
-        demos: Demos,
-        task: TaskLike = "sound-event",
-        *,
-        shots: int | None = None,
-        labels: Collection[str] | None = None,
-        seed: int = 0,
-    ) -> Iterator[LabelResult | ErrorResult]:
-        """One result per input, in order; an input that fails gives an `ErrorResult`. Arguments as `classifier`."""
-        return self.classifier(demos, task, shots=shots, labels=labels, seed=seed).classify(as_inputs(inputs))
-
-    def speak(
-        self,
-        inputs: str | Iterable[str],
-        demos: Demos,
-        task: TaskLike = "spoken-answer",
-        *,
-        think: bool | None = None,
-        shots: int | None = None,
-        seed: int = 0,
-    ) -> Iterator[SpeechResult | ErrorResult]:
-        """One spoken answer per text, in order. `think`: as `Speaker.speak`; the rest as `classifier`."""
-        speaker = self.speaker(demos, task, shots=shots, seed=seed)
-        texts = [inputs] if isinstance(inputs, str) else inputs
-        return _each(texts, lambda text: speaker.speak(text, think), str)
-
-    def enhance(
-        self,
-        inputs: AudioInput | Iterable[AudioInput],
-        demos: Demos,
-        task: TaskLike = "enhance",
-        *,
-        mix: float = 0.0,
-        shots: int | None = None,
-        seed: int = 0,
-    ) -> Iterator[EnhancementResult | ErrorResult]:
-        """One cleaned recording per input, in order. `mix`: as `Enhancer.enhance`; the rest as `classifier`."""
-        enhancer = self.enhancer(demos, task, shots=shots, seed=seed)
-        return _each(as_inputs(inputs), lambda source: enhancer.enhance(source, mix), source_name)
-
-    def _task(self, task: TaskLike, kind: str) -> Task:
-        found = task if isinstance(task, Task) else load_task(task)
-        if found.kind != kind:
-            raise UsageError(f"task {found.name}: turns {found.input} into {found.output}, which is not {kind}")
-        return found
-
-    def _selected(
-        self, task: Task, demos: Demos, shots: int | None, labels: Collection[str] | None, seed: int
-    ) -> list[Demonstration]:
-        """The demonstrations of a folder that a session shows; a sequence is taken as it is unless `shots` is given."""
-        if shots is not None and shots < 1:
-            raise UsageError(f"shots must be 1 or more, not {shots}")
-        if isinstance(labels, str):
-            raise UsageError(f"labels must be a collection of labels, not the text {labels!r}")
-        if not isinstance(demos, str | Path):
-            if shots is None and labels is None:
-                return list(demos)
-            return select_demonstrations(self.encoder, task, demos, shots or task.shots, seed, labels)
-        found = load_demonstrations(Path(demos), task.demonstration_kind)
-        with self.lock:
-            return select_demonstrations(self.encoder, task, found, shots or task.shots, seed, labels)
-
-
-def as_inputs(inputs: AudioInput | Iterable[AudioInput]) -> Iterable[AudioInput]:
-    """Inputs as an iterable; a single path, bytes, open file or (array, rate) pair is one input."""
-    single = isinstance(inputs, str | Path | bytes) or hasattr(inputs, "read")
-    pair = isinstance(inputs, tuple) and len(inputs) == 2 and isinstance(inputs[0], np.ndarray)
-    return [inputs] if single or pair else inputs  # type: ignore[list-item, return-value]
-
-
-def _each(
-    items: Iterable[Item], work: Callable[[Item], Result], name: Callable[[Item], str]
-) -> Iterator[Result | ErrorResult]:
-    for item in items:
-        try:
-            yield work(item)
-        except UniAudioError as problem:
-            yield ErrorResult.from_exception(name(item), problem)
 
 
 def load(
@@ -340,23 +112,7 @@ def load_zero_shot(
         return loaded, load_tokenizer(str(files.folder))
 
     key = _lm_key(files, dtype, bits)
-    return _zero_shot(labels, descriptions, LLMScorer(parts), key, None, abstain_below, offline, progress)
-
-
-def _zero_shot(
-    labels: Sequence[str],
-    descriptions: Mapping[str, str] | None,
-    scorer: LLMScorer,
-    key: str,
-    lock: threading.RLock | None,
-    abstain_below: float,
-    offline: bool,
-    progress: Callable[[str], None],
-) -> ZeroShotClassifier:
-    tagger = YAMNet(registry.resolve_teacher("yamnet", offline, progress))
-    # Scores of an LLM that nothing identifies are not kept.
-    table = NameTable(tagger.class_names, key, scorer, cache_dir() / "names" if key else None)
-    return ZeroShotClassifier(tagger, background(), LLMAffinity(table), labels, descriptions, abstain_below, lock)
+    return zero_shot_classifier(labels, descriptions, LLMScorer(parts), key, None, abstain_below, offline, progress)
 
 
 def _lm_key(files: registry.LMFiles, dtype: str, bits: int | None) -> str:

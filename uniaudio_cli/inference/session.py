@@ -64,11 +64,11 @@ class DeferredModels(Models):
             return self._make()
 
     @property
-    def lm(self) -> LanguageModel:  # type: ignore[override]
+    def lm(self) -> LanguageModel:
         return self._made[0]
 
     @property
-    def vocabulary(self) -> Vocabulary:  # type: ignore[override]
+    def vocabulary(self) -> Vocabulary:
         return self._made[1]
 
 

@@ -124,8 +124,8 @@ def _tokenizer_of(file: GGUFFile) -> PreTrainedTokenizerBase:
     ends = {key: tokens[fields[f"tokenizer.ggml.{key}_token_id"]] for key in ("eos", "padding")}
     tokenizer: PreTrainedTokenizerBase = Qwen2Tokenizer(
         vocab={token: i for i, token in enumerate(tokens) if kinds[i] in (NORMAL, CONTROL, USER_DEFINED)},
-        merges=[tuple(merge.split(" ")) for merge in fields["tokenizer.ggml.merges"]],
-        unk_token=None,
+        merges=[tuple(merge.split(" ")) for merge in fields["tokenizer.ggml.merges"]],  # type: ignore[misc]
+        unk_token=None,  # type: ignore[arg-type]
         eos_token=ends["eos"],
         pad_token=ends["padding"],
     )

@@ -72,7 +72,7 @@ class _Header:
     """Reads a GGUF header from the front."""
 
     def __init__(self, data: NDArray[np.uint8]) -> None:
-        self._view = memoryview(data)
+        self._view = memoryview(data.data)
         self.place = 0
 
     def scalar(self, code: str) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -13,7 +13,13 @@ from uniaudio_cli.core.paths import show
 
 VERSIONS = range(3, 7)  # of the binary format
 # The dtype numbers of CTranslate2's files, in the order of its DataType.
-DTYPES = {0: np.dtype("f4"), 1: np.dtype("i1"), 2: np.dtype("i2"), 3: np.dtype("i4"), 4: np.dtype("f2")}
+DTYPES: dict[int, np.dtype[Any]] = {
+    0: np.dtype("f4"),
+    1: np.dtype("i1"),
+    2: np.dtype("i2"),
+    3: np.dtype("i4"),
+    4: np.dtype("f2"),
+}
 
 
 def read_variables(path: Path, prefix: str = "") -> dict[str, np.ndarray]:

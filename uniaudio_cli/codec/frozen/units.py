@@ -62,7 +62,8 @@ class Units:
         features = np.asarray(features, np.float32)
         if self.normalise:
             features = unit(features)
-        return (features - self.mean) @ self.projection
+        projected: Array = np.asarray((features - self.mean) @ self.projection, np.float32)
+        return projected
 
     def soft(self, features: Array) -> Array:
         """Features [T, D] -> probabilities [T, books x codes]; those of each book sum to 1."""
