@@ -29,7 +29,7 @@ from uniaudio_cli.llm.loading import lazy_lm, load_lm
 from uniaudio_cli.llm.model import LanguageModel
 from uniaudio_cli.llm.tokenizer import Tokenizer, load_tokenizer
 from uniaudio_cli.models import registry
-from uniaudio_cli.models.presets import DEFAULT_MODEL, ZERO_SHOT_LM
+from uniaudio_cli.models.presets import DEFAULT_LM, DEFAULT_MODEL
 from uniaudio_cli.prompting.vocabulary import Vocabulary, vocabulary_for
 
 
@@ -84,7 +84,7 @@ def load_zero_shot(
     labels: Sequence[str],
     descriptions: Mapping[str, str] | None = None,
     *,
-    lm: str | Path = ZERO_SHOT_LM,
+    lm: str | Path = DEFAULT_LM,
     abstain_below: float = 0.0,
     device: str = "auto",
     dtype: str = "auto",

@@ -131,11 +131,10 @@ class ModelOptions:
 
     @property
     def zero_shot_lm(self) -> str:
-        """The LLM that scores labels by name: --lm, else that of --model, else the default for that."""
-        from uniaudio_cli.models.presets import DEFAULT_MODEL, ZERO_SHOT_LM
+        """The LLM that scores labels by name: --lm, else that of --model."""
         from uniaudio_cli.models.registry import resolve_model
 
-        return self.lm or (ZERO_SHOT_LM if self.model == DEFAULT_MODEL else resolve_model(self.model).lm)
+        return self.lm or resolve_model(self.model).lm
 
 
 @dataclass(frozen=True)

@@ -307,7 +307,6 @@ MODELS: Mapping[str, ModelPreset] = {
 
 DEFAULT_MODEL = "small"
 DEFAULT_LM = "smollm2-135m"
-ZERO_SHOT_LM = "qwen2.5-coder-0.5b"  # scores labels by name; needs no codec words
 DEFAULT_CODEC = "uniaudio-small"
 DEFAULT_JUDGE = "whisper-tiny.en"
 # Judges and teachers that also serve as frozen encoders of clips.
