@@ -5,7 +5,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 READY := .venv/.ready
 
-.PHONY: setup demo test test-slow bench lint docs coverage clean
+.PHONY: setup demo test test-slow bench lint docs results coverage clean
 
 setup: $(READY)
 
@@ -48,6 +48,10 @@ lint: setup
 docs: setup
 	$(BIN)/python docs/build.py
 	$(BIN)/zensical build --strict --clean
+
+# Tables of docs/ from the committed results of `uniaudio eval`.
+results: setup
+	$(BIN)/python docs/make_results.py
 
 coverage: setup
 	$(BIN)/uniaudio models pull small

@@ -1,4 +1,4 @@
-"""Writes the generated pages of the site: command line, Python API and task keys.
+"""Writes the generated pages of the site: command line, Python API, task keys and tables of results.
 
 python docs/build.py [--check]
 """
@@ -13,11 +13,13 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import make_api
 import make_cli
+import make_results
 import make_task_reference
 
 PAGES: tuple[tuple[Path, Callable[[], str]], ...] = (
     (make_api.TARGET, make_api.reference),
     (make_cli.TARGET, make_cli.reference),
+    (make_results.TARGET, make_results.reference),
     (make_task_reference.TARGET, make_task_reference.reference),
 )
 

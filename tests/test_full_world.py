@@ -79,7 +79,11 @@ def samples(path: Path) -> np.ndarray:
 
 def test_all_three_commands(place, models, tmp_path):
     files = [place / "queries" / "short.wav", place / "labels" / "rain" / "0.wav"]
-    for flags in ([], ["--readout", "label"], ["--readout", "label", "--levels", "0,1,2", "--shots", 1]):
+    for flags in (
+        ["--readout", "likelihood"],
+        ["--readout", "label"],
+        ["--readout", "label", "--levels", "0,1,2", "--shots", 1],
+    ):
         labelled = rows("classify", *files, "--demos", place / "labels", *models, *flags)
         assert [row["file"] for row in labelled] == [*map(str, files)]
         for row in labelled:
@@ -153,7 +157,7 @@ def test_exit_codes(place, models, tmp_path, monkeypatch, capfd, flags, code, me
     good, bad = place / "queries" / "short.wav", tmp_path / "bad.wav"
     bad.write_text("no audio")
     monkeypatch.chdir(tmp_path)
-    arguments = ["classify", good, bad, "--demos", place / "labels", *models, *flags]
+    arguments = ["classify", good, bad, "--demos", place / "labels", "--readout", "likelihood", *models, *flags]
     monkeypatch.setattr(sys, "argv", ["uniaudio", *map(str, arguments)])
     capfd.readouterr()
     with pytest.raises(SystemExit) as left:

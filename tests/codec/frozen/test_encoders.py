@@ -13,7 +13,7 @@ from uniaudio_cli.codec.frozen.ct2 import read_variables
 from uniaudio_cli.codec.frozen.levels import WEIGHTS, FrozenLevels
 from uniaudio_cli.codec.frozen.whisper import FRAME, WhisperEncoder, WhisperFrames, encoder_state, trimmed
 from uniaudio_cli.codec.frozen.yamnet import SILENCE, Patches, YAMNet
-from uniaudio_cli.core.errors import UniAudioError, UsageError
+from uniaudio_cli.core.errors import MissingWeightsError, UniAudioError
 
 WAV = chirps(40_000, 3)[0, 0].numpy()
 
@@ -91,7 +91,7 @@ def test_silent_patches_count_nothing():
 
 
 def test_a_folder_without_class_map_is_refused(tmp_path):
-    with pytest.raises(UsageError, match="no class map"):
+    with pytest.raises(MissingWeightsError, match="lacks the class map"):
         _ = YAMNet(tmp_path).class_names
 
 
