@@ -256,12 +256,12 @@ def test_one_input_may_have_an_audio_file(world, enhance, tts):
     assert tts("two", "-o", "said", "--json").rows[0]["output"] == "said/0.wav"
 
 
-def test_audio_may_go_to_stdout(world):
+def test_audio_may_go_to_stdout(world, tmp_path):
     """In a process of its own, whose stdout has bytes."""
     command = [sys.executable, "-m", "uniaudio_cli", "tts", "two", "--no-think", "--task", world.speak, "-o", "-"]
     done = subprocess.run([*command, "--demos", world.digits, *world.models], capture_output=True, check=True)
-    Path("two.wav").write_bytes(done.stdout)
-    assert read_wav(Path("two.wav"), RATE).shape == (1, 2 * CLIP)
+    (tmp_path / "two.wav").write_bytes(done.stdout)
+    assert read_wav(tmp_path / "two.wav", RATE).shape == (1, 2 * CLIP)
 
 
 def test_run_takes_what_the_tasks_command_takes(world, uniaudio):

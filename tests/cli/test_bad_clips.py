@@ -161,12 +161,11 @@ def test_conversion_is_one_note(classify, enhance, tmp_path):
 def test_a_clip_may_come_by_stdin(world, tmp_path):
     """In processes of their own, as a shell runs them."""
     clip = write(tmp_path / "a.wav", 9)
-    for command in ("codec words - --json", "codec words /dev/stdin --json"):
-        for stdin in (f"< {clip}", f"< <(cat {clip})"):
-            line = f"{sys.executable} -m uniaudio_cli {command} --codec {world.codec} {stdin}"
-            done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
-            assert (done.returncode, done.stderr) == (0, "")
-            assert json.loads(done.stdout)["file"] == "/dev/stdin"
+    for name, stdin in (("-", f"< {clip}"), ("/dev/stdin", f"< <(cat {clip})")):
+        line = f"{sys.executable} -m uniaudio_cli codec words {name} --json --codec {world.codec} {stdin}"
+        done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert json.loads(done.stdout)["file"] == "/dev/stdin"
 
 
 def test_what_a_folder_passes_over_is_a_note(world, classify, enhance):

@@ -58,10 +58,12 @@ def test_a_run_leaves_a_codec_losses_samples_and_a_state(tmp_path):
     "changes",
     [
         {},
-        {"bfloat16": True},
-        {"ema_decay": 0.5},
-        {"codec": {**SMALL, "coarse_encoder": SMALL["encoder"]}, "trainable": "fine"},
-        {"codec": PUBLISHED, "discriminators": None, "losses": WEIGHTS},
+        pytest.param({"bfloat16": True}, marks=pytest.mark.slow),
+        pytest.param({"ema_decay": 0.5}, marks=pytest.mark.slow),
+        pytest.param(
+            {"codec": {**SMALL, "coarse_encoder": SMALL["encoder"]}, "trainable": "fine"}, marks=pytest.mark.slow
+        ),
+        pytest.param({"codec": PUBLISHED, "discriminators": None, "losses": WEIGHTS}, marks=pytest.mark.slow),
     ],
     ids=["small, every loss", "bfloat16", "the mean of the weights", "all but level 0's own encoder", "published"],
 )
