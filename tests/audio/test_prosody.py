@@ -25,7 +25,7 @@ def voice(hertz: float, seconds: float = 1.0, gain: float = 0.1, sweep: float = 
     time = torch.arange(int(seconds * RATE), dtype=torch.float64) / RATE
     phase = 2 * math.pi * torch.cumsum(hertz * 2 ** (sweep * time / seconds / 12), 0) / RATE
     wav = sum(torch.sin(k * phase) / k for k in range(1, 11))
-    return (gain * wav)[None].float()
+    return (gain * wav)[None].float()  # type: ignore[index]
 
 
 def values(wav: Tensor) -> dict[str, float]:

@@ -41,7 +41,7 @@ def write_recipe(world, **changes) -> Path:
     for number in range(4):
         write(Path(f"audio/{'ab'[number % 2]}/{number}.wav"), number, samples=RATE * 4)
     levels = {"lm": "tiny", "levels": [["river", "stone", "cloud"], ["paper", "garden", "window", "bridge"]]}
-    levels["levels"].append(["winter", "candle", "mirror", "basket"])
+    levels["levels"].append(["winter", "candle", "mirror", "basket"])  # type: ignore[attr-defined]
     Path("words.json").write_text(json.dumps(levels))
     recipe = {**BASE, "lm": str(world.lm), "vocabulary": "words.json", "codec": SMALL, **changes}
     Path("recipe.yaml").write_text(yaml.safe_dump(plain(recipe)))

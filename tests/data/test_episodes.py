@@ -251,7 +251,7 @@ def test_impossible_episodes_are_refused_before_the_first(items, ways, shots, ru
 
 def test_an_unknown_half_is_refused():
     with pytest.raises(UsageError, match="choose development, test, all"):
-        half(SPEECH, "dev")  # type: ignore[arg-type]
+        half(SPEECH, "dev")
 
 
 def test_the_sampler_loads_no_torch():

@@ -44,7 +44,7 @@ class Constant:
     probabilities = False
 
     def __init__(self, fail_at: int = -1) -> None:
-        self.calls, self.fail_at, self.identity = 0, fail_at, {}
+        self.calls, self.fail_at, self.identity = 0, fail_at, {}  # type: ignore[var-annotated]
 
     def predict(self, episode):
         if self.calls == self.fail_at:

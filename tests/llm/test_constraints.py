@@ -58,7 +58,7 @@ def walk(grammar: Grammar, draw: random.Random) -> list[int]:
     while allowed := grammar.allowed(state):
         assert allowed == tuple(sorted(set(allowed)))
         if isinstance(state, AudioState) and draw.random() < 0.5:
-            allowed = [id for id in allowed if grammar.advance(state, id).inside] or allowed
+            allowed = [id for id in allowed if grammar.advance(state, id).inside] or allowed  # type: ignore[assignment, attr-defined]
         ids.append(draw.choice(allowed))
         state = grammar.advance(state, ids[-1])
     return ids

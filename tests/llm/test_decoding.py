@@ -50,7 +50,7 @@ def lm() -> LanguageModel:
 
 def naive(lm: LanguageModel, context, grammar) -> list[int]:
     """The likeliest allowed id, one at a time, the whole row read anew for each."""
-    state, written = grammar.start(), []
+    state, written = grammar.start(), []  # type: ignore[var-annotated]
     while allowed := grammar.allowed(state):
         logits = lm.model(torch.tensor([[*context, *written]])).logits[0, -1]
         masked = torch.full_like(logits, float("-inf"))

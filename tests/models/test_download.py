@@ -66,7 +66,7 @@ def make_gguf(path: Path, pre: str = "smollm") -> Path:
     writer.add_eos_token_id(0)
     random = np.random.RandomState(0)
     shapes = {"attn_q": (8, 8), "attn_k": (4, 8), "attn_v": (4, 8), "attn_output": (8, 8)}
-    shapes |= {"ffn_gate": (16, 8), "ffn_up": (16, 8), "ffn_down": (8, 16), "attn_norm": (8,), "ffn_norm": (8,)}
+    shapes |= {"ffn_gate": (16, 8), "ffn_up": (16, 8), "ffn_down": (8, 16), "attn_norm": (8,), "ffn_norm": (8,)}  # type: ignore[dict-item]
     tensors = {f"blk.0.{name}": shape for name, shape in shapes.items()}
     for name, shape in {"token_embd": (len(vocabulary), 8), "output_norm": (8,), **tensors}.items():
         writer.add_tensor(f"{name}.weight", random.standard_normal(shape).astype(np.float32))
@@ -204,7 +204,7 @@ def test_build_once_takes_what_another_process_finished_first(tmp_path):
 
     def fill(work: Path) -> None:
         (work / "a").write_text("ours")
-        fetch.build_once(folder, lambda other: (other / "a").write_text("theirs") and None)
+        fetch.build_once(folder, lambda other: (other / "a").write_text("theirs") and None)  # type: ignore[arg-type]
 
     fetch.build_once(folder, fill)
     assert (folder / "a").read_text() == "theirs"

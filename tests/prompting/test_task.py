@@ -104,7 +104,7 @@ def test_round_trip_through_yaml(load):
         (f"{yaml.safe_dump(MINIMAL)}clip: {{pad: no}}", "'clip.pad' must be true or false, not 'no'"),
         ("\x00", "not YAML"),
         ({**MINIMAL, "lables": [0]}, r"unknown key 'lables' \(did you mean 'levels'\?\)"),
-        ({**MINIMAL, 3: 4}, "unknown key '3'"),
+        ({**MINIMAL, 3: 4}, "unknown key '3'"),  # type: ignore[misc]
         ({**MINIMAL, "a\nb": 4}, r"unknown key 'a\\nb'"),
         (
             {**MINIMAL, "clip": {"time_offsets_ms": [-1]}},
@@ -257,7 +257,7 @@ def test_tasks_are_made_of_keywords_and_frozen():
     with pytest.raises(UsageError, match="missing key 'instruction'"):
         Task(name="a", description="b", input="audio", output="label")
     with pytest.raises(ValueError, match="frozen"):
-        task.shots = 2  # type: ignore[misc]
+        task.shots = 2
 
 
 def test_the_json_schema_is_current():

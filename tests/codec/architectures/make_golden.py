@@ -49,7 +49,7 @@ def main() -> None:
         codec = make()
         safe = [clip for clip in clips if margin(codec, clip) > 1e-3]
         wav = max(safe, key=lambda clip: sum(len(codes.unique()) for codes in codec.encode(clip)))
-        np.savez_compressed(FOLDER / f"golden_{name}.npz", **golden(codec, wav))
+        np.savez_compressed(FOLDER / f"golden_{name}.npz", **golden(codec, wav))  # type: ignore[arg-type]
         print(f"{name}: {len(safe)} safe clips, codes {[codes.tolist() for codes in codec.encode(wav)]}")
 
 
