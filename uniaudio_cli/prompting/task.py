@@ -1,4 +1,7 @@
-"""Tasks: a YAML file describes what a prompt contains and how its answer is made; read and checked here."""
+"""Tasks: a YAML file describes what a prompt contains and how its answer is made; read and checked here.
+
+Longer than other files because every key carries its description, unit and example, from which docs are generated.
+"""
 
 from __future__ import annotations
 
