@@ -222,11 +222,12 @@ class Kit:
             raise UsageError(f"shots must be 1 or more, not {shots}")
         if isinstance(labels, str):
             raise UsageError(f"labels must be a collection of labels, not the text {labels!r}")
-        if not isinstance(demos, str | Path):
-            if shots is None and labels is None:
-                return list(demos)
-            return select_demonstrations(self.encoder, task, demos, shots or task.shots, seed, labels)
-        found = load_demonstrations(Path(demos), task.demonstration_kind)
+        if isinstance(demos, str | Path):
+            found: Sequence[Demonstration] = load_demonstrations(Path(demos), task.demonstration_kind)
+        elif shots is None and labels is None:
+            return list(demos)
+        else:
+            found = demos
         with self.lock:
             return select_demonstrations(self.encoder, task, found, shots or task.shots, seed, labels)
 

@@ -28,8 +28,7 @@ class Enhancer(Session):
     """Cleans recordings. Safe to share between threads: a call holds the models' lock."""
 
     def __init__(self, models: Models, task: Task, demonstrations: Sequence[Demonstration], seed: int = 0) -> None:
-        if problem := check_generated_levels(task.levels):
-            raise UsageError(problem)
+        check_generated_levels(task.levels)
         super().__init__(models, task, demonstrations, seed)
         self.generator = AudioGenerator(self)
 

@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from uniaudio_cli.core.errors import UsageError
 from uniaudio_cli.llm.constraints import GRAMMARS, AudioGrammar
 from uniaudio_cli.llm.decoding import generate
 from uniaudio_cli.llm.model import Prefix
@@ -116,8 +117,7 @@ class AudioGenerator:
         return session.vocabulary.codes(body, frames, session.task.generated_levels, session.layout)
 
 
-def check_generated_levels(levels: Sequence[int]) -> str | None:
-    """Why audio cannot be generated on `levels`; None where it can."""
-    if tuple(levels) == tuple(range(len(levels))):
-        return None
-    return f"levels {list(levels)}: audio is made from level 0 up, with none left out"
+def check_generated_levels(levels: Sequence[int]) -> None:
+    """Raise a UsageError where audio cannot be generated on `levels`."""
+    if tuple(levels) != tuple(range(len(levels))):
+        raise UsageError(f"levels {list(levels)}: audio is made from level 0 up, with none left out")

@@ -6,7 +6,7 @@ for tasks whose output is audio, `representative` for labels.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -19,22 +19,31 @@ from uniaudio_cli.inference.encoder import AudioEncoder
 from uniaudio_cli.prompting.task import Task
 
 
-class SelectionStrategy(Protocol):
-    """Chooses `shots` demonstrations of each label or text."""
+@dataclass(frozen=True)
+class SelectionRequest:
+    """`shots` of `demonstrations` for each label or text of a task; `labels`: only these, all where None."""
 
-    def select(
-        self,
-        encoder: AudioEncoder,
-        task: Task,
-        demonstrations: Sequence[Demonstration],
-        shots: int,
-        seed: int,
-        labels: Collection[str] | None,
+    task: Task
+    demonstrations: Sequence[Demonstration]
+    shots: int
+    seed: int
+    labels: Collection[str] | None
+
+    def draw(
+        self, at_least: int = 0, ranked: Callable[[list[Demonstration], int], list[Demonstration]] | None = None
     ) -> list[Demonstration]:
+        """A seeded draw of `shots`, or of `at_least` where that is more; `ranked`: as `choose` takes it."""
+        return choose(self.demonstrations, max(self.shots, at_least), self.seed, self.labels, ranked)
+
+
+class SelectionStrategy(Protocol):
+    """Chooses demonstrations."""
+
+    def select(self, encoder: AudioEncoder, request: SelectionRequest) -> list[Demonstration]:
         """The chosen demonstrations, in rounds of one per label.
 
         Raises:
-            UsageError: a label in `labels` has no demonstration.
+            UsageError: one of the request's labels has no demonstration.
             UniAudioError: a clip cannot be read.
         """
         ...
@@ -49,36 +58,23 @@ def select_demonstrations(
     labels: Collection[str] | None = None,
 ) -> list[Demonstration]:
     """`shots` demonstrations of each label or text by the task's strategy; see `SelectionStrategy.select`."""
-    return STRATEGIES[task.selection].select(encoder, task, demonstrations, shots, seed, labels)
+    request = SelectionRequest(task, demonstrations, shots, seed, labels)
+    return STRATEGIES[task.selection].select(encoder, request)
 
 
 class RandomSelection:
     """A seeded draw; encodes nothing."""
 
-    def select(
-        self,
-        encoder: AudioEncoder,
-        task: Task,
-        demonstrations: Sequence[Demonstration],
-        shots: int,
-        seed: int,
-        labels: Collection[str] | None,
-    ) -> list[Demonstration]:
-        return choose(demonstrations, shots, seed, labels)
+    def select(self, encoder: AudioEncoder, request: SelectionRequest) -> list[Demonstration]:
+        return request.draw()
 
 
 class RepresentativeSelection:
     """The clips that cover their label best: greedy facility location over bags of words of the task's first level."""
 
-    def select(
-        self,
-        encoder: AudioEncoder,
-        task: Task,
-        demonstrations: Sequence[Demonstration],
-        shots: int,
-        seed: int,
-        labels: Collection[str] | None,
-    ) -> list[Demonstration]:
+    def select(self, encoder: AudioEncoder, request: SelectionRequest) -> list[Demonstration]:
+        task = request.task
+
         def ranked(some: list[Demonstration], count: int) -> list[Demonstration]:
             if len(some) <= count:
                 return some
@@ -86,7 +82,7 @@ class RepresentativeSelection:
             words = [[code for each in clip for code in each.level(task.levels[0])] for clip in clips]
             return [some[place] for place in representatives(words, count)]
 
-        return choose(demonstrations, shots, seed, labels, ranked)
+        return request.draw(ranked=ranked)
 
 
 @dataclass(frozen=True)
@@ -95,22 +91,14 @@ class RankedByText:
 
     candidates: int
 
-    def select(
-        self,
-        encoder: AudioEncoder,
-        task: Task,
-        demonstrations: Sequence[Demonstration],
-        shots: int,
-        seed: int,
-        labels: Collection[str] | None,
-    ) -> list[Demonstration]:
-        drawn = choose(demonstrations, max(shots, self.candidates), seed, labels)
+    def select(self, encoder: AudioEncoder, request: SelectionRequest) -> list[Demonstration]:
+        drawn, shots = request.draw(self.candidates), request.shots
         by_text: dict[str | None, list[Demonstration]] = {}
         for each in drawn:
             by_text.setdefault(each.text, []).append(each)
         crowded = [some for some in by_text.values() if len(some) > shots]
         if crowded:
-            worth = self.worth(encoder, task, drawn, [each for some in crowded for each in some])
+            worth = self.worth(encoder, request.task, drawn, [each for some in crowded for each in some])
             for some in crowded:
                 some.sort(key=worth.__getitem__, reverse=True)
         return [some[n] for n in range(shots) for some in by_text.values() if n < len(some)]

@@ -33,8 +33,7 @@ class Speaker(Session):
     """
 
     def __init__(self, models: Models, task: Task, demonstrations: Sequence[Demonstration], seed: int = 0) -> None:
-        if problem := check_generated_levels(task.levels):
-            raise UsageError(problem)
+        check_generated_levels(task.levels)
         super().__init__(models, task, demonstrations, seed)
         self.generator = AudioGenerator(self)
         self._qa_prefix: tuple[str, Prefix] | None = None
