@@ -16,12 +16,15 @@ SETS = {
     "esc10": "five classes of ESC-10, 200 clips; development data: settings were chosen on these clips",
     "instruments": "five instruments, 75 recordings; held out",
     "arabic-commands": "ten Arabic command words, demonstrations of other speakers; speakers 7 to 12, held out",
+    "zero-shot-esc10": "labels by name without demonstrations, the five classes of ESC-10 as above; development data",
+    "zero-shot-instruments": "labels by name without demonstrations, the five instruments; held out",
 }
 HEAD = """# Few-shot results
 
 Made by `python docs/make_results.py` from the results files in `docs/results/`, which `uniaudio eval FOLDER -o REPORT/`
 wrote; a test checks that it is up to date. Accuracy in %, with a 95 % interval that resamples speakers or recordings.
-"uniaudio less" is paired on the same episodes. The LLM has no part in these rows: on these tasks its weight is 0.
+"uniaudio less" is paired on the same episodes. With demonstrations the LLM has no part: its weight is 0 on these tasks.
+By name (0 shots), "random LLM" is the same architecture with random weights.
 """
 
 
