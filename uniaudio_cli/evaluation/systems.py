@@ -81,9 +81,9 @@ class Row:
 
 def rows() -> tuple[Row, ...]:
     """Every row there is, in the order of the table."""
-    from uniaudio_cli.evaluation import baselines, product
+    from uniaudio_cli.evaluation import baselines, in_context, product
 
-    return (*product.ROWS, *baselines.ROWS)
+    return (*product.ROWS, *in_context.ROWS, *baselines.ROWS)
 
 
 def build_systems(
