@@ -10,7 +10,7 @@ from tests.evaluation.folders import clip_folder
 from tests.kits import make_kit
 from uniaudio_cli.core.errors import MissingWeightsError, UniAudioError, UsageError
 from uniaudio_cli.data.demonstrations import Demonstration
-from uniaudio_cli.evaluation import baselines, compare, report, runner, systems
+from uniaudio_cli.evaluation import baselines, compare, in_context, report, runner, systems
 from uniaudio_cli.evaluation.manifest import plan
 from uniaudio_cli.evaluation.results import read_results
 from uniaudio_cli.evaluation.systems import COUNTS, NEAREST, PRODUCT, Row, Setup, build_systems
@@ -80,13 +80,17 @@ def test_rows_of_names(manifest, folder, setup):
         "uniaudio, random LLM",
         "uniaudio, names by word overlap",
         "uniaudio, permuted names",
-        "LLM in context, labels type A to E",
-        "random LLM in context, labels type A to E",
-        "shown tags, counted",
         NEAREST,
     ]
     assert results.models["uniaudio, random LLM"]["names"] == "random weights"
     assert "uniaudio, names by MiniLM" in results.skipped
+
+
+def test_rows_of_in_context_learning(manifest, folder, setup):
+    task = override_task(TASK, readout="similarity", levels=["sounds"], label_names=True)
+    results = runner.evaluate(manifest, folder, Setup(make_kit, task, manifest.items(folder), offline=True), "context")
+    expected = [PRODUCT, COUNTS, *(row.name for row in in_context.ROWS)]
+    assert list(results.cells[0].systems) == expected
 
 
 def test_fast_controls_make_no_random_llm(setup):

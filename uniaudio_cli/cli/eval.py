@@ -68,6 +68,7 @@ class Controls(str, Enum):
 
     fast = "fast"
     all = "all"
+    context = "context"
 
 
 @dataclass(frozen=True)
@@ -76,9 +77,10 @@ class EvalOptions:
 
     task: params.TaskName = "sound-event"
     settings: params.Settings = None
-    controls: Annotated[Controls, typer.Option("--controls", help="Rows: fast, or all with the LLM's controls.")] = (
-        Controls.fast
-    )
+    controls: Annotated[
+        Controls,
+        typer.Option("--controls", help="Rows: fast, all with the LLM's controls, or context: the LLM alone."),
+    ] = Controls.fast
     report: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder for the report; a stopped run continues there.")
     ] = None
