@@ -12,7 +12,7 @@ import torch
 from uniaudio_cli.audio.io import AudioInput
 from uniaudio_cli.codec.frozen.levels import FrozenLevels
 from uniaudio_cli.data.demonstrations import Demonstration
-from uniaudio_cli.data.episodes import Episode
+from uniaudio_cli.data.episodes import Episode, Item
 from uniaudio_cli.evaluation.systems import COUNTS, PRODUCT, Controls, NotApplicable, Row, Setup
 from uniaudio_cli.inference.classify import Classifier
 from uniaudio_cli.inference.encoder import AudioEncoder, EncodedClip
@@ -68,17 +68,17 @@ def random_lm(lm: LanguageModel, seed: int = 0) -> LanguageModel:
 
 @dataclass
 class _Bound:
-    """The classifier of the last episode, which the rows of that episode share."""
+    """The classifier of the last demonstrations, which the rows of an episode and the queries of a fold share."""
 
     models: Models
     task: Task
     seed: int
-    last: tuple[Episode, Classifier] | None = field(default=None)
+    last: tuple[tuple[Item, ...], Classifier] | None = field(default=None)
 
     def classifier(self, episode: Episode) -> Classifier:
-        if self.last is None or self.last[0] != episode:
+        if self.last is None or self.last[0] != episode.demonstrations:
             shown = [Demonstration(item.path, item.label) for item in episode.demonstrations]
-            self.last = episode, Classifier(self.models, self.task, shown, self.seed)
+            self.last = episode.demonstrations, Classifier(self.models, self.task, shown, self.seed)
         return self.last[1]
 
     def query(self, episode: Episode) -> Query:
