@@ -56,7 +56,7 @@ def abstaining(results: Results) -> str:
     point = ours.covered[target]
     return (
         f"at {name} right it answers {100 * point.coverage:.0f} % of clips, those with a probability of "
-        f"{point.threshold:.2f} or more (`--set abstain_below={point.threshold:.2f}`; threshold chosen on these clips)"
+        f"{point.threshold:.2f} or more (--set abstain_below={point.threshold:.2f}; chosen on these clips)"
     )
 
 
