@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 from uniaudio_cli.codec.checkpoint import load_codec
@@ -21,10 +22,9 @@ from uniaudio_cli.core.paths import cache_dir
 from uniaudio_cli.inference.code_cache import CodeCache
 from uniaudio_cli.inference.encoder import AudioEncoder
 from uniaudio_cli.inference.name_table import LLMScorer
-from uniaudio_cli.inference.names import ZeroShotClassifier
+from uniaudio_cli.inference.names import ZeroShotClassifier, names_by_llm
 from uniaudio_cli.inference.session import DeferredModels, Models
 from uniaudio_cli.kit import Kit as Kit
-from uniaudio_cli.kit import zero_shot_classifier
 from uniaudio_cli.llm.loading import lazy_lm, load_lm
 from uniaudio_cli.llm.model import LanguageModel
 from uniaudio_cli.llm.tokenizer import Tokenizer, load_tokenizer
@@ -60,24 +60,35 @@ def load(
     """
     place = choose_device(device)
     loaded = _load_codec(model, codec, place, offline, progress)
-    frozen = FrozenLevels(lambda name: registry.resolve_encoder(name, offline, progress))
+    frozen = _frozen_levels(offline, progress)
     encoder = AudioEncoder(loaded, CodeCache(cache_dir() / "codes", loaded), frozen)
 
-    def language_side() -> tuple[LanguageModel, Vocabulary]:
-        # The cheap checks come first, so that an LLM that cannot be used is refused before its weights load.
-        files = registry.resolve_lm(lm or registry.resolve_model(model).lm, offline, progress)
-        vocabulary = _vocabulary(loaded, files)
+    @cache
+    def files() -> registry.LMFiles:
+        return registry.resolve_lm(lm or registry.resolve_model(model).lm, offline, progress)
+
+    @cache
+    def language_model() -> LanguageModel:
         # Decoding on a CPU is bound by memory: a quarter of the bytes more than doubles its speed (benchmarks/lm.py).
         decode_bits = 8 if dtype == "auto" and bits is None and place == "cpu" else None
         options = {"device": place, "dtype": choose_dtype(dtype, place), "bits": bits}
-        return lazy_lm(str(files.folder), files.name, decode_bits, **options), vocabulary
+        return lazy_lm(str(files().folder), files().name, decode_bits, **options)
 
-    def lm_key() -> str:
-        return _lm_key(registry.resolve_lm(lm or registry.resolve_model(model).lm, offline, progress), dtype, bits)
+    def language_side() -> tuple[LanguageModel, Vocabulary]:
+        # The cheap checks come first, so that an LLM that cannot be used is refused before its weights load.
+        vocabulary = _vocabulary(loaded, files())
+        return language_model(), vocabulary
 
+    # Names need no vocabulary: an LLM that the codec cannot be written for scores them too.
+    scorer = LLMScorer(lambda: (language_model(), load_tokenizer(str(files().folder))))
+    names = names_by_llm(frozen, scorer, lambda: _lm_key(files(), dtype, bits))
     if defer_lm:
-        return Kit.of(DeferredModels(encoder, language_side, threading.RLock()), lm_key)
-    return Kit.of(Models(encoder, *language_side(), threading.RLock()), lm_key)
+        return Kit.of(DeferredModels(encoder, language_side, threading.RLock(), names))
+    return Kit.of(Models(encoder, *language_side(), threading.RLock(), names))
+
+
+def _frozen_levels(offline: bool, progress: Callable[[str], None]) -> FrozenLevels:
+    return FrozenLevels(lambda name: registry.resolve_encoder(name, offline, progress))
 
 
 def load_zero_shot(
@@ -111,8 +122,9 @@ def load_zero_shot(
         loaded = load_lm(str(files.folder), files.name, device=place, dtype=choose_dtype(dtype, place), bits=bits)
         return loaded, load_tokenizer(str(files.folder))
 
-    key = _lm_key(files, dtype, bits)
-    return zero_shot_classifier(labels, descriptions, LLMScorer(parts), key, None, abstain_below, offline, progress)
+    frozen = _frozen_levels(offline, progress)
+    names = names_by_llm(frozen, LLMScorer(parts), lambda: _lm_key(files, dtype, bits))()
+    return ZeroShotClassifier(frozen.tagger, names, labels, descriptions, abstain_below)
 
 
 def _lm_key(files: registry.LMFiles, dtype: str, bits: int | None) -> str:

@@ -11,23 +11,20 @@ import numpy as np
 
 from uniaudio_cli.audio.io import AudioInput, source_name
 from uniaudio_cli.codec.frozen.levels import FrozenLevels
-from uniaudio_cli.codec.frozen.yamnet import YAMNet, background
 from uniaudio_cli.codec.model import Codec
 from uniaudio_cli.core.errors import UniAudioError, UsageError
-from uniaudio_cli.core.paths import cache_dir
 from uniaudio_cli.data.demonstrations import Demonstration, load_demonstrations
 from uniaudio_cli.inference.classify import Classifier
 from uniaudio_cli.inference.code_cache import CodeCache
 from uniaudio_cli.inference.encoder import AudioEncoder
 from uniaudio_cli.inference.enhance import Enhancer
-from uniaudio_cli.inference.name_table import LLMScorer, NameTable
-from uniaudio_cli.inference.names import LLMAffinity, ZeroShotClassifier
+from uniaudio_cli.inference.name_table import LLMScorer
+from uniaudio_cli.inference.names import ZeroShotClassifier, names_by_llm
 from uniaudio_cli.inference.results import EnhancementResult, ErrorResult, LabelResult, SpeechResult
 from uniaudio_cli.inference.selection import select_demonstrations
-from uniaudio_cli.inference.session import DeferredModels, Models
+from uniaudio_cli.inference.session import DeferredModels, Models, no_names
 from uniaudio_cli.inference.speak import Speaker
 from uniaudio_cli.llm.model import LanguageModel
-from uniaudio_cli.models import registry
 from uniaudio_cli.prompting.task import Task, load_task
 from uniaudio_cli.prompting.vocabulary import Vocabulary
 
@@ -57,17 +54,16 @@ class Kit:
         vocabulary: Vocabulary,
         code_cache: CodeCache | None = None,
         frozen: FrozenLevels | None = None,
-        lm_key: Callable[[], str] = lambda: "",
     ) -> None:
-        self.models = Models(AudioEncoder(codec, code_cache, frozen), lm, vocabulary, threading.RLock())
-        self._lm_key = lm_key
+        scorer = LLMScorer(lambda: (lm, vocabulary.tokenizer))
+        names = names_by_llm(frozen, scorer, lambda: "") if frozen is not None else no_names
+        self.models = Models(AudioEncoder(codec, code_cache, frozen), lm, vocabulary, threading.RLock(), names)
 
     @classmethod
-    def of(cls, models: Models, lm_key: Callable[[], str] = lambda: "") -> Kit:
-        """A kit of these models. `lm_key`: what the LLM's scores depend on, "" where nothing identifies it."""
+    def of(cls, models: Models) -> Kit:
+        """A kit of these models."""
         kit = cls.__new__(cls)
         kit.models = models
-        kit._lm_key = lm_key
         return kit
 
     def __repr__(self) -> str:
@@ -134,23 +130,21 @@ class Kit:
         self,
         labels: Sequence[str],
         descriptions: Mapping[str, str] | None = None,
-        *,
-        offline: bool = False,
-        progress: Callable[[str], None] = lambda line: None,
     ) -> ZeroShotClassifier:
         """A session that labels clips by the labels' names, without demonstrations, with this kit's LLM.
 
         `load_zero_shot` does the same without a codec.
 
         Args:
-            descriptions: label -> a sentence, where the name says little. offline: never fetch the tagger.
+            descriptions: label -> a sentence, where the name says little.
 
         Raises:
             UsageError: fewer than two labels, or a description of none of them.
             MissingWeightsError: the tagger is not here and cannot be fetched.
         """
-        scorer = LLMScorer(lambda: (self.lm, self.vocabulary.tokenizer))
-        return zero_shot_classifier(labels, descriptions, scorer, self._lm_key(), self.lock, 0.0, offline, progress)
+        names = self.models.names()
+        assert self.encoder.frozen is not None  # else there are no names
+        return ZeroShotClassifier(self.encoder.frozen.tagger, names, labels, descriptions, lock=self.lock)
 
     def session(
         self,
@@ -247,19 +241,3 @@ def _each(
             yield work(item)
         except UniAudioError as problem:
             yield ErrorResult.from_exception(name(item), problem)
-
-
-def zero_shot_classifier(
-    labels: Sequence[str],
-    descriptions: Mapping[str, str] | None,
-    scorer: LLMScorer,
-    key: str,
-    lock: threading.RLock | None,
-    abstain_below: float,
-    offline: bool,
-    progress: Callable[[str], None],
-) -> ZeroShotClassifier:
-    tagger = YAMNet(registry.resolve_teacher("yamnet", offline, progress))
-    # Scores of an LLM that nothing identifies are not kept.
-    table = NameTable(tagger.class_names, key, scorer, cache_dir() / "names" if key else None)
-    return ZeroShotClassifier(tagger, background(), LLMAffinity(table), labels, descriptions, abstain_below, lock)

@@ -33,8 +33,9 @@ def only_yamnet(name, *_, **__):
 @pytest.fixture
 def by_name(world, uniaudio, monkeypatch):
     """`uniaudio COMMAND` with the small world's LLM and a made tagger."""
-    monkeypatch.setattr("uniaudio_cli.kit.YAMNet", MadeTagger)
-    monkeypatch.setattr("uniaudio_cli.kit.background", lambda: np.full(4, 0.1))
+    monkeypatch.setattr("uniaudio_cli.codec.frozen.levels.YAMNet", MadeTagger)
+    monkeypatch.setattr("uniaudio_cli.codec.frozen.levels._check", lambda path, digest: None)
+    monkeypatch.setattr("uniaudio_cli.inference.names.background", lambda: np.full(4, 0.1))
     monkeypatch.setattr("uniaudio_cli.models.registry.resolve_teacher", only_yamnet)
     return lambda command, *more: uniaudio(command, *more, "--lm", world.lm)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from uniaudio_cli.codec.frozen.yamnet import BACKGROUND, background
+from uniaudio_cli.codec.frozen.tags import background
+from uniaudio_cli.codec.frozen.yamnet import BACKGROUND
 
 
 def test_the_background_is_shipped():

@@ -2,7 +2,7 @@
 
 import pytest
 
-from uniaudio_cli.evaluation.zero_shot import overlap, stem
+from uniaudio_cli.evaluation.affinities import overlap, stem
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,7 @@ def table(scorer, cache: Path | None = None) -> NameTable:
 
 def session(scorer=None, cache=None, labels=("dog bark", "rain"), **more) -> ZeroShotClassifier:
     return ZeroShotClassifier(
-        MadeTagger(), BACKGROUND, LLMAffinity(table(scorer or LikesItsOwnWords(), cache)), labels, **more
+        MadeTagger(), LLMAffinity(table(scorer or LikesItsOwnWords(), cache)), labels, common=BACKGROUND, **more
     )
 
 

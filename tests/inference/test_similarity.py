@@ -10,10 +10,12 @@ import pytest
 
 from tests.kits import codec_of, label_task, labelled, make_kit, small_frozen
 from uniaudio_cli.api import Kit
+from uniaudio_cli.audio.levels import TAGS
 from uniaudio_cli.core.errors import UsageError
+from uniaudio_cli.data.demonstrations import Demonstration
 from uniaudio_cli.inference.encoder import AudioEncoder
 from uniaudio_cli.inference.session import DeferredModels
-from uniaudio_cli.inference.similarity import SCALE, SimilarityReadout, joined
+from uniaudio_cli.inference.similarity import NAMES_WEIGHT, SCALE, NameScores, SimilarityReadout, joined
 
 A, B = np.array([2.0, 0.0]), np.array([0.0, 3.0])
 
@@ -67,3 +69,74 @@ def test_models_without_frozen_encoders_are_refused(clips):
     models = kit.models.with_encoder(AudioEncoder(kit.codec))
     with pytest.raises(UsageError, match="no frozen encoders"):
         Kit.of(models).session(label_task(readout="similarity", levels=["speech"]), labelled(clips))
+
+
+CLASSES = 521
+
+
+def tagged(*classes: int) -> dict[int, np.ndarray]:
+    """A clip whose posterior lies on some of the tagger's classes."""
+    posterior = np.zeros(CLASSES, np.float32)
+    posterior[list(classes)] = 1 / len(classes)
+    return {0: A, TAGS: posterior}
+
+
+AFFINITY = np.eye(3, CLASSES)  # class n speaks for label n
+RIGHT, WRONG = [[tagged(n)] for n in range(3)], [[tagged((n + 1) % 3)] for n in range(3)]
+
+
+@pytest.mark.parametrize(
+    ("demonstrations", "weight"),
+    [
+        (RIGHT, NAMES_WEIGHT),
+        (WRONG, 0),
+        ([[tagged(300)] for _ in range(3)], 0),
+        ([[clip[0]] * 4 for clip in RIGHT], NAMES_WEIGHT / 2),
+        ([RIGHT[0], RIGHT[1], WRONG[2]], pytest.approx((math.sqrt(0.5) - 0.5) / 0.8)),
+    ],
+)
+def test_names_count_as_far_as_they_label_the_demonstrations(demonstrations, weight):
+    assert NameScores.tested(AFFINITY, demonstrations).weight == weight
+
+
+def test_names_are_added_to_the_cosines():
+    shown = dict(zip("abc", RIGHT, strict=True))
+    plain, named = SimilarityReadout.of(shown, [0]), SimilarityReadout.of(shown, [0], affinity=AFFINITY)
+    (before,), (after,) = plain([tagged(1)]), named([tagged(1)])
+    assert before == pytest.approx(dict.fromkeys("abc", -math.log(3)))
+    assert after["b"] - after["a"] == pytest.approx(NAMES_WEIGHT * 3 / math.sqrt(2))
+
+
+class Affinities:
+    """Equal for all labels; counts its calls."""
+
+    calls = 0
+
+    def __call__(self, texts):
+        self.calls += 1
+        return np.ones((len(texts), CLASSES))
+
+
+def test_labels_that_name_nothing_do_not_count(clips):
+    kit, affinity = make_kit(), Affinities()
+    named = Kit.of(kit.models.with_names(lambda: affinity))
+    task = label_task(readout="similarity", levels=["sounds"], label_names=True)
+    shown = [Demonstration(each.audio, label) for each, label in zip(labelled(clips), "xyz", strict=False)]
+    named.session(task, shown).prepare()
+    assert affinity.calls == 0
+    named.session(task, labelled(clips)).prepare()
+    assert affinity.calls == 1
+
+
+def test_the_llm_scores_names_of_labels(clips):
+    """With real parts, and the same answers for a clip alone and among others."""
+    session = make_kit().session(label_task(readout="similarity", levels=["sounds"], label_names=True), labelled(clips))
+    paths = [clips / f"{n}.wav" for n in range(6)]
+    together = [result.scores for result in session.classify(paths)]
+    assert together == [session(path).scores for path in paths]
+
+
+def test_models_without_names_say_so(kit, clips):
+    session = kit.session(label_task(readout="similarity", levels=["sounds"], label_names=True), labelled(clips))
+    with pytest.raises(UsageError, match="score no names"):
+        session.prepare()

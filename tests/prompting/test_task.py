@@ -103,7 +103,7 @@ def test_round_trip_through_yaml(load):
         (f"{yaml.safe_dump(MINIMAL)}shots: 1:30", "'shots' must be a whole number from 1 to 1000, not '1:30'"),
         (f"{yaml.safe_dump(MINIMAL)}clip: {{pad: no}}", "'clip.pad' must be true or false, not 'no'"),
         ("\x00", "not YAML"),
-        ({**MINIMAL, "lables": [0]}, r"unknown key 'lables' \(did you mean 'levels'\?\)"),
+        ({**MINIMAL, "levles": [0]}, r"unknown key 'levles' \(did you mean 'levels'\?\)"),
         ({**MINIMAL, 3: 4}, "unknown key '3'"),  # type: ignore[misc]
         ({**MINIMAL, "a\nb": 4}, r"unknown key 'a\\nb'"),
         (

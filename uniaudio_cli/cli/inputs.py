@@ -61,6 +61,8 @@ def choose_task(name: str, demo: DemoSettings, **flags: object) -> Task:
         changes["levels"] = [0]  # the published prompt; the tasks' other levels are for the other readouts
     elif changes.get("readout") == "likelihood":
         changes["levels"] = [0, 1]
+    if changes.get("readout", "similarity") != "similarity":
+        changes["label_names"] = False
     return load_task(name).replace(**{**changes, **parse_settings(demo.settings or ())})
 
 

@@ -1,23 +1,30 @@
-"""The product's rows: the task's classifier as it ships, and its parts: counts alone, the LLM alone, a random LLM."""
+"""The product's rows: the task's classifier as it ships, and its parts: counts alone, the LLM alone, a random LLM.
+
+Where labels' names count, the other rows give what takes the LLM's place in scoring them, all else equal.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from uniaudio_cli.audio.io import AudioInput
 from uniaudio_cli.codec.frozen.levels import FrozenLevels
 from uniaudio_cli.data.demonstrations import Demonstration
 from uniaudio_cli.data.episodes import Episode, Item
+from uniaudio_cli.evaluation import affinities
 from uniaudio_cli.evaluation.systems import COUNTS, PRODUCT, Controls, NotApplicable, Row, Setup
 from uniaudio_cli.inference.classify import Classifier
 from uniaudio_cli.inference.encoder import AudioEncoder, EncodedClip
+from uniaudio_cli.inference.names import LLMAffinity
 from uniaudio_cli.inference.scoring import LikelihoodReadout, Query, Readout, TokenObservation
 from uniaudio_cli.inference.session import Models
+from uniaudio_cli.inference.similarity import SimilarityReadout
 from uniaudio_cli.llm.model import LanguageModel
 from uniaudio_cli.prompting.task import Task
 
@@ -35,7 +42,7 @@ class CachingEncoder(AudioEncoder):
     def encode_with_offsets(self, source: AudioInput, task: Task, cached: bool = False) -> list[EncodedClip]:
         if not isinstance(source, (str, bytes)) and not hasattr(source, "as_posix"):
             return super().encode_with_offsets(source, task)
-        key = (source, task.clip, task.levels, task.uses_time_offsets, task.readout == "similarity")
+        key = (source, task.clip, task.encoded_levels, task.uses_time_offsets, task.readout == "similarity")
         if key not in self.kept:
             self.kept[key] = [_trimmed(clip, task.levels) for clip in super().encode_with_offsets(source, task)]
         return self.kept[key]
@@ -102,7 +109,8 @@ class ProductSystem:
     def identity(self) -> Mapping[str, str]:
         task = self.setup.task
         lm = self.bound.models.lm.name if task.uses_lm else "none"
-        return {"task": task.name, "readout": task.readout, "lm": lm}
+        named = {"names": _identity(self.bound.models)} if task.label_names else {}
+        return {"task": task.name, "readout": task.readout, "lm": lm, **named}
 
     def predict(self, episode: Episode) -> Mapping[str, float]:
         return self.bound.classifier(episode)(episode.query.path).scores
@@ -115,7 +123,7 @@ class RandomLLM(ProductSystem):
 
 
 class Counts(ProductSystem):
-    """The likelihood readout's n-gram counts without the LLM."""
+    """The likelihood readout's n-gram counts without the LLM, or the similarity readout without the labels' names."""
 
     name = COUNTS
 
@@ -125,9 +133,29 @@ class Counts(ProductSystem):
 
     def predict(self, episode: Episode) -> Mapping[str, float]:
         readout = self.bound.readout(episode)
+        if isinstance(readout, SimilarityReadout):
+            return _probabilities(replace(readout, names=None), self.bound.query(episode))
         assert isinstance(readout, LikelihoodReadout)
         counts = replace(readout, contexts=[None] * len(readout.contexts))
         return _probabilities(counts, self.bound.query(episode))
+
+
+class NamesByMiniLM(ProductSystem):
+    """The similarity readout with names by MiniLM instead of the LLM."""
+
+    name = "uniaudio, names by MiniLM"
+
+
+class NamesByOverlap(ProductSystem):
+    """The similarity readout with names by the words that they share with class names."""
+
+    name = "uniaudio, names by word overlap"
+
+
+class PermutedNames(ProductSystem):
+    """The similarity readout where each label has another one's name."""
+
+    name = "uniaudio, permuted names"
 
 
 class LLMAlone(ProductSystem):
@@ -170,33 +198,78 @@ def _probabilities(readout: Readout, query: Query) -> dict[str, float]:
     return {label: math.exp(value) for label, value in logp.items()}
 
 
-def _bound(setup: Setup, random: bool = False) -> _Bound:
-    """The one classifier that rows of one LLM share; the random twin is made when its first row is."""
-    if random not in setup.shared:
-        models = setup.models
-        setup.shared[random] = _Bound(
-            replace(models, lm=random_lm(models.lm, setup.seed)) if random else models, setup.task, setup.seed
-        )
-    return setup.shared[random]
+def _identity(models: Models) -> str:
+    names = models.names()
+    return names.table.identity or "random weights" if isinstance(names, LLMAffinity) else "no LLM"
 
 
-def _row(system: type[ProductSystem], controls: Controls, random: bool = False, parts: bool = True) -> Row:
-    """`parts`: the row takes the likelihood readout apart. `random`: its LLM has random weights."""
+def _as_it_is(setup: Setup, models: Models) -> Models:
+    return models
+
+
+def _random(setup: Setup, models: Models) -> Models:
+    if setup.task.uses_lm:
+        return replace(models, lm=random_lm(models.lm, setup.seed))
+    names = models.names()
+    assert isinstance(names, LLMAffinity)
+    twin = names.with_lm(lambda lm: random_lm(lm, setup.seed))
+    return models.with_names(lambda: twin)
+
+
+def _minilm(setup: Setup, models: Models) -> Models:
+    found = affinities.minilm(setup, _class_names(models))
+    return models.with_names(lambda: found)
+
+
+def _overlap(setup: Setup, models: Models) -> Models:
+    found = affinities.word_overlap(_class_names(models))
+    return models.with_names(lambda: found)
+
+
+def _permuted(setup: Setup, models: Models) -> Models:
+    names = models.names()
+    return models.with_names(lambda: lambda texts: np.roll(names(texts), 1, axis=0))
+
+
+def _class_names(models: Models) -> Sequence[str]:
+    assert models.encoder.frozen is not None  # else there are no names
+    return models.encoder.frozen.tagger.class_names
+
+
+Change = Callable[[Setup, Models], Models]
+
+
+def _row(system: type[ProductSystem], controls: Controls, takes: str = "", change: Change = _as_it_is) -> Row:
+    """`takes`: what the row needs of a task: "parts" of the likelihood readout, "counts", "names", or an "LLM".
+
+    `change`: what it changes in the models; rows of one change share a classifier.
+    """
 
     def build(setup: Setup) -> ProductSystem:
-        if parts and setup.task.readout != "likelihood":
-            raise NotApplicable(f"readout {setup.task.readout} has no such part")
-        if random and not setup.task.uses_lm:
-            raise NotApplicable(f"readout {setup.task.readout} uses no LLM")
-        return system(setup, _bound(setup, random))
+        task, likelihood = setup.task, setup.task.readout == "likelihood"
+        has = {
+            "": True,
+            "parts": likelihood,
+            "counts": likelihood or task.label_names,
+            "names": task.label_names,
+            "LLM": task.uses_lm or task.label_names,
+        }
+        if not has[takes]:
+            raise NotApplicable(f"the task has no {takes}: readout {task.readout}")
+        if change not in setup.shared:
+            setup.shared[change] = _Bound(change(setup, setup.models), task, setup.seed)
+        return system(setup, setup.shared[change])
 
     return Row(system.name, controls, build)
 
 
 ROWS = (
-    _row(ProductSystem, "fast", parts=False),
-    _row(Counts, "fast"),
-    _row(LLMAlone, "all"),
-    _row(RandomLLM, "all", random=True, parts=False),
-    _row(RandomLLMAlone, "all", random=True),
+    _row(ProductSystem, "fast"),
+    _row(Counts, "fast", "counts"),
+    _row(LLMAlone, "all", "parts"),
+    _row(RandomLLM, "all", "LLM", _random),
+    _row(RandomLLMAlone, "all", "parts", _random),
+    _row(NamesByMiniLM, "all", "names", _minilm),
+    _row(NamesByOverlap, "all", "names", _overlap),
+    _row(PermutedNames, "all", "names", _permuted),
 )

@@ -6,8 +6,7 @@ label differs. Scores are calibrated over the manifest's clips of the episode's 
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -16,12 +15,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from uniaudio_cli.core.errors import UniAudioError
-from uniaudio_cli.core.quiet import quiet_transformers
 from uniaudio_cli.data.episodes import Episode, Item
+from uniaudio_cli.evaluation import affinities
 from uniaudio_cli.evaluation.product import random_lm
 from uniaudio_cli.evaluation.systems import PRODUCT, Row, Setup
-from uniaudio_cli.inference.name_table import Array, content_words
-from uniaudio_cli.inference.names import Affinity, LLMAffinity, TaggedClip, ZeroShotClassifier, evidence
+from uniaudio_cli.inference.name_table import Array
+from uniaudio_cli.inference.names import Affinity, LLMAffinity, TaggedClip, ZeroShotClassifier
 
 if TYPE_CHECKING:
     from uniaudio_cli.evaluation.job import ModelNames
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 # Of a cosine of sentence embeddings: sharpens it to the few nearest classes; chosen on esc10.
 COSINE_POWER = 5
 SHARED = "names"  # key of `Setup.shared`
-SUFFIXES = ("ing", "ed", "es", "s", "e", "er", "y")
 
 
 @dataclass
@@ -125,45 +123,23 @@ class NamesByMiniLM(NamesByLLM):
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
-        from uniaudio_cli.models.registry import resolve_teacher
-
-        self.folder = str(resolve_teacher("minilm", setup.offline, setup.progress))
-
-    @cached_property
-    def _embed(self) -> Callable[[Sequence[str]], Array]:
-        import torch
-        from transformers import AutoModel, AutoTokenizer
-
-        tokenizer = AutoTokenizer.from_pretrained(self.folder, local_files_only=True)
-        with quiet_transformers():
-            model = AutoModel.from_pretrained(self.folder, local_files_only=True).eval()
-
-        @torch.inference_mode()
-        def embed(texts: Sequence[str]) -> Array:
-            inputs = tokenizer(list(texts), padding=True, return_tensors="pt")
-            mask = inputs["attention_mask"][..., None]
-            mean = (model(**inputs).last_hidden_state * mask).sum(1) / mask.sum(1)
-            found: Array = torch.nn.functional.normalize(mean, dim=1).double().numpy()
-            return found
-
-        return embed
-
-    def cosine(self, texts: Sequence[str]) -> Array:
-        """[texts, classes]."""
-        found: Array = self._embed(texts) @ self._embed(self.tags.session.class_names).T
-        return found
+        self._affinity = affinities.minilm(setup, self.tags.session.class_names)
 
     def affinity(self) -> Affinity:
-        return lambda texts: evidence(self.cosine(texts)[None])
+        return self._affinity
 
 
-class NamesByCosine(NamesByMiniLM):
+class NamesByCosine(NamesByLLM):
     """MiniLM's cosine itself, sharpened: stronger where labels are nearly class names."""
 
     name = "names, MiniLM cosine"
 
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        self._cosine = affinities.minilm_cosine(setup, self.tags.session.class_names)
+
     def affinity(self) -> Affinity:
-        return lambda texts: np.maximum(self.cosine(texts), 0) ** COSINE_POWER
+        return lambda texts: np.maximum(self._cosine(texts), 0) ** COSINE_POWER
 
 
 class NamesByOverlap(NamesByLLM):
@@ -172,31 +148,7 @@ class NamesByOverlap(NamesByLLM):
     name = "names, word overlap"
 
     def affinity(self) -> Affinity:
-        names = self.tags.session.class_names
-        return lambda texts: np.array([[overlap(text, name) for name in names] for text in texts])
-
-
-def overlap(first: str, second: str) -> float:
-    """The Jaccard index of two texts' word stems.
-
-    >>> overlap("dog barking", "Bark")
-    0.5
-    """
-    a, b = ({stem(word) for word in content_words(text)} for text in (first, second))
-    return len(a & b) / len(a | b)
-
-
-def stem(word: str) -> str:
-    """A word in lower case without one common ending.
-
-    >>> stem("Raining")
-    'rain'
-    """
-    word = word.lower()
-    for suffix in SUFFIXES:
-        if word.endswith(suffix) and len(word) - len(suffix) >= 3:
-            return re.sub(f"{suffix}$", "", word)
-    return word
+        return affinities.word_overlap(self.tags.session.class_names)
 
 
 ROWS = (

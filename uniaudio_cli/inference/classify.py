@@ -6,12 +6,16 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from uniaudio_cli.audio.io import AudioInput, source_name
 from uniaudio_cli.audio.levels import PROSODY, level_name
 from uniaudio_cli.codec.quantizer import SIMILARITY_SCALE
 from uniaudio_cli.core.errors import UniAudioError, UsageError
 from uniaudio_cli.data.demonstrations import Demonstration
 from uniaudio_cli.inference.encoder import EncodedClip
+from uniaudio_cli.inference.names import meaningless, readable
 from uniaudio_cli.inference.results import ErrorResult, LabelResult
 from uniaudio_cli.inference.scoring import LabelReadout, LikelihoodReadout, Query, Readout, TokenObservation
 from uniaudio_cli.inference.session import EncodedExample, Models, Session, check_levels, growing_batches
@@ -157,7 +161,13 @@ class Classifier(Session):
 
     def _similarity_readout(self) -> SimilarityReadout:
         clips = {label: [each.clip.features for each in self.examples_for(label)] for label in self.labels}
-        return SimilarityReadout.of(clips, self.task.levels, self.task.level_weights)
+        return SimilarityReadout.of(clips, self.task.levels, self.task.level_weights, self._affinity())
+
+    def _affinity(self) -> NDArray[np.float64] | None:
+        """How far each class of the tagger speaks for each label; None where names do not count or say nothing."""
+        if not self.task.label_names or any(meaningless(label) for label in self.labels):
+            return None
+        return self.models.names()([readable(label) for label in self.labels])
 
     def _weight(self, level: int) -> float:
         """Weight of a level: half where it has twice the codes a second."""

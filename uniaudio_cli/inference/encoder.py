@@ -11,7 +11,7 @@ from torch import Tensor
 
 from uniaudio_cli.audio.features import loud_distance
 from uniaudio_cli.audio.io import AudioInput, check_audible, read_audio, source_name
-from uniaudio_cli.audio.levels import FROZEN_LEVELS, PROSODY
+from uniaudio_cli.audio.levels import FROZEN_LEVELS, PROSODY, TAGS
 from uniaudio_cli.audio.prosody import measure_prosody, prosody_codes
 from uniaudio_cli.audio.transforms import fit, normalise_level
 from uniaudio_cli.codec.frozen.levels import RATE, FrozenLevels
@@ -129,7 +129,7 @@ class AudioEncoder:
     def encode_crop(self, wav: Tensor, task: Task, cached: bool = False) -> list[EncodedClip]:
         """`encode_with_offsets` of a crop [1, T] that is read already."""
         if task.readout == "similarity":
-            return [self.encode_levels(wav, task.levels)]
+            return [self.encode_levels(wav, task.encoded_levels)]
         offsets = task.clip.time_offsets_ms if task.uses_time_offsets else task.clip.time_offsets_ms[:1]
         delayed = [torch.nn.functional.pad(wav, (ms * self.codec.sample_rate // 1000, 0)) for ms in offsets]
         if task.levels == (PROSODY,):  # no codec level is used
@@ -154,7 +154,7 @@ class AudioEncoder:
         """
         soft: dict[int, SoftLevel] = {}
         for level in levels:
-            if level in FROZEN_LEVELS:
+            if level in (*FROZEN_LEVELS, TAGS):
                 if self.frozen is None:
                     raise UsageError("these models have no frozen encoders; `load` gives ones that have")
                 soft[level] = self.frozen[level](resampled(wav[0].numpy(), self.codec.sample_rate))

@@ -177,6 +177,11 @@ class NameTable:
         return NameTable(self._class_names, "", scorer, None, self.prompts)
 
     @property
+    def identity(self) -> str:
+        """What identifies the LLM, or "" where nothing does."""
+        return self._key
+
+    @property
     def scorer(self) -> NameScorer:
         return self._scorer
 

@@ -10,21 +10,22 @@ import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Protocol
 
 import numpy as np
 
 from uniaudio_cli.audio.io import AudioInput, read_audio, source_name
+from uniaudio_cli.codec.frozen.levels import FrozenLevels
+from uniaudio_cli.codec.frozen.tags import background, class_weights
 from uniaudio_cli.core.errors import UniAudioError, UsageError
+from uniaudio_cli.core.paths import cache_dir
 from uniaudio_cli.inference.name_table import PROMPTS, Array, LLMScorer, NamePrompt, NameTable
 from uniaudio_cli.inference.results import ErrorResult, LabelResult
 from uniaudio_cli.llm.model import LanguageModel
 
 RATE = 16_000
 LONGEST_SECONDS = 60.0
-EPSILON = 1e-4  # of a posterior, before its logarithm
-POSTERIOR_POWER = 0.25  # of the posterior in a class's weight
 EVIDENCE_POWER = 1.5  # above 1 the classes that say most count more
 # Clips that the calibration over a folder is worth as much as: few clips are calibrated little, as their mean says more
 # of them than of the label. Chosen on esc10, with folders of 1 to 100 clips, even, skewed and of one label.
@@ -85,17 +86,6 @@ def evidence(logprobs: Array, power: float = EVIDENCE_POWER) -> Array:
     return averaged
 
 
-def class_weights(posterior: Array, background: Array) -> Array:
-    """[clips, classes]: how far each class stands out in a clip from recordings at large, `background` [classes].
-
-    The background is not the folder's mean: in a folder of five kinds of sound their own classes are frequent, and
-    relative to the folder they would say little.
-    """
-    ratio = np.log((posterior + EPSILON) / (background + EPSILON))
-    weights: Array = np.maximum(ratio, 0) * posterior**POSTERIOR_POWER
-    return weights
-
-
 def label_scores(weights: Array, affinity: Array) -> Array:
     """[clips, labels]: the sum over classes of weight times affinity, standardised over labels."""
     return _standardised(weights @ affinity.T, axis=1)
@@ -141,6 +131,21 @@ class LLMAffinity:
         return LLMAffinity(self.table.with_scorer(self.table.scorer.replaced(change)))
 
 
+def names_by_llm(frozen: FrozenLevels, scorer: LLMScorer, key: Callable[[], str]) -> Callable[[], LLMAffinity]:
+    """What makes the affinity of an LLM over the classes of `frozen`'s tagger, at its first call.
+
+    `key`: identifies the LLM and its weights; scores of an LLM that nothing identifies ("") are not kept on disk.
+    """
+
+    @cache
+    def make() -> LLMAffinity:
+        identity = key()
+        folder = cache_dir() / "names" if identity else None
+        return LLMAffinity(NameTable(frozen.tagger.class_names, identity, scorer, folder))
+
+    return make
+
+
 @dataclass(frozen=True)
 class TaggedClip:
     """A clip and its class posterior, float64 [classes]."""
@@ -156,9 +161,9 @@ class ZeroShotClassifier:
     threads.
 
     Args:
-        background: mean posterior of recordings at large, [classes].
         descriptions: label -> a sentence that takes the name's place in the prompts.
         abstain_below: a clip gets no label where the likeliest has a lower probability.
+        common: mean posterior of recordings at large, [classes]; that of AudioSet's classes where None.
 
     Raises:
         UsageError: fewer than two labels, or a description of another label.
@@ -167,12 +172,12 @@ class ZeroShotClassifier:
     def __init__(
         self,
         tagger: Tagger,
-        background: Array,
         affinity: Affinity,
         labels: Sequence[str],
         descriptions: Mapping[str, str] | None = None,
         abstain_below: float = 0.0,
         lock: threading.RLock | None = None,
+        common: Array | None = None,
     ) -> None:
         if isinstance(labels, str):
             raise UsageError(f"labels must be a collection of labels, not the text {labels!r}")
@@ -185,7 +190,7 @@ class ZeroShotClassifier:
             raise UsageError(f"descriptions: {unknown[0]!r} is none of the labels {', '.join(self.labels)}")
         self.abstain_below = abstain_below
         self._tagger = tagger
-        self._background = background
+        self._common = background() if common is None else common
         self.affinity_model = affinity
         self._lock = lock or threading.RLock()
 
@@ -200,7 +205,7 @@ class ZeroShotClassifier:
     def replaced(self, labels: Sequence[str], affinity: Affinity | None = None) -> ZeroShotClassifier:
         """A session of other labels, without descriptions; `affinity`: what takes the LLM's place."""
         chosen = affinity or self.affinity_model
-        return ZeroShotClassifier(self._tagger, self._background, chosen, labels, None, self.abstain_below, self._lock)
+        return ZeroShotClassifier(self._tagger, chosen, labels, None, self.abstain_below, self._lock, self._common)
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -265,7 +270,7 @@ class ZeroShotClassifier:
 
     def score(self, posteriors: Array) -> Array:
         """Probabilities [clips, labels] of posteriors [clips, classes]."""
-        weights = class_weights(posteriors, self._background)
+        weights = class_weights(posteriors, self._common)
         return probabilities(calibrated(label_scores(weights, self.affinity)))
 
     def _result(self, file: str, row: Array) -> LabelResult:

@@ -14,6 +14,7 @@ from uniaudio_cli.codec.model import Codec
 from uniaudio_cli.core.errors import UsageError
 from uniaudio_cli.data.demonstrations import Demonstration
 from uniaudio_cli.inference.encoder import AudioEncoder, EncodedClip
+from uniaudio_cli.inference.names import Affinity
 from uniaudio_cli.llm.model import LanguageModel
 from uniaudio_cli.prompting.context_budget import ContextBudget, context_budget
 from uniaudio_cli.prompting.prompt import Example, Piece, Prompt, Text, build_prompt
@@ -26,14 +27,24 @@ T = TypeVar("T")
 MAX_BATCH = 16
 
 
+def no_names() -> Affinity:
+    """For models that score no names."""
+    raise UsageError("these models score no names of labels; `load` gives ones that do")
+
+
 @dataclass(frozen=True)
 class Models:
-    """Everything that is loaded once. `lock`: re-entrant; a session holds it while it uses the models."""
+    """Everything that is loaded once.
+
+    `lock`: re-entrant; a session holds it while it uses the models. `names`: how far the tagger's classes speak for a
+    label's name, made at its first call.
+    """
 
     encoder: AudioEncoder
     lm: LanguageModel
     vocabulary: Vocabulary
     lock: threading.RLock
+    names: Callable[[], Affinity] = no_names
 
     @property
     def codec(self) -> Codec:
@@ -41,7 +52,11 @@ class Models:
 
     def with_encoder(self, encoder: AudioEncoder) -> Models:
         """The same models with another encoder and a lock of their own."""
-        return Models(encoder, self.lm, self.vocabulary, threading.RLock())
+        return Models(encoder, self.lm, self.vocabulary, threading.RLock(), self.names)
+
+    def with_names(self, names: Callable[[], Affinity]) -> Models:
+        """The same models with another affinity of names."""
+        return Models(self.encoder, self.lm, self.vocabulary, self.lock, names)
 
 
 class DeferredModels(Models):
@@ -50,13 +65,20 @@ class DeferredModels(Models):
     _make: Callable[[], tuple[LanguageModel, Vocabulary]]
 
     def __init__(
-        self, encoder: AudioEncoder, make: Callable[[], tuple[LanguageModel, Vocabulary]], lock: threading.RLock
+        self,
+        encoder: AudioEncoder,
+        make: Callable[[], tuple[LanguageModel, Vocabulary]],
+        lock: threading.RLock,
+        names: Callable[[], Affinity] = no_names,
     ) -> None:
-        for name, value in (("encoder", encoder), ("_make", make), ("lock", lock)):
+        for name, value in (("encoder", encoder), ("_make", make), ("lock", lock), ("names", names)):
             object.__setattr__(self, name, value)
 
     def with_encoder(self, encoder: AudioEncoder) -> Models:
-        return DeferredModels(encoder, self._make, threading.RLock())
+        return DeferredModels(encoder, self._make, threading.RLock(), self.names)
+
+    def with_names(self, names: Callable[[], Affinity]) -> Models:
+        return DeferredModels(self.encoder, self._make, self.lock, names)
 
     @cached_property
     def _made(self) -> tuple[LanguageModel, Vocabulary]:

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 from typing_extensions import Self
 
-from uniaudio_cli.audio.levels import FROZEN_LEVELS, NAMED_LEVELS, PROSODY, SPEECH, level_name
+from uniaudio_cli.audio.levels import FROZEN_LEVELS, NAMED_LEVELS, PROSODY, SPEECH, TAGS, level_name
 from uniaudio_cli.core.errors import UsageError
 from uniaudio_cli.core.paths import data_folder, show, suggest
 from uniaudio_cli.core.schema import FROM_LIST, NOT_BLANK, Expected, Schema, load_yaml, refuse, require
@@ -218,6 +218,13 @@ class Task(Schema):
         examples=[[1.0, 0.25]],
         json_schema_extra={"default_text": "1 for speech and sounds, 0.5 for each level of the codec"},
     )
+    label_names: bool = Field(
+        default=False,
+        description="Whether the labels' names count beside the demonstrations in the similarity readout: how far the "
+        "clip's AudioSet classes speak for each name, by the LLM. The LLM is loaded for names that it has not scored "
+        "before, and names that do not label the demonstrations right get no weight.",
+        examples=[True],
+    )
     abstain_below: float = Field(
         default=0.0,
         ge=0,
@@ -257,8 +264,13 @@ class Task(Schema):
         return tuple(level for level in self.levels if level not in self.passthrough_levels)
 
     @property
+    def encoded_levels(self) -> tuple[int, ...]:
+        """The levels that a clip is encoded on for the similarity readout."""
+        return (TAGS, *self.levels) if self.label_names else self.levels
+
+    @property
     def uses_lm(self) -> bool:
-        """Whether the LLM takes part; the similarity readout needs neither its weights nor its vocabulary."""
+        """Whether clips are written in prompts; the similarity readout has none, and the LLM scores names at most."""
         return self.readout != "similarity"
 
     @property
@@ -304,6 +316,7 @@ class Task(Schema):
         require(
             not similarity or PROSODY not in self.levels, "levels", "without prosody for readout similarity", levels
         )
+        require(similarity or not self.label_names, "label_names", "false but for readout similarity", self.label_names)
         require(
             not self.level_weights or (similarity and len(self.level_weights) == len(self.levels)),
             "level_weights",

@@ -8,7 +8,7 @@ import torch
 
 from tests.codec.frozen.parts import ct2_variables, tiny_whisper, write_ct2, write_levels, write_whisper, write_yamnet
 from tests.factories import chirps
-from uniaudio_cli.audio.levels import SOUNDS, SPEECH
+from uniaudio_cli.audio.levels import SOUNDS, SPEECH, TAGS
 from uniaudio_cli.codec.frozen.ct2 import read_variables
 from uniaudio_cli.codec.frozen.levels import WEIGHTS, FrozenLevels
 from uniaudio_cli.codec.frozen.whisper import FRAME, WhisperEncoder, WhisperFrames, encoder_state, trimmed
@@ -109,6 +109,11 @@ def test_levels_load_their_own_encoder_alone(folder):
     assert len(levels.words(SOUNDS, sounds.codes)) == 4
     assert levels[SPEECH](WAV).feature.shape == (3 * 8,)
     assert levels[SOUNDS](WAV).codes == sounds.codes
+    tags = levels[TAGS](WAV)
+    assert tags.feature.shape == (521,)
+    assert 0.9 < tags.feature.sum() < 1.1
+    assert 0 < len(tags.codes) <= 5
+    assert levels.words(TAGS, tags.codes)[0].startswith("Sound ")
     assert asked == ["yamnet", "whisper"]
 
 

@@ -1,4 +1,4 @@
-"""The levels `sounds` and `speech`: clips as soft units of frozen encoders, each loaded at its first clip."""
+"""The levels `sounds`, `speech` and `tags` of frozen encoders, each loaded at its first clip."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from typing import Annotated, Protocol
 
 import numpy as np
 
-from uniaudio_cli.audio.levels import SOUNDS, SPEECH, level_name
+from uniaudio_cli.audio.levels import SOUNDS, SPEECH, TAGS, level_name
+from uniaudio_cli.codec.frozen.tags import TagLevel
 from uniaudio_cli.codec.frozen.units import Array, SoftLevel, Units
 from uniaudio_cli.codec.frozen.whisper import WhisperFrames
 from uniaudio_cli.codec.frozen.yamnet import YAMNet
@@ -65,8 +66,8 @@ class FrozenLevel(Protocol):
 class SoundLevel:
     """1,024 units of YAMNet's embedding, over the whole clip."""
 
-    def __init__(self, folder: Path, units: Units) -> None:
-        self.yamnet, self.units = YAMNet(folder), units
+    def __init__(self, yamnet: YAMNet, units: Units) -> None:
+        self.yamnet, self.units = yamnet, units
 
     def __call__(self, wav: Array) -> SoftLevel:
         patches = self.yamnet.patches(wav)
@@ -82,9 +83,6 @@ class SpeechLevel:
     def __call__(self, wav: Array) -> SoftLevel:
         frames = self.whisper(wav)
         return self.units.level(frames.features, frames.weights)
-
-
-LEVELS: Mapping[int, type[SoundLevel] | type[SpeechLevel]] = {SOUNDS: SoundLevel, SPEECH: SpeechLevel}
 
 
 class FrozenLevels:
@@ -107,13 +105,28 @@ class FrozenLevels:
             UniAudioError: an encoder's file is not the one that the codebooks belong to.
         """
         if level not in self._levels:
-            name = level_name(level)
-            options = self.options[name]
-            folder = self.resolve(options.encoder)
-            for file, digest in options.sha256.items():
-                _check(folder / file, digest)
-            self._levels[level] = LEVELS[level](folder, self.units(level))
+            self._levels[level] = self._load(level)
         return self._levels[level]
+
+    def _load(self, level: int) -> FrozenLevel:
+        if level == TAGS:
+            return TagLevel(self.tagger)
+        if level == SOUNDS:
+            return SoundLevel(self.tagger, self.units(SOUNDS))
+        return SpeechLevel(self._folder(SPEECH), self.units(SPEECH))
+
+    def _folder(self, level: int) -> Path:
+        """The folder of a level's encoder, its files checked."""
+        options = self.options[level_name(level)]
+        folder = self.resolve(options.encoder)
+        for file, digest in options.sha256.items():
+            _check(folder / file, digest)
+        return folder
+
+    @cached_property
+    def tagger(self) -> YAMNet:
+        """The encoder of `sounds` and `tags`; raises as `[level]` does."""
+        return YAMNet(self._folder(SOUNDS))
 
     @cached_property
     def options(self) -> Mapping[str, LevelOptions]:
@@ -139,7 +152,7 @@ class FrozenLevels:
 
     def words(self, level: int, codes: tuple[int, ...]) -> list[str]:
         """What a person reads for codes of a level."""
-        words = self.options[level_name(level)].words
+        words = self.tagger.class_names if level == TAGS else self.options[level_name(level)].words
         return [words[code] for code in codes]
 
 

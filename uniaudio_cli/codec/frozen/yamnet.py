@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-import json
+import hashlib
 import shutil
 from dataclasses import dataclass
 from functools import cached_property
@@ -58,6 +58,7 @@ class YAMNet:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._last: tuple[bytes, Patches] | None = None  # the levels `sounds` and `tags` share one pass
 
     @cached_property
     def session(self) -> Any:
@@ -110,7 +111,13 @@ class YAMNet:
         return embedding.reshape(-1).astype(np.float64), odds / odds.sum()
 
     def patches(self, wav: np.ndarray) -> Patches:
-        """wav float32 [T] at 16 kHz, of any level -> its patches, one every 0.48 s."""
+        """wav float32 [T] at 16 kHz, of any level -> its patches, one every 0.48 s. The last clip's are kept."""
+        last, key = self._last, hashlib.sha256(np.ascontiguousarray(wav).tobytes()).digest()
+        if last is None or last[0] != key:
+            last = self._last = key, self._patches(wav)
+        return last[1]
+
+    def _patches(self, wav: np.ndarray) -> Patches:
         frames = self.frames(wav / max(float(np.abs(wav).max(initial=0.0)), 1e-6))
         starts = range(0, len(frames) - PATCH + 1, HOP)
         embeddings, posteriors = zip(*(self(frames[start : start + PATCH]) for start in starts), strict=True)
@@ -119,9 +126,3 @@ class YAMNet:
     def posterior(self, wav: np.ndarray) -> NDArray[np.float32]:
         """wav float32 [T] at 16 kHz, of any level -> `Patches.mean_posterior`, float32 [521]."""
         return self.patches(wav).mean_posterior
-
-
-def background() -> np.ndarray:
-    """The mean posterior of open recordings at large, float64 [521]: what a clip's own posterior stands out from."""
-    rows = json.loads(BACKGROUND.read_text(encoding="utf-8"))
-    return np.array(rows["posterior"], dtype=np.float64)
