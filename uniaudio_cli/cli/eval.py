@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from uniaudio_cli.cli import params
+from uniaudio_cli.cli import eval_suite, params
 from uniaudio_cli.cli.console import note, stderr
 from uniaudio_cli.cli.eval_run import EvalOptions, choose_task, model_names, print_results, print_table, run_job
 from uniaudio_cli.core.errors import UsageError
@@ -24,6 +24,8 @@ class DefaultCommand(TyperGroup):
     """`uniaudio eval FOLDER` is `uniaudio eval run FOLDER`; a folder named as a command is written ./compare."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if args[:1] == ["--suite"]:
+            args = ["suite", *args[1:]]
         if args and args[0] not in (*self.commands, *ctx.help_option_names):
             args = [DEFAULT, *args]
         return super().parse_args(ctx, args)
@@ -34,6 +36,9 @@ app = typer.Typer(
     help="Measure accuracy on your own labelled clips. `uniaudio eval FOLDER` is `uniaudio eval run FOLDER`.",
     no_args_is_help=True,
 )
+
+
+app.command("suite")(eval_suite.suite)
 
 
 class Rule(str, Enum):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from uniaudio_cli.core.jsonl import JsonlLog
 from uniaudio_cli.evaluation import runner
+from uniaudio_cli.evaluation.controls import CONTROLS
 from uniaudio_cli.evaluation.manifest import Manifest
 from uniaudio_cli.evaluation.results import Cost, Results
 from uniaudio_cli.evaluation.summary import summarise
@@ -70,13 +71,14 @@ class ModelNames:
 
 @dataclass(frozen=True)
 class Job:
-    """What is evaluated. `folder`: where the manifest's clips lie."""
+    """What is evaluated. `folder`: where the manifest's clips lie. `rows_added`: names of `controls.CONTROLS`."""
 
     manifest: Manifest
     folder: Path
     task: Task
     names: ModelNames = field(default_factory=ModelNames)
     controls: Controls = "fast"
+    rows_added: tuple[str, ...] = ()
 
     @property
     def by_name(self) -> bool:
@@ -134,6 +136,7 @@ class Job:
         """The systems, in this process; arguments and errors as `setup`."""
         setup = self.setup(progress, load)
         systems, skipped = build_systems(setup, self.controls, self.rows)
+        systems += [CONTROLS[name].build(setup) for name in self.rows_added]
         return runner.Here(self.manifest, self.folder, systems, skipped, lambda path: clip_words(setup, path))
 
 

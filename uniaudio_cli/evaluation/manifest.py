@@ -117,7 +117,8 @@ def read_manifest(path: Path) -> Manifest:
 class Selection:
     """Which clips of a folder or metadata file are used.
 
-    `which`: the development or test half. `group_regex`: as `load_items`. `groups`, `labels`: only these.
+    `which`: the development or test half. `group_regex`: as `load_items`. `groups`, `labels`: only these. `layout`: of
+    a public corpus, by its name in `layouts.LAYOUTS`.
     """
 
     source: Path
@@ -125,6 +126,7 @@ class Selection:
     group_regex: str | None = None
     groups: Sequence[str] | None = None
     labels: Sequence[str] | None = None
+    layout: str | None = None
 
     @property
     def folder(self) -> Path:
@@ -137,13 +139,19 @@ class Selection:
         Raises:
             UsageError: none fit, or they have fewer than two labels.
         """
-        found = half(
-            _chosen(load_items(self.source, self.group_regex, note=note), self.groups, self.labels), self.which
-        )
+        there = self._all(note)
+        found = half(_chosen(there, self.groups, self.labels), self.which)
         names = sorted({item.label for item in found})
         if len(names) < 2:
             raise UsageError(f"{show(self.source)}: an evaluation takes two labels or more, and there are {len(names)}")
         return found
+
+    def _all(self, note: Note) -> list[Item]:
+        if self.layout is None:
+            return load_items(self.source, self.group_regex, note=note)
+        from uniaudio_cli.evaluation.layouts import LAYOUTS
+
+        return LAYOUTS[self.layout](self.source)
 
 
 def plan(

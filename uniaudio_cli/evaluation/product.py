@@ -74,7 +74,7 @@ def random_lm(lm: LanguageModel, seed: int = 0) -> LanguageModel:
 
 
 @dataclass
-class _Bound:
+class Bound:
     """The classifier of the last demonstrations, which the rows of an episode and the queries of a fold share."""
 
     models: Models
@@ -102,7 +102,7 @@ class ProductSystem:
     name = PRODUCT
     probabilities = True
 
-    def __init__(self, setup: Setup, bound: _Bound) -> None:
+    def __init__(self, setup: Setup, bound: Bound) -> None:
         self.setup, self.bound = setup, bound
 
     @property
@@ -257,7 +257,7 @@ def _row(system: type[ProductSystem], controls: Controls, takes: str = "", chang
         if not has[takes]:
             raise NotApplicable(f"the task has no {takes}: readout {task.readout}")
         if change not in setup.shared:
-            setup.shared[change] = _Bound(change(setup, setup.models), task, setup.seed)
+            setup.shared[change] = Bound(change(setup, setup.models), task, setup.seed)
         return system(setup, setup.shared[change])
 
     return Row(system.name, controls, build)
