@@ -19,6 +19,7 @@ from uniaudio_cli.cli import inputs
 from uniaudio_cli.cli import params as options
 from uniaudio_cli.cli.console import complain, counted, finish, note, wants_records
 from uniaudio_cli.cli.label_output import LabelSummary, Write, csv_rows, json_rows, print_table, result_row
+from uniaudio_cli.cli.label_page import check_page, reviewed, words_of
 from uniaudio_cli.cli.output_paths import check_label_file
 from uniaudio_cli.core.errors import UsageError
 from uniaudio_cli.core.jsonl import JsonlLog, json_line
@@ -39,6 +40,7 @@ def classify(
     task: options.TaskName = "sound-event",
     settings: options.DemoSettings,
     output: options.LabelOutput = None,
+    report: options.LabelReport = None,
     run: options.RunOptions,
     resume: options.Resume = False,
     labels: options.NamedLabels = None,
@@ -64,12 +66,12 @@ def classify(
         given = [flag for flag, value in needs_demos.items() if value is not None]
         if given:
             raise UsageError(f"{given[0]}: says how demonstrations are used; name their folder with --demos")
-        label_by_name(ZeroShotJob.of(chosen, labels, descriptions, models, run, output, resume), files)
+        label_by_name(ZeroShotJob.of(chosen, labels, descriptions, models, run, output, resume, report), files)
         return
     if descriptions is not None:
         raise UsageError("--descriptions: stand for labels without demonstrations; leave out --demos")
     demo = options.DemoOptions(demos=demos, **asdict(settings))
-    classify_files(LabelJob(chosen, demo, models, run, labels, output, resume, dry_run), files)
+    classify_files(LabelJob(chosen, demo, models, run, labels, output, resume, dry_run, report), files)
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,7 @@ class LabelJob:
     output: Path | None = None
     resume: bool = False
     dry_run: bool = False
+    report: Path | None = None
 
     @property
     def is_log(self) -> bool:
@@ -125,6 +128,7 @@ def classify_files(job: LabelJob, files: list[Path]) -> None:
         raise UsageError("--resume: continues the .jsonl file of --output; name one")
     if job.output is not None:
         check_label_file(job.output, job.run.force or job.resume)
+    check_page(job.report, job.run.force)
     demonstrations = inputs.find_demonstrations(job.task, job.demo, quiet, inputs.split_labels(job.labels))
     if job.run.show_prompt:
         print(job.load(demonstrations).render_prompt(found[0]))
@@ -150,7 +154,8 @@ def classify_files(job: LabelJob, files: list[Path]) -> None:
         inputs.announce_overlap(waiting, classifier.demonstrations, quiet)
         inputs.announce_conversion(waiting, classifier.models.codec.sample_rate, quiet)
         writers = row_writers(stack, job.output, job.run, log, classifier.labels)
-        write_labels(timed(classifier, waiting), len(waiting), writers, quiet)
+        results = reviewed(stack, job.report, timed(classifier, waiting), words_of(classifier), quiet)
+        write_labels(results, len(waiting), writers, quiet)
 
 
 def unlabelled(files: Sequence[Path], log: JsonlLog | None) -> list[Path]:

@@ -33,6 +33,9 @@ Output = Annotated[Path | None, typer.Option("--output", "-o", help="Audio file 
 LabelOutput = Annotated[
     Path | None, typer.Option("--output", "-o", help="File of labels to write: .jsonl, .csv or .json.")
 ]
+LabelReport = Annotated[
+    Path | None, typer.Option("--report", help="HTML page to write: every clip with player, spectrogram and scores.")
+]
 Labels = Annotated[str | None, typer.Option("--labels", help="Only these labels, comma-separated.")]
 NamedLabels = Annotated[
     str | None,

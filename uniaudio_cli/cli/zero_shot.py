@@ -14,6 +14,7 @@ from uniaudio_cli.cli import inputs
 from uniaudio_cli.cli import params as options
 from uniaudio_cli.cli.classify import row_writers, unlabelled, write_labels
 from uniaudio_cli.cli.console import note, stderr
+from uniaudio_cli.cli.label_page import check_page, reviewed
 from uniaudio_cli.cli.output_paths import check_label_file
 from uniaudio_cli.core.errors import UsageError
 from uniaudio_cli.core.jsonl import JsonlLog
@@ -36,6 +37,7 @@ class ZeroShotJob:
     run: options.RunOptions
     output: Path | None = None
     resume: bool = False
+    report: Path | None = None
 
     @classmethod
     def of(
@@ -47,6 +49,7 @@ class ZeroShotJob:
         run: options.RunOptions,
         output: Path | None,
         resume: bool,
+        report: Path | None = None,
     ) -> ZeroShotJob:
         """The job of a command line; without --labels, the labels are those that are described.
 
@@ -61,7 +64,7 @@ class ZeroShotJob:
             raise UsageError(f"--descriptions: describes the one label {show(names[0])!r}, and a choice takes two")
         if unknown := [label for label in described if label not in names]:
             raise UsageError(f"--descriptions: {show(unknown[0])!r} is not among --labels {', '.join(names)}")
-        return cls(tuple(names), described, task.abstain_below or 0.0, models, run, output, resume)
+        return cls(tuple(names), described, task.abstain_below or 0.0, models, run, output, resume, report)
 
     @property
     def is_log(self) -> bool:
@@ -116,6 +119,7 @@ def label_by_name(job: ZeroShotJob, files: list[Path]) -> None:
         raise UsageError("--resume: continues the .jsonl file of --output; name one")
     if job.output is not None:
         check_label_file(job.output, job.run.force or job.resume)
+    check_page(job.report, job.run.force)
     if job.run.show_prompt:
         print(job.load().render_prompt())
         return
@@ -135,7 +139,8 @@ def label_by_name(job: ZeroShotJob, files: list[Path]) -> None:
             log = stack.enter_context(job.open_log())
             waiting = unlabelled(waiting, log)
         writers = row_writers(stack, job.output, job.run, log, session.labels)
-        write_labels(_timed(session, found, waiting), len(waiting), writers, quiet)
+        results = reviewed(stack, job.report, _timed(session, found, waiting), lambda file: "", quiet)
+        write_labels(results, len(waiting), writers, quiet)
 
 
 def _timed(
