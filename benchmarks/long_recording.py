@@ -8,7 +8,8 @@
 `--shots` clips a label, of recordings that are not in the mix (ESC-10 names several clips after one recording).
 OUT/short.flac is the first ten seconds. `score` prints two F1 scores: of labels in segments of one second (as DCASE's
 segment-based F1) and of events, where a found segment of the right label overlaps the true one by half of their union.
-What has the label "unknown" is no event.
+What has the label "unknown" is no event. A file of --window-scores counts as fixed windows: every second one, so that
+they do not overlap, each with its own label.
 """
 
 from __future__ import annotations
@@ -118,6 +119,8 @@ def read_events(path: Path) -> list[Event]:
     """The events of a truth or of a file of segments; "unknown" is none."""
     with path.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file)) if path.suffix == ".csv" else [json.loads(line) for line in file]
+    if any("scores" in row for row in rows):
+        rows = rows[::2]
     found = [Event(float(row["start"]), float(row["end"]), row["label"]) for row in rows if row.get("label")]
     return [event for event in found if event.label != "unknown"]
 
