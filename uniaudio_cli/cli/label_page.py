@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from uniaudio_cli.inference.classify import Classifier
     from uniaudio_cli.inference.results import ErrorResult, LabelResult
 
-    Results = Iterator[tuple[LabelResult | ErrorResult, float]]
+    Results = Iterable[tuple[LabelResult | ErrorResult, float]]
 
 # Doubt (1 less the lead of the first label over the second) from which the page's text counts a clip.
 DOUBTFUL = 0.6
@@ -57,7 +57,9 @@ def words_of(classifier: Classifier) -> Callable[[str], str]:
     return lambda file: prompt_words(classifier.models, classifier.task, Path(file))
 
 
-def _kept(results: Results, rows: list[ClipRow], words: Callable[[str], str]) -> Results:
+def _kept(
+    results: Results, rows: list[ClipRow], words: Callable[[str], str]
+) -> Iterator[tuple[LabelResult | ErrorResult, float]]:
     from uniaudio_cli.evaluation.page.build import ClipRow
     from uniaudio_cli.inference.results import ErrorResult
 

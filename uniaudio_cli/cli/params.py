@@ -164,6 +164,65 @@ class DemoOptions(DemoSettings):
 
 
 @dataclass(frozen=True)
+class LabelOutputs:
+    """What a run of labels writes and names beside its records."""
+
+    output: LabelOutput = None
+    resume: Resume = False
+    copy_to: Annotated[
+        Path | None, typer.Option("--copy-to", help="Copy each clip to FOLDER/LABEL.", show_default=False)
+    ] = None
+    link_to: Annotated[
+        Path | None, typer.Option("--link-to", help="Link each clip from FOLDER/LABEL.", show_default=False)
+    ] = None
+    embed: Annotated[
+        Path | None, typer.Option("--embed", help="Write clip features: .npy, .csv or .parquet.", show_default=False)
+    ] = None
+    report: LabelReport = None
+    suggest: Annotated[
+        int, typer.Option("--suggest", min=0, max=100, help="Name this many clips that are most worth labelling next.")
+    ] = 0
+
+
+@dataclass(frozen=True)
+class OpenSetOptions:
+    """Clips that are none of the labels."""
+
+    unknown: Annotated[
+        bool, typer.Option("--unknown", help='Label "unknown" what is far from all demonstrations; threshold learnt.')
+    ] = False
+    unknown_below: Annotated[
+        float | None, typer.Option("--unknown-below", min=-1.0, max=1.0, help="As --unknown, below this similarity.")
+    ] = None
+
+    @property
+    def value(self) -> float | str | None:
+        """The task's `unknown_below`; None leaves it as it is."""
+        return self.unknown_below if self.unknown_below is not None else ("auto" if self.unknown else None)
+
+
+@dataclass(frozen=True)
+class LongOptions:
+    """Recordings that hold more than one label."""
+
+    segments: Annotated[
+        bool, typer.Option("--segments", help="Find labels in long recordings: -o .jsonl, .csv or .txt (Audacity).")
+    ] = False
+    stream: Annotated[
+        bool, typer.Option("--stream", help="Label raw 16-kHz 16-bit mono samples on stdin (-), a window at a time.")
+    ] = False
+    window: Annotated[
+        float | None, typer.Option("--window", help="Of --segments, --stream: seconds a window (default: 2 at most).")
+    ] = None
+    min_seconds: Annotated[
+        float, typer.Option("--min-seconds", min=0.0, help="Of --segments: leave out what is shorter.")
+    ] = 0.0
+    window_scores: Annotated[
+        Path | None, typer.Option("--window-scores", help="Of --segments: write every window's scores, .jsonl or .csv.")
+    ] = None
+
+
+@dataclass(frozen=True)
 class RunOptions:
     """What a command prints and overwrites."""
 

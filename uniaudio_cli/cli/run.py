@@ -9,8 +9,9 @@ import typer
 
 from uniaudio_cli.cli import inputs
 from uniaudio_cli.cli import params as options
-from uniaudio_cli.cli.classify import LabelJob, classify_files
+from uniaudio_cli.cli.classify import LabelJob
 from uniaudio_cli.cli.enhance import EnhancementJob, enhance_files
+from uniaudio_cli.cli.labelling import label_files
 from uniaudio_cli.cli.speak import SpeechJob, speak_texts
 from uniaudio_cli.core.errors import UsageError
 
@@ -51,7 +52,7 @@ def run(
     refuse_others(chosen, given)
     files = [Path(query) for query in queries]
     if chosen.kind == "classify":
-        classify_files(LabelJob(chosen, demo, models, run, labels, output, resume, dry_run), files)
+        label_files(LabelJob(models, run, options.LabelOutputs(output, resume), chosen, demo, labels, dry_run), files)
     elif chosen.kind == "speak":
         speak_texts(SpeechJob(chosen, demo, models, run, output, think, stream), queries)
     else:

@@ -232,6 +232,16 @@ class Task(Schema):
         description="No label is given where the likeliest has a lower probability.",
         examples=[0.5],
     )
+    unknown_below: Annotated[
+        Literal["auto"] | Annotated[float, Field(ge=-1, le=1)] | None,
+        Expected("auto, a number from -1 to 1, or null"),
+    ] = Field(
+        default=None,
+        description="The label is `unknown` where the mean of two cosines, to the nearest label and to the nearest "
+        "demonstration, is lower; `auto` learns the threshold from the demonstrations, each left out in turn. For the "
+        "similarity readout.",
+        examples=["auto"],
+    )
     generation: Generation = Field(default_factory=Generation, description="How audio is generated.")
     qa_examples: QaExamples = Field(
         default=(),
@@ -323,6 +333,8 @@ class Task(Schema):
             "one for each of the levels, and readout similarity",
             list(self.level_weights),
         )
+        must = "null unless the readout is similarity"
+        require(similarity or self.unknown_below is None, "unknown_below", must, self.unknown_below)
 
     def _check_passthrough(self) -> None:
         key, generated, given = "passthrough_levels", self.generated_levels, _by_name(self.passthrough_levels)
