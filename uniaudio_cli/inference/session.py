@@ -13,6 +13,7 @@ from typing import TypeVar
 from uniaudio_cli.codec.model import Codec
 from uniaudio_cli.core.errors import UsageError
 from uniaudio_cli.data.demonstrations import Demonstration
+from uniaudio_cli.inference.answers import TextModel
 from uniaudio_cli.inference.encoder import AudioEncoder, EncodedClip
 from uniaudio_cli.llm.model import LanguageModel
 from uniaudio_cli.prompting.context_budget import ContextBudget, context_budget
@@ -28,12 +29,16 @@ MAX_BATCH = 16
 
 @dataclass(frozen=True)
 class Models:
-    """Everything that is loaded once. `lock`: re-entrant; a session holds it while it uses the models."""
+    """Everything that is loaded once. `lock`: re-entrant; a session holds it while it uses the models.
+
+    `answering`: makes the LLM that answers questions in text, once; None where that is `lm`.
+    """
 
     encoder: AudioEncoder
     lm: LanguageModel
     vocabulary: Vocabulary
     lock: threading.RLock
+    answering: Callable[[], TextModel] | None = None
 
     @property
     def codec(self) -> Codec:
@@ -41,7 +46,11 @@ class Models:
 
     def with_encoder(self, encoder: AudioEncoder) -> Models:
         """The same models with another encoder and a lock of their own."""
-        return Models(encoder, self.lm, self.vocabulary, threading.RLock())
+        return Models(encoder, self.lm, self.vocabulary, threading.RLock(), self.answering)
+
+    def text_model(self) -> TextModel:
+        """The LLM that answers questions in text, and its tokenizer; it needs no words for the codec."""
+        return (self.lm, self.vocabulary.tokenizer) if self.answering is None else self.answering()
 
 
 class DeferredModels(Models):
@@ -50,13 +59,17 @@ class DeferredModels(Models):
     _make: Callable[[], tuple[LanguageModel, Vocabulary]]
 
     def __init__(
-        self, encoder: AudioEncoder, make: Callable[[], tuple[LanguageModel, Vocabulary]], lock: threading.RLock
+        self,
+        encoder: AudioEncoder,
+        make: Callable[[], tuple[LanguageModel, Vocabulary]],
+        lock: threading.RLock,
+        answering: Callable[[], TextModel] | None = None,
     ) -> None:
-        for name, value in (("encoder", encoder), ("_make", make), ("lock", lock)):
+        for name, value in (("encoder", encoder), ("_make", make), ("lock", lock), ("answering", answering)):
             object.__setattr__(self, name, value)
 
     def with_encoder(self, encoder: AudioEncoder) -> Models:
-        return DeferredModels(encoder, self._make, threading.RLock())
+        return DeferredModels(encoder, self._make, threading.RLock(), self.answering)
 
     @cached_property
     def _made(self) -> tuple[LanguageModel, Vocabulary]:

@@ -222,14 +222,22 @@ class Task(Schema):
         default=0.0,
         ge=0,
         le=1,
-        description="No label is given where the likeliest has a lower probability.",
+        description="No label is given, and no answer spoken, where the likeliest has a lower probability.",
+        examples=[0.5],
+    )
+    doubtful_below: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="Where the input is text: an answer of a lower probability is marked as not confident.",
         examples=[0.5],
     )
     generation: Generation = Field(default_factory=Generation, description="How audio is generated.")
     qa_examples: QaExamples = Field(
         default=(),
-        description="Where the input is text: questions with their accepted answers. With them the LLM first writes "
-        "the answer as text, then speaks it.",
+        description="Where the input is text: questions with their accepted answers, of which the first that the "
+        "demonstrations can say is shown. With them an LLM first answers in text, then the answer is spoken; without, "
+        "the LLM writes audio at once, as published. `none` as an answer shows which questions get none.",
         examples=[{"1 + 4": ["5", "five"]}],
         json_schema_extra={"default_text": "{}"},
     )
