@@ -204,6 +204,25 @@ def test_an_unlikely_answer_is_marked_or_not_made(world, tts, tmp_path):
     assert tts("two", "--abstain-below", 1, "-o", wav).code == 0  # read as it stands
 
 
+def test_one_voice_of_several(world, tts, tmp_path):
+    rows = ["file_name,text,group"]
+    for number, (text, voice) in enumerate((t, v) for t in ("one", "two") for v in ("anna", "bob")):
+        write(Path("voices") / f"{number}.wav", 30 + number)
+        rows.append(f"{number}.wav,{text},{voice}")
+    Path("voices/metadata.csv").write_text("\n".join(rows), encoding="utf-8")
+    voices = ("--demos", "voices", "--shots", 1)
+    done = tts("one", *voices, "--voice", "bob", "-o", tmp_path / "bob.wav")
+    assert (done.code, done.complaints) == (0, [])
+    tts("one", *voices, "--voice", "anna", "-o", tmp_path / "anna.wav")
+    assert (tmp_path / "bob.wav").read_bytes() != (tmp_path / "anna.wav").read_bytes()
+    done = tts("one", *voices, "-o", tmp_path / "any.wav")
+    assert "note: demonstrations by anna, bob; --voice NAME takes those of one\n" in done.err
+    tts("one", *voices, "--voice", "bop", "-o", "x.wav").is_error(
+        2, "by 'bop' (did you mean 'bob'?); there are anna, bob"
+    )
+    tts("one", "--voice", "bob", "-o", "x.wav").is_error(2, "no column 'group'")
+
+
 @pytest.mark.parametrize("text", ["-1", "three", "...", "\N{SLIGHTLY SMILING FACE}", "3.5"])
 @pytest.mark.parametrize("more", [[], ["--stream"]])
 def test_what_cannot_be_said_is_one_line_that_says_what_can(tts, tmp_path, text, more):

@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 
 from uniaudio_cli.cli import params
 from uniaudio_cli.cli.console import counted, note, stderr
+from uniaudio_cli.cli.eval_answers import answers
 from uniaudio_cli.core.errors import UsageError
 from uniaudio_cli.core.jsonl import json_line
 from uniaudio_cli.core.paths import is_file, is_folder, show
@@ -44,6 +45,7 @@ app = typer.Typer(
     help="Measure accuracy on your own labelled clips. `uniaudio eval FOLDER` is `uniaudio eval run FOLDER`.",
     no_args_is_help=True,
 )
+app.command()(answers)
 
 
 class Rule(str, Enum):

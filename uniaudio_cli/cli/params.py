@@ -62,6 +62,9 @@ AbstainBelow = Annotated[
         "--abstain-below", min=0.0, max=1.0, help="Make no audio of an answer of a lower probability; exit 3."
     ),
 ]
+Voice = Annotated[
+    str | None, typer.Option("--voice", help="Only demonstrations by this speaker: `group` of the metadata.")
+]
 Stream = Annotated[bool, typer.Option("--stream", help="Write audio while it is generated: .wav, or - for stdout.")]
 Device = Annotated[str, typer.Option("--device", rich_help_panel=MODELS, help="auto, cpu, cuda, cuda:N or mps.")]
 Seed = Annotated[

@@ -35,6 +35,7 @@ def run(
     readout: options.Readout = None,
     resume: options.Resume = False,
     dry_run: options.DryRun = False,
+    voice: options.Voice = None,
     abstain_below: options.AbstainBelow = None,
     stream: options.Stream = False,
     mix: options.Mix = 0.0,
@@ -47,7 +48,7 @@ def run(
     )
     given: dict[str, dict[str, object]] = {
         "classify": {"--labels": labels, "--readout": readout, "--resume": resume, "--dry-run": dry_run},
-        "speak": {"--abstain-below": abstain_below, "--stream": stream},
+        "speak": {"--voice": voice, "--abstain-below": abstain_below, "--stream": stream},
         "enhance": {"--mix": mix},
     }
     refuse_others(chosen, given)
@@ -55,7 +56,7 @@ def run(
     if chosen.kind == "classify":
         classify_files(LabelJob(chosen, demo, models, run, labels, output, resume, dry_run), files)
     elif chosen.kind == "speak":
-        speak_texts(SpeechJob(chosen, demo, models, run, output, stream), queries)
+        speak_texts(SpeechJob(chosen, demo, models, run, output, voice, stream), queries)
     else:
         enhance_files(EnhancementJob(chosen, demo, models, run, output, mix), files)
 

@@ -35,6 +35,7 @@ def tts(
     demo: options.DemoOptions,
     output: options.Output = None,
     run: options.RunOptions,
+    voice: options.Voice = None,
     abstain_below: options.AbstainBelow = None,
     stream: options.Stream = False,
     models: options.ModelOptions,
@@ -42,7 +43,7 @@ def tts(
     """Speak a text, or a short answer to a question, in the voice of the demonstrations."""
     chosen = inputs.choose_task(task, demo, layout="interleaved" if stream else None, abstain_below=abstain_below)
     inputs.require_kind(chosen, "speak", "tts")
-    speak_texts(SpeechJob(chosen, demo, models, run, output, stream), [text])
+    speak_texts(SpeechJob(chosen, demo, models, run, output, voice, stream), [text])
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,19 @@ class SpeechJob:
     models: options.ModelOptions
     run: options.RunOptions
     output: Path | None = None
+    voice: str | None = None
     stream: bool = False
+
+    def demonstrations(self) -> list[Demonstration]:
+        """Those of the folder by `voice`, or all of them."""
+        from uniaudio_cli.data.demonstrations import of_voice
+
+        found = inputs.find_demonstrations(self.task, self.demo, self.run.quiet)
+        if self.voice is not None:
+            return of_voice(found, self.voice)
+        if len(voices := sorted({each.voice for each in found} - {""})) > 1:
+            note(f"note: demonstrations by {', '.join(voices)}; --voice NAME takes those of one", self.run.quiet)
+        return found
 
     def load(self, found: Sequence[Demonstration]) -> Speaker:
         """The models and the demonstrations' codes."""
@@ -68,7 +81,7 @@ def speak_texts(job: SpeechJob, given: list[str]) -> None:
         raise UsageError("--stream speaks one text: give it as the argument")
     texts = inputs.read_texts(given)
     if job.run.show_prompt:
-        print(job.load(inputs.find_demonstrations(job.task, job.demo, job.run.quiet)).render_prompt(texts[0]))
+        print(job.load(job.demonstrations()).render_prompt(texts[0]))
         return
     output = required_output(job.output, job.task)
     if job.stream or is_stdout(output):
@@ -82,7 +95,7 @@ def speak_texts(job: SpeechJob, given: list[str]) -> None:
     else:
         targets = text_targets(len(texts), output)
         check_targets(targets, job.run.force)
-    demonstrations = inputs.find_demonstrations(job.task, job.demo, job.run.quiet)
+    demonstrations = job.demonstrations()
     speaker = job.load(demonstrations)
     inputs.announce_demonstrations(demonstrations, speaker.demonstrations, job.task, job.run.quiet)
     if job.stream:

@@ -94,6 +94,26 @@ class NamesByRandomLLM(NamesByLLM):
         return self._random
 
 
+def sentence_embedder(folder: str) -> Callable[[Sequence[str]], Array]:
+    """The MiniLM in `folder`: texts in, unit vectors [N, D] out."""
+    import torch
+    from transformers import AutoModel, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    with quiet_transformers():
+        model = AutoModel.from_pretrained(folder, local_files_only=True).eval()
+
+    @torch.inference_mode()
+    def embed(texts: Sequence[str]) -> Array:
+        inputs = tokenizer(list(texts), padding=True, return_tensors="pt")
+        mask = inputs["attention_mask"][..., None]
+        mean = (model(**inputs).last_hidden_state * mask).sum(1) / mask.sum(1)
+        found: Array = torch.nn.functional.normalize(mean, dim=1).double().numpy()
+        return found
+
+    return embed
+
+
 class NamesByMiniLM(NamesByLLM):
     """The cosine of MiniLM's embeddings of label and class name, in the place of the LLM's log-probability."""
 
@@ -107,22 +127,7 @@ class NamesByMiniLM(NamesByLLM):
 
     @cached_property
     def _embed(self) -> Callable[[Sequence[str]], Array]:
-        import torch
-        from transformers import AutoModel, AutoTokenizer
-
-        tokenizer = AutoTokenizer.from_pretrained(self.folder, local_files_only=True)
-        with quiet_transformers():
-            model = AutoModel.from_pretrained(self.folder, local_files_only=True).eval()
-
-        @torch.inference_mode()
-        def embed(texts: Sequence[str]) -> Array:
-            inputs = tokenizer(list(texts), padding=True, return_tensors="pt")
-            mask = inputs["attention_mask"][..., None]
-            mean = (model(**inputs).last_hidden_state * mask).sum(1) / mask.sum(1)
-            found: Array = torch.nn.functional.normalize(mean, dim=1).double().numpy()
-            return found
-
-        return embed
+        return sentence_embedder(self.folder)
 
     def cosine(self, texts: Sequence[str]) -> Array:
         """[texts, classes]."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,7 +11,7 @@ from uniaudio_cli.core.errors import UsageError
 from uniaudio_cli.core.paths import show
 from uniaudio_cli.inference.readings import Parts, Readings
 from uniaudio_cli.llm.constraints import RepeatedTrie
-from uniaudio_cli.llm.decoding import generate
+from uniaudio_cli.llm.decoding import generate_scored
 from uniaudio_cli.llm.model import LanguageModel, Prefix
 from uniaudio_cli.llm.tokenizer import Tokenizer
 
@@ -97,8 +98,8 @@ class Answerer:
         # Ids at the seam may merge in some tokenizers: then the whole prompt is read anew.
         shared = self._context and ids[: len(head)] == head
         prefix = lm.extend(self._prefix, ids[len(head) :]) if shared else lm.prefill([ids])
-        (answer,) = generate(lm, prefix, self._grammar)
-        probability = float(lm.score(prefix, [answer])[0][0].double().sum().exp())
+        answer, score = generate_scored(lm, prefix, self._grammar)
+        probability = math.exp(score)
         if probability < self.refused_below:
             raise self._refusal(question)
         written = tokenizer.decode(answer[:-1]).strip()

@@ -33,6 +33,26 @@ def generate(
     return rows
 
 
+def generate_scored(lm: LanguageModel, prefix: Prefix, grammar: Grammar) -> tuple[list[int], float]:
+    """The likeliest allowed id after a prefix of one row, step by step, and the log-probability of the whole.
+
+    The probability is among all ids, not among the allowed ones: it is low where the LLM would write something else.
+
+    Raises:
+        UsageError: the LLM's context is full.
+    """
+    state, ids, total = grammar.start(), [], 0.0
+    while allowed := grammar.allowed(state):
+        if ids:
+            prefix = lm.extend(prefix, ids[-1:])
+        scores = prefix.logits[0].double().log_softmax(dim=0)[list(allowed)]
+        chosen = int(scores.argmax())
+        total += float(scores[chosen])
+        ids.append(allowed[chosen])
+        state = grammar.advance(state, allowed[chosen])
+    return ids, total
+
+
 def generate_steps(
     lm: LanguageModel,
     prefix: Prefix,
