@@ -130,7 +130,7 @@ class Answerer:
         return RepeatedTrie([tokenizer.word_ids(text) for text in texts], tokenizer.encode("a\n")[-1], MOST_TEXTS)
 
     def _refusal(self, text: str) -> UsageError:
-        texts = self.readings.texts
+        texts = self.readings.in_order
         more = f" and {len(texts) - MOST_NAMED} more" if len(texts) > MOST_NAMED else ""
         named = ", ".join(texts[:MOST_NAMED])
         return UsageError(f"{show(text)!r}: cannot be said or answered with what is demonstrated: {named}{more}")

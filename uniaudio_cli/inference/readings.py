@@ -109,6 +109,12 @@ class Readings:
         """The texts that are no number."""
         return tuple(text for text in self.texts if value_of(tokens(text)) is None)
 
+    @property
+    def in_order(self) -> Parts:
+        """The texts for people: numbers by value, then the others by name."""
+        values = {text: value_of(tokens(text)) for text in self.texts}
+        return tuple(sorted(self.texts, key=lambda text: (values[text] is None, values[text] or 0, text)))
+
     def number(self, figures: str) -> Parts | None:
         """How a whole number is said; None where it cannot be."""
         value = int(figures)
