@@ -103,7 +103,9 @@ def _answering(
         # A question is a few ids: most CPUs that compute in bfloat16 do so slower than in float32.
         kind = "float32" if dtype == "auto" and place == "cpu" else dtype
         lm = load_lm(str(files.folder), files.name, device=place, dtype=choose_dtype(kind, place), bits=bits)
-        return lm, load_tokenizer(str(files.folder))
+        # Thoughts are decoded id by id, which is bound by memory.
+        eight = LanguageModel(lm.model, lm.name, decode_bits=8) if kind == "float32" and bits is None else lm
+        return eight, load_tokenizer(str(files.folder))
 
     return load_text_model
 

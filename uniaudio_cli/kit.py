@@ -185,13 +185,14 @@ class Kit:
         demos: Demos,
         task: TaskLike = "spoken-answer",
         *,
+        think: bool | None = None,
         shots: int | None = None,
         seed: int = 0,
     ) -> Iterator[SpeechResult | ErrorResult]:
-        """One spoken answer per text, in order. Arguments as `classifier`."""
+        """One spoken answer per text, in order. `think`: as `Speaker.speak`; the rest as `classifier`."""
         speaker = self.speaker(demos, task, shots=shots, seed=seed)
         texts = [inputs] if isinstance(inputs, str) else inputs
-        return _each(texts, speaker.speak, str)
+        return _each(texts, lambda text: speaker.speak(text, think), str)
 
     def enhance(
         self,

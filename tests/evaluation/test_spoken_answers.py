@@ -27,10 +27,12 @@ ANSWERS = {text: (text,) for text in TEXTS} | {
 class Table:
     """Answers questions by a table."""
 
+    think_below = 0.0
+
     def __init__(self):
         self.asked = []
 
-    def answer(self, text):
+    def answer(self, text, think=None):
         self.asked += [] if text in TEXTS else [text]
         if ANSWERS[text] is None:
             raise UsageError("no")
@@ -60,7 +62,11 @@ def test_questions_are_right_by_text_and_by_what_is_recognised(speaker, tmp_path
     log = JsonlLog(tmp_path / "log.jsonl", {})
     found = evaluate(speaker, suites(), log, judges, embed)
     cell = found["suites"]["paper"]
-    assert {name: (each["right"], each["n"]) for name, each in cell.items()} == {"uniaudio": (2, 3), "MiniLM": (1, 3)}
+    assert {name: (each["right"], each["n"]) for name, each in cell.items()} == {
+        "uniaudio": (2, 3),
+        "without thoughts": (2, 3),
+        "MiniLM": (1, 3),
+    }
     assert (found["refused"]["right"], found["refused"]["n"], found["chance"]) == (1, 2, pytest.approx(1 / 3))
     assert found["confidence"]["confident"]["right"] == found["confidence"]["not confident"]["right"] == 1
     assert found["confidence"]["not confident"]["n"] == 2
@@ -85,7 +91,7 @@ def test_questions_are_right_by_text_and_by_what_is_recognised(speaker, tmp_path
 def test_without_judges_only_the_text_is_measured(speaker):
     found = evaluate(speaker, suites(), JsonlLog(None))
     assert "speech" not in found
-    assert list(found["suites"]["paper"]) == ["uniaudio"]
+    assert list(found["suites"]["paper"]) == ["uniaudio", "without thoughts"]
     assert rate(found["suites"]["paper"]["uniaudio"]).startswith("2 of 3: 66.7 % [")
 
 
@@ -93,7 +99,7 @@ def test_random_weights_are_a_control(tmp_path):
     task = speech_task(qa_examples={"1 + 1": ["two"], "hello": ["none"]})
     made = make_kit().session(task, spoken(write_clips(tmp_path)))
     found = evaluate(made, suites(), JsonlLog(None), controls=True)
-    assert list(found["suites"]["paper"]) == ["uniaudio", "random LLM"]
+    assert list(found["suites"]["paper"]) == ["uniaudio", "without thoughts", "random LLM"]
 
 
 @pytest.mark.parametrize("half", ["development", "held-out"])

@@ -93,3 +93,55 @@ def test_a_literal_reading_loads_no_llm():
     for text in ("-5", "...", "3.5"):
         with pytest.raises(UsageError, match="cannot be said or answered"):
             answerer.answer(text)
+
+
+REASONING = (("2 + 2 + 2", ("2 + 2 = 4. 4 + 2 = 6.", "6")), ("which way?", ("It is up.", "up")))
+
+
+def thinking(tokenizer, direct: str, thought: str, after: str) -> RuleLM:
+    """An LLM that writes `direct`, or `thought` and then `after`."""
+    end = tokenizer.encode("a\n")[-1]
+
+    def rule(context):
+        logits = torch.zeros(tokenizer.size)
+        lines = tokenizer.decode(list(context)).splitlines()
+        begun, _, rest = lines[-1].partition(":")
+        wanted = thought if begun == "Thought" else after if lines[-2].startswith("Thought") else direct
+        ids = [*tokenizer.word_ids(wanted), end]
+        done = len(tokenizer.encode(f"x:{rest}")) - len(tokenizer.encode("x:"))
+        logits[ids[min(done, len(ids) - 1)]] = 9.0
+        return logits
+
+    return RuleLM(rule)
+
+
+@pytest.mark.parametrize(
+    ("think", "think_below", "thinks"),
+    [(None, 0.0, False), (None, 1.0, True), (True, 0.0, True), (False, 1.0, False)],
+)
+def test_an_unlikely_answer_is_thought_about(think, think_below, thinks):
+    tokenizer = byte_bpe()
+    lm = thinking(tokenizer, "5", "so it must be six", "6")
+    answerer = Answerer(lambda: (lm, tokenizer), Readings(DIGITS), EXAMPLES[:2], REASONING, think_below)
+    answer = answerer.answer("what is it?", think)
+    assert (answer.text, answer.thought) == (("six", "so it must be six") if thinks else ("five", ""))
+    assert answer.probability < 0.01 if thinks else answer.probability > 0.5
+    prompts = [tokenizer.decode(list(context)) for context in lm.contexts]
+    shown = "Question: 2 + 2 + 2\nThought: 2 + 2 = 4. 4 + 2 = 6.\nAnswer: 6\nQuestion: what is it?\nThought:"
+    assert (shown in prompts) is thinks
+    assert (f"{shown} so it must be six\nAnswer:" in prompts) is thinks
+
+
+def test_a_thought_has_an_end():
+    tokenizer = byte_bpe()
+    lm = thinking(tokenizer, "5", "river " * 200, "6")
+    answerer = Answerer(lambda: (lm, tokenizer), Readings(DIGITS), EXAMPLES[:2], REASONING)
+    answer = answerer.answer("what is it?", think=True)
+    assert len(tokenizer.encode(answer.thought)) <= 64
+    assert answer.text == "six"
+
+
+def test_without_worked_thoughts_nothing_is_thought_about():
+    tokenizer = byte_bpe()
+    answerer = Answerer(lambda: (writing(tokenizer, "5"), tokenizer), Readings(DIGITS), EXAMPLES[:2])
+    assert answerer.answer("what is it?", think=True).thought == ""

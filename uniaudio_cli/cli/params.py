@@ -62,6 +62,10 @@ AbstainBelow = Annotated[
         "--abstain-below", min=0.0, max=1.0, help="Make no audio of an answer of a lower probability; exit 3."
     ),
 ]
+Think = Annotated[
+    bool | None,
+    typer.Option("--think/--no-think", help="Write a thought before each answer, or before none (default: if unsure)."),
+]
 Voice = Annotated[
     str | None, typer.Option("--voice", help="Only demonstrations by this speaker: `group` of the metadata.")
 ]

@@ -36,6 +36,7 @@ def run(
     resume: options.Resume = False,
     dry_run: options.DryRun = False,
     voice: options.Voice = None,
+    think: options.Think = None,
     abstain_below: options.AbstainBelow = None,
     stream: options.Stream = False,
     mix: options.Mix = 0.0,
@@ -48,7 +49,7 @@ def run(
     )
     given: dict[str, dict[str, object]] = {
         "classify": {"--labels": labels, "--readout": readout, "--resume": resume, "--dry-run": dry_run},
-        "speak": {"--voice": voice, "--abstain-below": abstain_below, "--stream": stream},
+        "speak": {"--voice": voice, "--think": think is not None, "--abstain-below": abstain_below, "--stream": stream},
         "enhance": {"--mix": mix},
     }
     refuse_others(chosen, given)
@@ -56,7 +57,7 @@ def run(
     if chosen.kind == "classify":
         classify_files(LabelJob(chosen, demo, models, run, labels, output, resume, dry_run), files)
     elif chosen.kind == "speak":
-        speak_texts(SpeechJob(chosen, demo, models, run, output, voice, stream), queries)
+        speak_texts(SpeechJob(chosen, demo, models, run, output, voice, think, stream), queries)
     else:
         enhance_files(EnhancementJob(chosen, demo, models, run, output, mix), files)
 

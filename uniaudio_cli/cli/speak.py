@@ -36,6 +36,7 @@ def tts(
     output: options.Output = None,
     run: options.RunOptions,
     voice: options.Voice = None,
+    think: options.Think = None,
     abstain_below: options.AbstainBelow = None,
     stream: options.Stream = False,
     models: options.ModelOptions,
@@ -43,7 +44,7 @@ def tts(
     """Speak a text, or a short answer to a question, in the voice of the demonstrations."""
     chosen = inputs.choose_task(task, demo, layout="interleaved" if stream else None, abstain_below=abstain_below)
     inputs.require_kind(chosen, "speak", "tts")
-    speak_texts(SpeechJob(chosen, demo, models, run, output, voice, stream), [text])
+    speak_texts(SpeechJob(chosen, demo, models, run, output, voice, think, stream), [text])
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ class SpeechJob:
     run: options.RunOptions
     output: Path | None = None
     voice: str | None = None
+    think: bool | None = None
     stream: bool = False
 
     def demonstrations(self) -> list[Demonstration]:
@@ -110,7 +112,7 @@ def _speak_all(job: SpeechJob, speaker: Speaker, texts: Sequence[str], targets: 
     for text, target in counted(pairs, len(pairs), job.task.name, job.run.quiet):
         started = time.perf_counter()
         try:
-            result = speaker.speak(text)
+            result = speaker.speak(text, job.think)
             write_audio(target, result.wav, result.sample_rate, job.run.force)
         except AbstainedError as problem:
             abstained += 1
@@ -124,7 +126,7 @@ def _speak_all(job: SpeechJob, speaker: Speaker, texts: Sequence[str], targets: 
             continue
         done += 1
         seconds = round(time.perf_counter() - started, 3)
-        row = _row(text, result.answer, result.probability, result.confident, str(target), seconds)
+        row = _row(text, result.answer, result.probability, result.confident, str(target), seconds, result.thought)
         report(job.run, row, f"{show(target)}: {result.seconds:.2f} s{_about(result)}")
     if abstained and done + abstained == len(texts):
         raise typer.Exit(AbstainedError.exit_code)
@@ -138,11 +140,12 @@ def _row(
     confident: bool,
     output: str | None = None,
     seconds: float | None = None,
+    thought: str = "",
 ) -> dict[str, object]:
     """A record of --json. `output`: None where the answer was too unlikely to be spoken."""
     rounded = None if probability is None else float(f"{probability:.4g}")
-    said = {"text": text, "answer": answer, "probability": rounded, "confident": confident}
-    return said | {"output": output, "seconds": seconds}
+    said: dict[str, object] = {"text": text, "answer": answer, "probability": rounded, "confident": confident}
+    return said | ({"thought": thought} if thought else {}) | {"output": output, "seconds": seconds}
 
 
 def _about(result: SpeechResult) -> str:
@@ -160,7 +163,7 @@ def stream_text(job: SpeechJob, speaker: Speaker, text: str, output: Path) -> No
     from uniaudio_cli.cli.label_output import writing
 
     started = time.perf_counter()
-    pieces = speaker.stream(text)
+    pieces = speaker.stream(text, job.think)
     rate = speaker.models.codec.sample_rate
     # A text that is refused leaves no empty file behind.
     pieces = chain([next(pieces)], pieces)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from uniaudio_cli.inference.speak import Speaker
 FOLDER = Path(__file__).parent / "suites" / "questions"
 SUITES = ("paper", "arithmetic", "simple", "complex")
 REFUSALS = "not-a-number"
-PRODUCT, RANDOM, MINILM = "uniaudio", "random LLM", "MiniLM"
+PRODUCT, DIRECT, RANDOM, MINILM = "uniaudio", "without thoughts", "random LLM", "MiniLM"
 # Texts in, unit vectors [N, D] out.
 Embed = Callable[[Sequence[str]], np.ndarray]
 # A wav, float32 [1, T] at 16 kHz, in; the text that a recogniser finds among all words, or None, out.
@@ -70,12 +71,13 @@ def evaluate(
     Raises:
         UniAudioError: a model cannot be loaded, or the log cannot be written.
     """
-    rows = {PRODUCT: _answers(PRODUCT, lambda: speaker.answerer, suites, log)}
+    direct = _answers(DIRECT, speaker.answerer, suites, log)
+    rows = {PRODUCT: _thought_about(speaker, direct, log), DIRECT: direct}
     if embed is not None:
         rows[MINILM] = {name: _nearest(speaker, suite, embed) for name, suite in suites.items() if name != REFUSALS}
     if controls:
         questions = {name: suite for name, suite in suites.items() if name != REFUSALS}
-        rows[RANDOM] = _answers(RANDOM, lambda: _random(speaker), questions, log)
+        rows[RANDOM] = _answers(RANDOM, _random(speaker), questions, log)
     found: dict[str, Any] = {
         "suites": {name: _cell(suites[name], name, rows, speaker) for name in suites if name != REFUSALS},
         "chance": 1 / max(1, len(speaker.texts)),
@@ -84,32 +86,46 @@ def evaluate(
         "answers": rows[PRODUCT],
     }
     if judges is not None:
-        spoken = {
-            text: log.once(f"spoken {text}", lambda text=text: _spoken(speaker, text, judges)) for text in speaker.texts
-        }
+        spoken = {text: log.once(f"spoken {text}", partial(_spoken, speaker, text, judges)) for text in speaker.texts}
         found["speech"] = _speech(spoken, rows[PRODUCT], suites, speaker)
     return found
 
 
 def _answers(
-    system: str, make: Callable[[], Answerer], suites: Mapping[str, Suite], log: JsonlLog
+    system: str, answerer: Answerer, suites: Mapping[str, Suite], log: JsonlLog
 ) -> dict[str, list[dict[str, Any]]]:
-    """Per suite, {"text", "answer", "probability", "written"} of every text; "answer" is None where it is refused."""
-    made: list[Answerer] = []
-
-    def ask(text: str) -> dict[str, Any]:
-        made[:] = made or [make()]
-        try:
-            answer = made[0].answer(text)
-        except UsageError:
-            return {"text": text, "answer": None}
-        said = {"answer": answer.text, "probability": round(answer.probability, 4), "written": answer.written}
-        return {"text": text, **said}
-
+    """Per suite, what `_ask` gives of every text, without thoughts."""
     return {
-        name: [log.once(f"{system} {text}", lambda text=text: ask(text)) for text in (*suite.questions, *suite.texts)]
+        name: [log.once(f"{system} {text}", partial(_ask, answerer, text, False)) for text in _texts(suite)]
         for name, suite in suites.items()
     }
+
+
+def _thought_about(
+    speaker: Speaker, direct: Mapping[str, Sequence[dict[str, Any]]], log: JsonlLog
+) -> dict[str, list[dict[str, Any]]]:
+    """The product's answers: those without thoughts, or with one where it would think."""
+
+    def final(row: dict[str, Any]) -> dict[str, Any]:
+        if row["answer"] is None or not row["written"] or row["probability"] >= speaker.answerer.think_below:
+            return row
+        return log.once(f"{PRODUCT} {row['text']}", partial(_ask, speaker.answerer, row["text"], True))
+
+    return {name: [final(row) for row in rows] for name, rows in direct.items()}
+
+
+def _ask(answerer: Answerer, text: str, think: bool) -> dict[str, Any]:
+    """{"text", "answer", "probability", "written", "thought"}; "answer" is None where it is refused."""
+    try:
+        answer = answerer.answer(text, think)
+    except UsageError:
+        return {"text": text, "answer": None}
+    said = {"answer": answer.text, "probability": round(answer.probability, 4), "written": answer.written}
+    return {"text": text, **said, "thought": answer.thought}
+
+
+def _texts(suite: Suite) -> tuple[str, ...]:
+    return (*suite.questions, *suite.texts)
 
 
 def _random(speaker: Speaker) -> Answerer:

@@ -11,7 +11,7 @@ from uniaudio_cli.core.errors import UsageError
 from uniaudio_cli.core.paths import show
 from uniaudio_cli.inference.readings import Parts, Readings
 from uniaudio_cli.llm.constraints import RepeatedTrie
-from uniaudio_cli.llm.decoding import generate_scored
+from uniaudio_cli.llm.decoding import generate_freely, generate_scored
 from uniaudio_cli.llm.model import LanguageModel, Prefix
 from uniaudio_cli.llm.tokenizer import Tokenizer
 
@@ -22,6 +22,8 @@ NOTHING = "none"
 REFUSED_BELOW = 0.05
 # Texts that an answer may consist of, one after another.
 MOST_TEXTS = 4
+# Ids that a thought before an answer may take.
+MOST_THOUGHT = 64
 # Texts that a refusal names.
 MOST_NAMED = 20
 
@@ -34,12 +36,13 @@ class TextAnswer:
     """`parts`: the demonstrations' texts that are spoken, one after another.
 
     `probability`: of exactly this answer, among everything that the LLM may write; 1 of a text that is read as it
-    stands. `written`: what the LLM wrote, "" where it took no part.
+    stands. `written`: what the LLM wrote, "" where it took no part. `thought`: what it wrote before, "" without.
     """
 
     parts: Parts
     probability: float = 1.0
     written: str = ""
+    thought: str = ""
 
     @property
     def text(self) -> str:
@@ -50,12 +53,16 @@ class Answerer:
     """Answers questions in text with a frozen LLM, which needs no words for a codec.
 
     The LLM reads worked examples and the question, and writes under a grammar: figures that the demonstrations can
-    say, their other texts, and several of these in a row. Greedy, so that an answer does not depend on a seed.
+    say, their other texts, and several of these in a row. Greedy, so that an answer does not depend on a seed. Where
+    the answer is unlikely, it writes a thought first. What it answers then follows from the thought with a probability
+    near 1 even where the thought is wrong, so the probability given is the one without the thought.
 
     Args:
         load: the LLM and its tokenizer; called once, by the first question.
         examples: questions and their accepted answers, of which the first that can be said is shown. `none` as an
             answer shows which questions have none; without such examples, every question is answered.
+        reasoning: questions with a thought and an answer each, for thinking; without any, it never thinks.
+        think_below: an answer of a lower probability is thought about.
         refused_below: least probability of an answer.
     """
 
@@ -64,19 +71,26 @@ class Answerer:
         load: Callable[[], TextModel],
         readings: Readings,
         examples: QaExamples = (),
+        reasoning: QaExamples = (),
+        think_below: float = 0.0,
         refused_below: float = REFUSED_BELOW,
     ) -> None:
         self._load = load
         self.readings = readings
-        self.examples = tuple(examples)
+        self.examples, self.reasoning = tuple(examples), tuple(reasoning)
+        self.think_below = think_below
+        self._prefixes: dict[str, Prefix] = {}
         self.refused_below = refused_below if any(NOTHING in answers for _, answers in self.examples) else 0.0
 
     @cached_property
     def _model(self) -> TextModel:
         return self._load()
 
-    def answer(self, text: str) -> TextAnswer:
+    def answer(self, text: str, think: bool | None = None) -> TextAnswer:
         """The reading of a text that can be read as it stands, else the LLM's answer to it.
+
+        Args:
+            think: whether a thought comes first; None: where the answer without is less likely than `think_below`.
 
         Raises:
             UsageError: neither can be said.
@@ -86,26 +100,51 @@ class Answerer:
             return TextAnswer(parts)
         if self.readings.is_unsayable(text):
             raise self._refusal(text)
-        return self._write(text)
+        prefix = self._read(self._context, self.prompt(text))
+        written, score = self._write(prefix)
+        probability = math.exp(score)
+        if probability < self.refused_below:
+            raise self._refusal(text)
+        thought = ""
+        if self.reasoning and (probability < self.think_below if think is None else think):
+            thought, written = self._think(text)
+            probability = math.exp(float(self._model[0].score(prefix, [written])[0][0].sum()))
+        figures = self._model[1].decode(written[:-1]).strip()
+        parts = self.readings.read(figures)
+        assert parts is not None  # the grammar allows nothing else
+        return TextAnswer(parts, probability, figures, thought)
 
     def prompt(self, question: str) -> str:
         """What the LLM reads before it answers."""
-        return f"{self._context}{_question(question)}"
+        return f"{self._context}{_question(question)}Answer:"
 
-    def _write(self, question: str) -> TextAnswer:
+    def _write(self, prefix: Prefix) -> tuple[list[int], float]:
+        """The ids of an answer and its log-probability."""
+        return generate_scored(self._model[0], prefix, self._grammar)
+
+    def _think(self, question: str) -> tuple[str, list[int]]:
+        """A thought, and the ids of the answer after it."""
         lm, tokenizer = self._model
-        head, ids = self._ids(self._context), self._ids(self.prompt(question))
+        context = self._reasoning_context
+        prompt = f"{context}{_question(question)}Thought:"
+
+        def ends_line(id: int) -> bool:
+            return id == tokenizer.eos_id or "\n" in tokenizer.decode([id])
+
+        ids = generate_freely(lm, self._read(context, prompt), MOST_THOUGHT, ends_line)
+        thought = tokenizer.decode(ids).strip()
+        return thought, self._write(self._read(context, f"{prompt} {thought}\nAnswer:"))[0]
+
+    def _read(self, context: str, prompt: str) -> Prefix:
+        """A prompt that begins with `context`, which is read once."""
+        lm, tokenizer = self._model
+        head, ids = ([*tokenizer.start_ids, *tokenizer.encode(text)] for text in (context, prompt))
         # Ids at the seam may merge in some tokenizers: then the whole prompt is read anew.
-        shared = self._context and ids[: len(head)] == head
-        prefix = lm.extend(self._prefix, ids[len(head) :]) if shared else lm.prefill([ids])
-        answer, score = generate_scored(lm, prefix, self._grammar)
-        probability = math.exp(score)
-        if probability < self.refused_below:
-            raise self._refusal(question)
-        written = tokenizer.decode(answer[:-1]).strip()
-        parts = self.readings.read(written)
-        assert parts is not None  # the grammar allows nothing else
-        return TextAnswer(parts, probability, written)
+        if not context or ids[: len(head)] != head:
+            return lm.prefill([ids])
+        if context not in self._prefixes:
+            self._prefixes[context] = lm.prefill([head])
+        return lm.extend(self._prefixes[context], ids[len(head) :])
 
     @cached_property
     def _context(self) -> str:
@@ -113,15 +152,12 @@ class Answerer:
         for ask, answers in self.examples:
             shown = next((each for each in answers if each == NOTHING or self.readings.read(each)), None)
             pairs += [(ask, shown)] if shown is not None else []
-        return "".join(f"{_question(ask)} {answer}\n" for ask, answer in pairs)
+        return "".join(f"{_question(ask)}Answer: {answer}\n" for ask, answer in pairs)
 
     @cached_property
-    def _prefix(self) -> Prefix:
-        return self._model[0].prefill([self._ids(self._context)])
-
-    def _ids(self, text: str) -> list[int]:
-        tokenizer = self._model[1]
-        return [*tokenizer.start_ids, *tokenizer.encode(text)]
+    def _reasoning_context(self) -> str:
+        shown = [(ask, thought, answer) for ask, (thought, answer) in self.reasoning if self.readings.read(answer)]
+        return "".join(f"{_question(ask)}Thought: {thought}\nAnswer: {answer}\n" for ask, thought, answer in shown)
 
     @cached_property
     def _grammar(self) -> RepeatedTrie:
@@ -137,4 +173,4 @@ class Answerer:
 
 
 def _question(text: str) -> str:
-    return f"Question: {' '.join(text.split())}\nAnswer:"
+    return f"Question: {' '.join(text.split())}\n"

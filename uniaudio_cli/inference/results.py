@@ -45,6 +45,7 @@ class SpeechResult:
     `wav`: float32 [1, T] at `sample_rate`. `codes`: per generated level, of the last spoken word. `probability`: of the
     answer in text, 1 for a text that is read as it stands, None without an answer in text. `confident`: whether it
     reaches the task's `doubtful_below`. `written`: what the LLM wrote, such as "42" where "four two" is spoken.
+    `thought`: what it wrote before the answer, "" without.
     """
 
     ok: ClassVar[bool] = True
@@ -56,6 +57,7 @@ class SpeechResult:
     probability: float | None = None
     confident: bool = True
     written: str = ""
+    thought: str = ""
 
     @property
     def seconds(self) -> float:

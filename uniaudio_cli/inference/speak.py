@@ -40,7 +40,9 @@ class Speaker(Session):
         super().__init__(models, task, demonstrations, seed)
         self.generator = AudioGenerator(self)
         self.readings = Readings(self.texts)
-        self.answerer = Answerer(models.text_model, self.readings, task.qa_examples)
+        self.answerer = Answerer(
+            models.text_model, self.readings, task.qa_examples, task.reasoning_examples, task.doubtful_below
+        )
         self._spoken: dict[str, list[list[int]]] = {}
 
     def _encode_examples(self) -> Iterable[EncodedExample]:
@@ -54,19 +56,22 @@ class Speaker(Session):
         """What the demonstrations say, each text once."""
         return tuple(dict.fromkeys(each.text for each in self.demonstrations if each.text is not None))
 
-    def __call__(self, text: str) -> SpeechResult:
+    def __call__(self, text: str, think: bool | None = None) -> SpeechResult:
         """`speak`."""
-        return self.speak(text)
+        return self.speak(text, think)
 
-    def speak(self, text: str) -> SpeechResult:
+    def speak(self, text: str, think: bool | None = None) -> SpeechResult:
         """The spoken answer to a text.
+
+        Args:
+            think: whether the LLM writes a thought before the answer; None does so where it is not confident without.
 
         Raises:
             UsageError: the text is empty, or cannot be said or answered with what is demonstrated.
             AbstainedError: the answer is less likely than the task's `abstain_below`.
         """
         with self.models.lock:
-            answer = self.plan_answer(text)
+            answer = self.plan_answer(text, think)
             if answer is None:
                 (codes,) = self.generator.generate([Text(text)])
                 return self._result(text, [codes])
@@ -81,7 +86,12 @@ class Speaker(Session):
             return made
         confident = answer.probability >= self.task.doubtful_below
         return replace(
-            made, answer=answer.text, probability=answer.probability, confident=confident, written=answer.written
+            made,
+            answer=answer.text,
+            probability=answer.probability,
+            confident=confident,
+            written=answer.written,
+            thought=answer.thought,
         )
 
     def _codes_of(self, part: str) -> list[list[int]]:
@@ -90,7 +100,7 @@ class Speaker(Session):
             (self._spoken[part],) = self.generator.generate([Text(part)], examples_for=part)
         return self._spoken[part]
 
-    def stream(self, text: str) -> Iterator[Tensor]:
+    def stream(self, text: str, think: bool | None = None) -> Iterator[Tensor]:
         """`speak` in pieces [1, T] that can be played while the rest is generated; without the decoder's noise.
 
         Raises:
@@ -100,7 +110,7 @@ class Speaker(Session):
         if self.layout != "interleaved":
             raise UsageError(f"task {self.task.name}: flattened audio cannot be decoded before its end")
         with self.models.lock:
-            answer = self.plan_answer(text)
+            answer = self.plan_answer(text, think)
         for number, part in enumerate((None,) if answer is None else answer.parts):
             if number:
                 yield torch.zeros(1, int(PAUSE * self.models.codec.sample_rate))
@@ -129,7 +139,7 @@ class Speaker(Session):
         codes = self.vocabulary.codes(rest, None, levels, layout) if rest else [[]] * len(levels)
         yield decoder.push(codes, last=True)
 
-    def plan_answer(self, text: str) -> TextAnswer | None:
+    def plan_answer(self, text: str, think: bool | None = None) -> TextAnswer | None:
         """The answer in text that is spoken; None leaves the answer to audio generation.
 
         Raises:
@@ -147,7 +157,7 @@ class Speaker(Session):
             return TextAnswer(parts)
         if not self.task.qa_examples:
             return None
-        answer = self.answerer.answer(text)
+        answer = self.answerer.answer(text, think)
         if answer.probability < self.task.abstain_below:
             raise AbstainedError(
                 f"{show(text)!r}: not answered: {answer.text!r} has probability {answer.probability:.2f}, below "

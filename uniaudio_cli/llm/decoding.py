@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -41,7 +41,8 @@ def generate_scored(lm: LanguageModel, prefix: Prefix, grammar: Grammar) -> tupl
     Raises:
         UsageError: the LLM's context is full.
     """
-    state, ids, total = grammar.start(), [], 0.0
+    ids: list[int] = []
+    state, total = grammar.start(), 0.0
     while allowed := grammar.allowed(state):
         if ids:
             prefix = lm.extend(prefix, ids[-1:])
@@ -51,6 +52,18 @@ def generate_scored(lm: LanguageModel, prefix: Prefix, grammar: Grammar) -> tupl
         ids.append(allowed[chosen])
         state = grammar.advance(state, allowed[chosen])
     return ids, total
+
+
+def generate_freely(lm: LanguageModel, prefix: Prefix, most: int, is_end: Callable[[int], bool]) -> list[int]:
+    """The likeliest ids after a prefix of one row, without a grammar, before the first end and `most` at most.
+
+    Raises:
+        UsageError: the LLM's context is full.
+    """
+    decoder, ids = lm.decoder(prefix), list[int]()
+    while len(ids) < most and not is_end(chosen := decoder.likeliest(ids[-1:])):
+        ids.append(chosen)
+    return ids
 
 
 def generate_steps(

@@ -241,6 +241,13 @@ class Task(Schema):
         examples=[{"1 + 4": ["5", "five"]}],
         json_schema_extra={"default_text": "{}"},
     )
+    reasoning_examples: QaExamples = Field(
+        default=(),
+        description="Beside `qa_examples`: questions with a thought and an answer each. With them the LLM writes a "
+        "short thought before an answer that would be below `doubtful_below`.",
+        examples=[{"2, 3, 4, what is next?": ["The numbers grow by 1. 4 + 1 = 5.", "5"]}],
+        json_schema_extra={"default_text": "{}"},
+    )
 
     @property
     def kind(self) -> TaskKind:
@@ -301,6 +308,10 @@ class Task(Schema):
         length, lengths = self.generation.length, " or ".join(rules.lengths)
         require(length in rules.lengths, "generation.length", f"{lengths} where the input is text", length)
         self._check_instruction()
+        for ask, given in self.reasoning_examples:
+            require(
+                len(given) == 2, "reasoning_examples", "a thought and an answer for each question", {ask: list(given)}
+            )
         return self
 
     def _check_readout(self) -> None:
