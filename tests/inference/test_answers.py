@@ -117,7 +117,7 @@ def thinking(tokenizer, direct: str, thought: str, after: str) -> RuleLM:
 
 @pytest.mark.parametrize(
     ("think", "think_below", "thinks"),
-    [(None, 0.0, False), (None, 1.0, True), (True, 0.0, True), (False, 1.0, False)],
+    [(True, 0.0, False), (True, 1.0, True), (False, 1.0, False)],
 )
 def test_an_unlikely_answer_is_thought_about(think, think_below, thinks):
     tokenizer = byte_bpe()

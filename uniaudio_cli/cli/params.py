@@ -62,10 +62,7 @@ AbstainBelow = Annotated[
         "--abstain-below", min=0.0, max=1.0, help="Make no audio of an answer of a lower probability; exit 3."
     ),
 ]
-Think = Annotated[
-    bool | None,
-    typer.Option("--think/--no-think", help="Write a thought before each answer, or before none (default: if unsure)."),
-]
+Think = Annotated[bool, typer.Option("--think", help="Write a short thought before an answer that is not confident.")]
 Voice = Annotated[
     str | None, typer.Option("--voice", help="Only demonstrations by this speaker: `group` of the metadata.")
 ]

@@ -36,7 +36,7 @@ def run(
     resume: options.Resume = False,
     dry_run: options.DryRun = False,
     voice: options.Voice = None,
-    think: options.Think = None,
+    think: options.Think = False,
     abstain_below: options.AbstainBelow = None,
     stream: options.Stream = False,
     mix: options.Mix = 0.0,
@@ -49,7 +49,7 @@ def run(
     )
     given: dict[str, dict[str, object]] = {
         "classify": {"--labels": labels, "--readout": readout, "--resume": resume, "--dry-run": dry_run},
-        "speak": {"--voice": voice, "--think": think is not None, "--abstain-below": abstain_below, "--stream": stream},
+        "speak": {"--voice": voice, "--think": think, "--abstain-below": abstain_below, "--stream": stream},
         "enhance": {"--mix": mix},
     }
     refuse_others(chosen, given)

@@ -36,7 +36,7 @@ def tts(
     output: options.Output = None,
     run: options.RunOptions,
     voice: options.Voice = None,
-    think: options.Think = None,
+    think: options.Think = False,
     abstain_below: options.AbstainBelow = None,
     stream: options.Stream = False,
     models: options.ModelOptions,
@@ -57,7 +57,7 @@ class SpeechJob:
     run: options.RunOptions
     output: Path | None = None
     voice: str | None = None
-    think: bool | None = None
+    think: bool = False
     stream: bool = False
 
     def demonstrations(self) -> list[Demonstration]:

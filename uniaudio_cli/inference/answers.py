@@ -53,8 +53,8 @@ class Answerer:
     """Answers questions in text with a frozen LLM, which needs no words for a codec.
 
     The LLM reads worked examples and the question, and writes under a grammar: figures that the demonstrations can
-    say, their other texts, and several of these in a row. Greedy, so that an answer does not depend on a seed. Where
-    the answer is unlikely, it writes a thought first. What it answers then follows from the thought with a probability
+    say, their other texts, and several of these in a row. Greedy, so that an answer does not depend on a seed. It can
+    write a thought before an answer that is unlikely. What it answers then follows from the thought with a probability
     near 1 even where the thought is wrong, so the probability given is the one without the thought.
 
     Args:
@@ -72,7 +72,7 @@ class Answerer:
         readings: Readings,
         examples: QaExamples = (),
         reasoning: QaExamples = (),
-        think_below: float = 0.0,
+        think_below: float = 1.0,
         refused_below: float = REFUSED_BELOW,
     ) -> None:
         self._load = load
@@ -86,11 +86,11 @@ class Answerer:
     def _model(self) -> TextModel:
         return self._load()
 
-    def answer(self, text: str, think: bool | None = None) -> TextAnswer:
+    def answer(self, text: str, think: bool = False) -> TextAnswer:
         """The reading of a text that can be read as it stands, else the LLM's answer to it.
 
         Args:
-            think: whether a thought comes first; None: where the answer without is less likely than `think_below`.
+            think: a thought comes first where the answer without is less likely than `think_below`.
 
         Raises:
             UsageError: neither can be said.
@@ -106,7 +106,7 @@ class Answerer:
         if probability < self.refused_below:
             raise self._refusal(text)
         thought = ""
-        if self.reasoning and (probability < self.think_below if think is None else think):
+        if think and self.reasoning and probability < self.think_below:
             thought, written = self._think(text)
             probability = math.exp(float(self._model[0].score(prefix, [written])[0][0].sum()))
         figures = self._model[1].decode(written[:-1]).strip()

@@ -243,8 +243,8 @@ class Task(Schema):
     )
     reasoning_examples: QaExamples = Field(
         default=(),
-        description="Beside `qa_examples`: questions with a thought and an answer each. With them the LLM writes a "
-        "short thought before an answer that would be below `doubtful_below`.",
+        description="Beside `qa_examples`: questions with a thought and an answer each, for `--think`: a short "
+        "thought before an answer that would be below `doubtful_below`.",
         examples=[{"2, 3, 4, what is next?": ["The numbers grow by 1. 4 + 1 = 5.", "5"]}],
         json_schema_extra={"default_text": "{}"},
     )
