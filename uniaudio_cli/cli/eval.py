@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 
 from uniaudio_cli.cli import eval_suite, params
 from uniaudio_cli.cli.console import note, stderr
+from uniaudio_cli.cli.eval_answers import answers
 from uniaudio_cli.cli.eval_run import EvalOptions, choose_task, model_names, print_results, print_table, run_job
 from uniaudio_cli.core.errors import UsageError
 from uniaudio_cli.core.jsonl import json_line
@@ -36,6 +37,7 @@ app = typer.Typer(
     help="Measure accuracy on your own labelled clips. `uniaudio eval FOLDER` is `uniaudio eval run FOLDER`.",
     no_args_is_help=True,
 )
+app.command()(answers)
 
 
 app.command("suite")(eval_suite.suite)

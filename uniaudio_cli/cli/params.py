@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Callable
-from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
 from uniaudio_cli.cli.console import note, silenced, stderr
-from uniaudio_cli.core.errors import AudioWarning
+from uniaudio_cli.core.errors import AudioWarning, UsageError
 
 if TYPE_CHECKING:
     from uniaudio_cli.api import Kit
@@ -59,9 +59,15 @@ Readout = Annotated[
 Resume = Annotated[bool, typer.Option("--resume", help="Continue the .jsonl of --output; skip clips it has.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Report the tokens that demonstrations take; load no LLM.")]
 Mix = Annotated[float, typer.Option("--mix", min=0.0, max=1.0, help="Share of the input in the result, 0 to 1.")]
-Think = Annotated[
-    bool | None,
-    typer.Option("--think/--no-think", help="Answer as text first, then speak it (default: the task's)."),
+AbstainBelow = Annotated[
+    float | None,
+    typer.Option(
+        "--abstain-below", min=0.0, max=1.0, help="Make no audio of an answer of a lower probability; exit 3."
+    ),
+]
+Think = Annotated[bool, typer.Option("--think", help="Write a short thought before an answer that is not confident.")]
+Voice = Annotated[
+    str | None, typer.Option("--voice", help="Only demonstrations by this speaker: `group` of the metadata.")
 ]
 Stream = Annotated[bool, typer.Option("--stream", help="Write audio while it is generated: .wav, or - for stdout.")]
 Device = Annotated[str, typer.Option("--device", rich_help_panel=MODELS, help="auto, cpu, cuda, cuda:N or mps.")]
@@ -114,8 +120,8 @@ class ModelOptions:
     bits: Bits = None
     offline: Offline = False
 
-    def load(self, quiet: bool, defer_lm: bool = False) -> Kit:
-        """The models, with a spinner on a terminal. `defer_lm`: as `api.load`."""
+    def load(self, quiet: bool, defer_lm: bool = False, answer_lm: str | None = None) -> Kit:
+        """The models, with a spinner on a terminal. `defer_lm`, `answer_lm`: as `api.load`."""
         from uniaudio_cli.api import load
 
         # Off a terminal the spinner would be one line of text.
@@ -124,6 +130,7 @@ class ModelOptions:
                 self.model,
                 lm=self.lm,
                 codec=self.codec,
+                answer_lm=answer_lm,
                 device=self.device,
                 dtype=self.dtype,
                 bits=self.bits,
@@ -131,6 +138,19 @@ class ModelOptions:
                 defer_lm=defer_lm,
                 progress=lambda line: note(line, quiet),
             )
+
+    def load_to_speak(self, quiet: bool, levels: Sequence[int]) -> Kit:
+        """The models of spoken answers: --lm answers in text, and writes the audio where it has the codec's words."""
+        try:
+            kit = self.load(quiet)
+            if self.lm is None or self.codec is not None or set(levels) <= set(kit.vocabulary.levels):
+                return kit
+        except UsageError:
+            if self.lm is None or self.codec is not None:
+                raise
+        kit = replace(self, lm=None).load(quiet, answer_lm=self.lm)
+        note(f"note: {self.lm} answers in text and {kit.lm.name} writes the audio: the codec is in its words", quiet)
+        return kit
 
     @property
     def zero_shot_lm(self) -> str:

@@ -47,7 +47,10 @@ class LabelResult:
 class SpeechResult:
     """A spoken answer. `answer`: the text that is spoken, "" where the LLM writes audio without an answer in text.
 
-    `wav`: float32 [1, T] at `sample_rate`. `codes`: per generated level, of the last spoken word.
+    `wav`: float32 [1, T] at `sample_rate`. `codes`: per generated level, of the last spoken word. `probability`: of the
+    answer in text, 1 for a text that is read as it stands, None without an answer in text. `confident`: whether it
+    reaches the task's `doubtful_below`. `written`: what the LLM wrote, such as "42" where "four two" is spoken.
+    `thought`: what it wrote before the answer, "" without.
     """
 
     ok: ClassVar[bool] = True
@@ -56,6 +59,10 @@ class SpeechResult:
     wav: Tensor
     sample_rate: int
     codes: list[list[int]]
+    probability: float | None = None
+    confident: bool = True
+    written: str = ""
+    thought: str = ""
 
     @property
     def seconds(self) -> float:
