@@ -68,6 +68,7 @@ NOT_RUN = {
     ("codec", "eval", "ESC-10"): "takes a corpus of one's own",
     ("eval", "FSDD/"): "takes a corpus of one's own",
     ("eval", "ESC-10/"): "takes a corpus of one's own",
+    ("eval", "pairs"): "takes pairs of one's own",
 }
 
 
