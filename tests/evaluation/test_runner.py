@@ -10,14 +10,15 @@ from tests.evaluation.folders import clip_folder
 from tests.kits import make_kit
 from uniaudio_cli.core.errors import MissingWeightsError, UniAudioError, UsageError
 from uniaudio_cli.data.demonstrations import Demonstration
-from uniaudio_cli.evaluation import baselines, compare, report, runner, systems
-from uniaudio_cli.evaluation.job import Job, evaluate
+from uniaudio_cli.evaluation import baselines, compare, in_context, report, runner, systems
+from uniaudio_cli.evaluation.job import Job, ModelNames, evaluate
 from uniaudio_cli.evaluation.manifest import Selection, plan
 from uniaudio_cli.evaluation.results import read_results
 from uniaudio_cli.evaluation.summary import summarise
 from uniaudio_cli.evaluation.systems import COUNTS, NEAREST, PRODUCT, Row, Setup, build_systems
 from uniaudio_cli.prompting.task import load_task, override_task
 
+OFFLINE = ModelNames(offline=True)
 TASK = override_task(load_task("emotion"), levels=(0, 1))
 
 
@@ -56,7 +57,7 @@ class Constant:
 
 
 def test_every_row_answers_every_episode(setup, manifest, folder):
-    results = evaluate(Job(manifest, folder, TASK, controls="all"), load=make_kit)
+    results = evaluate(Job(manifest, folder, TASK, OFFLINE, "all"), load=make_kit)
     names = [PRODUCT, COUNTS, "LLM alone", "uniaudio, random LLM", "random LLM alone", NEAREST]
     assert [(cell.shots, list(cell.systems)) for cell in results.cells] == [(1, names), (2, names)]
     for cell in results.cells:
@@ -70,6 +71,29 @@ def test_every_row_answers_every_episode(setup, manifest, folder):
     assert results.models[PRODUCT]["lm"] == "tiny"
     assert results.models["random LLM alone"]["lm"] == "tiny, random weights"
     assert "| chance | 50.0 % |" in report.markdown(results)
+
+
+def test_rows_of_names(manifest, folder, setup):
+    """A task whose labels' names count: what takes the LLM's place in scoring them, and the LLM in context."""
+    task = override_task(TASK, readout="similarity", levels=["sounds"], label_names=True)
+    results = evaluate(Job(manifest, folder, task, OFFLINE, "all"), load=make_kit)
+    assert list(results.cells[0].systems) == [
+        PRODUCT,
+        COUNTS,
+        "uniaudio, random LLM",
+        "uniaudio, names by word overlap",
+        "uniaudio, permuted names",
+        NEAREST,
+    ]
+    assert results.models["uniaudio, random LLM"]["names"] == "random weights"
+    assert "uniaudio, names by MiniLM" in results.skipped
+
+
+def test_rows_of_in_context_learning(manifest, folder, setup):
+    task = override_task(TASK, readout="similarity", levels=["sounds"], label_names=True)
+    results = evaluate(Job(manifest, folder, task, OFFLINE, "context"), load=make_kit)
+    expected = [PRODUCT, COUNTS, *(row.name for row in in_context.ROWS)]
+    assert list(results.cells[0].systems) == expected
 
 
 def test_fast_controls_make_no_random_llm(setup):
@@ -124,7 +148,7 @@ def test_readouts_without_parts_have_no_part_rows(setup):
     setup.task = override_task(TASK, readout="label", levels=(0,))
     built, skipped = build_systems(setup, "all")
     assert [each.name for each in built] == [PRODUCT, "uniaudio, random LLM", NEAREST]
-    assert set(skipped) == {COUNTS, "LLM alone", "random LLM alone"}
+    assert {COUNTS, "LLM alone", "random LLM alone"} < set(skipped)
 
 
 def test_a_readout_without_llm_has_no_llm_rows(setup):
@@ -132,7 +156,7 @@ def test_a_readout_without_llm_has_no_llm_rows(setup):
     built, skipped = build_systems(setup, "all")
     assert [each.name for each in built] == [PRODUCT, NEAREST]
     assert built[0].identity["lm"] == "none"
-    assert "uses no LLM" in skipped["uniaudio, random LLM"]
+    assert "no LLM" in skipped["uniaudio, random LLM"]
 
 
 def test_a_stopped_run_goes_on(manifest, folder, tmp_path):

@@ -31,6 +31,7 @@ class Controls(str, Enum):
 
     fast = "fast"
     all = "all"
+    context = "context"
 
 
 @dataclass(frozen=True)
@@ -39,9 +40,10 @@ class EvalOptions:
 
     task: params.TaskName = "sound-event"
     settings: params.Settings = None
-    controls: Annotated[Controls, typer.Option("--controls", help="Rows: fast, or all with the LLM's controls.")] = (
-        Controls.fast
-    )
+    controls: Annotated[
+        Controls,
+        typer.Option("--controls", help="Rows: fast, all with the LLM's controls, or context: the LLM alone."),
+    ] = Controls.fast
     workers: Annotated[
         int, typer.Option("--workers", min=1, help="Processes, each with its own models; the answers are the same.")
     ] = 1

@@ -25,7 +25,8 @@ def minilm_cosine(setup: Setup, class_names: Sequence[str]) -> Affinity:
         MissingWeightsError: MiniLM is not here and cannot be fetched.
     """
     embed = _minilm(setup)
-    return lambda texts: embed(texts) @ embed(class_names).T
+    classes = embed(class_names)
+    return lambda texts: embed(texts) @ classes.T
 
 
 def minilm(setup: Setup, class_names: Sequence[str]) -> Affinity:

@@ -255,7 +255,7 @@ def _row(system: type[ProductSystem], controls: Controls, takes: str = "", chang
             "LLM": task.uses_lm or task.label_names,
         }
         if not has[takes]:
-            raise NotApplicable(f"the task has no {takes}: readout {task.readout}")
+            raise NotApplicable(f"the task uses no {takes}: readout {task.readout}")
         if change not in setup.shared:
             setup.shared[change] = Bound(change(setup, setup.models), task, setup.seed)
         return system(setup, setup.shared[change])

@@ -134,7 +134,7 @@ class Classifier(Session):
         if self._readout is None:
             for budget in self.context_budgets():
                 budget.check()
-            self._readout = READOUTS[self.task.readout](self)
+            self._readout = READOUTS[self.task.readout].make(self)
         return self._readout
 
     def _label_readout(self) -> LabelReadout:
@@ -179,17 +179,20 @@ class Classifier(Session):
 
     def observe(self, clips: Sequence[EncodedClip]) -> Query:
         """What the readout scores of a clip, encoded once for each time offset."""
-        levels = self.task.levels
-        if self.task.readout == "similarity":
-            (clip,) = clips
-            return clip.features
-        if self.task.readout == "label":
-            one = [self.examples[0].example]  # the query's part of the prompt depends on no demonstration
-            prompts = [
-                build_prompt(self.task, self.template, one, clip.as_audio(levels), self.vocabulary) for clip in clips
-            ]
-            return [[TokenObservation(prompt.query_ids(self.vocabulary)) for prompt in prompts]]
-        return [[self._observation(clip, level) for clip in clips] for level in levels]
+        return READOUTS[self.task.readout].observe(self, clips)
+
+    def _features(self, clips: Sequence[EncodedClip]) -> Query:
+        (clip,) = clips
+        return clip.features
+
+    def _prompts(self, clips: Sequence[EncodedClip]) -> Query:
+        one = [self.examples[0].example]  # the query's part of the prompt depends on no demonstration
+        audio = [clip.as_audio(self.task.levels) for clip in clips]
+        prompts = [build_prompt(self.task, self.template, one, each, self.vocabulary) for each in audio]
+        return [[TokenObservation(prompt.query_ids(self.vocabulary)) for prompt in prompts]]
+
+    def _observations(self, clips: Sequence[EncodedClip]) -> Query:
+        return [[self._observation(clip, level) for clip in clips] for level in self.task.levels]
 
     def _observation(self, clip: EncodedClip, level: int) -> TokenObservation:
         ids = self._ids(clip, level)
@@ -244,9 +247,16 @@ class Classifier(Session):
         return "\n".join([*contexts, f"=== scored after each: {' '.join(words)}"])
 
 
-# How each readout is made, demonstrations included.
-READOUTS: Mapping[str, Callable[[Classifier], Readout]] = {
-    "likelihood": Classifier._likelihood_readout,
-    "label": Classifier._label_readout,
-    "similarity": Classifier._similarity_readout,
+@dataclass(frozen=True)
+class _ReadoutKind:
+    """How a readout is made, demonstrations included, and what it scores of a clip."""
+
+    make: Callable[[Classifier], Readout]
+    observe: Callable[[Classifier, Sequence[EncodedClip]], Query]
+
+
+READOUTS: Mapping[str, _ReadoutKind] = {
+    "likelihood": _ReadoutKind(Classifier._likelihood_readout, Classifier._observations),
+    "label": _ReadoutKind(Classifier._label_readout, Classifier._prompts),
+    "similarity": _ReadoutKind(Classifier._similarity_readout, Classifier._features),
 }
