@@ -13,6 +13,7 @@ from uniaudio_cli.cli import params as options
 from uniaudio_cli.cli.audio_output import report, required_output, write_audio
 from uniaudio_cli.cli.console import complain, counted, finish
 from uniaudio_cli.cli.output_paths import audio_targets, check_targets, is_stdout
+from uniaudio_cli.cli.report_page import pair_page
 from uniaudio_cli.core.errors import UniAudioError, UsageError
 from uniaudio_cli.core.paths import show
 
@@ -31,12 +32,13 @@ def enhance(
     output: options.Output = None,
     run: options.RunOptions,
     mix: options.Mix = 0.0,
+    report: options.PairReport = None,
     models: options.ModelOptions,
 ) -> None:
     """Clean noisy recordings from a few (noisy, clean) pairs."""
     chosen = inputs.choose_task(task, demo)
     inputs.require_kind(chosen, "enhance", "enhance")
-    enhance_files(EnhancementJob(chosen, demo, models, run, output, mix), files)
+    enhance_files(EnhancementJob(chosen, demo, models, run, output, mix, report), files)
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ class EnhancementJob:
     run: options.RunOptions
     output: Path | None = None
     mix: float = 0.0
+    report: Path | None = None
 
     def load(self, found: Sequence[Demonstration]) -> Enhancer:
         """The models and the demonstrations' codes."""
@@ -72,6 +75,7 @@ def enhance_files(job: EnhancementJob, files: list[Path]) -> None:
         targets = audio_targets(found, files, output)
         check_targets(targets.values(), job.run.force)
     demonstrations = inputs.find_demonstrations(job.task, job.demo, job.run.quiet)
+    page = pair_page(job.report, "uniaudio enhance", job.run.force)
     enhancer = job.load(demonstrations)
     found = list(targets)
     inputs.announce_demonstrations(demonstrations, enhancer.demonstrations, job.task, quiet)
@@ -89,7 +93,11 @@ def enhance_files(job: EnhancementJob, files: list[Path]) -> None:
             report(job.run, {"file": str(file), "error": str(problem)})
             continue
         done += 1
+        if page is not None:
+            page.add(str(file), {"input": file, "enhanced": result.wav}, result.sample_rate)
         seconds = round(time.perf_counter() - started, 3)
         row = {"file": str(file), "output": str(targets[file]), "seconds": seconds}
         report(job.run, row, f"{show(targets[file])}: {result.seconds:.2f} s in {seconds:.1f} s")
+    if page is not None and job.report is not None and done:
+        page.write(job.report, f"{done} enhanced recordings", f"By the task {job.task.name}.")
     finish(done, len(found))

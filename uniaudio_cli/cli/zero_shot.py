@@ -14,8 +14,8 @@ from uniaudio_cli.cli import inputs
 from uniaudio_cli.cli import params as options
 from uniaudio_cli.cli.classify import row_writers, unlabelled, write_labels
 from uniaudio_cli.cli.console import note, stderr
-from uniaudio_cli.cli.label_page import check_page, reviewed
 from uniaudio_cli.cli.output_paths import check_label_file
+from uniaudio_cli.cli.report_page import check_page, reviewed
 from uniaudio_cli.core.errors import UsageError
 from uniaudio_cli.core.jsonl import JsonlLog
 from uniaudio_cli.core.paths import is_file, show
