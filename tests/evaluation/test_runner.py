@@ -33,8 +33,9 @@ def manifest(folder):
 
 
 @pytest.fixture
-def setup(manifest, folder, monkeypatch):
-    """The product's rows and the nearest demonstration: the peers need weights."""
+def setup(manifest, folder, monkeypatch, tmp_path):
+    """The product's rows and the nearest demonstration: the peers need weights, and none are here."""
+    monkeypatch.setenv("UNIAUDIO_HOME", str(tmp_path / "home"))
     nearest = tuple(row for row in baselines.ROWS if row.name == NEAREST)
     monkeypatch.setattr(baselines, "ROWS", nearest)
     return Setup(make_kit, TASK, manifest.items(folder), offline=True)
