@@ -24,6 +24,7 @@ PAGES: tuple[tuple[Path, Callable[[], str]], ...] = (
     (make_cli.TARGET, make_cli.reference),
     (make_enhancement.TARGET, make_enhancement.reference),
     (make_results.TARGET, make_results.reference),
+    (make_results.README, make_results.readme),
     (make_task_reference.TARGET, make_task_reference.reference),
 )
 

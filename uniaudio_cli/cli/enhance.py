@@ -13,6 +13,7 @@ from uniaudio_cli.cli import params as options
 from uniaudio_cli.cli.audio_output import choose_targets, write_each
 from uniaudio_cli.cli.console import note, stderr
 from uniaudio_cli.cli.output_paths import is_stdout
+from uniaudio_cli.cli.report_page import pair_page
 from uniaudio_cli.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def enhance(
     shots: Shots = 8,
     output: options.Output = None,
     strength: options.Strength = 1.0,
+    report: options.PairReport = None,
     seed: options.Seed = 0,
     as_json: options.AsJSON = False,
     quiet: options.Quiet = False,
@@ -42,6 +44,9 @@ def enhance(
     if output is None:
         raise UsageError("enhance makes audio: say where with --output")
     targets = choose_targets(found, files, output, force)
+    if report is not None and is_stdout(output):
+        raise UsageError("--report: shows files; name one with --output")
+    page = pair_page(report, "uniaudio enhance", force)
     enhancer = _learn(demos, shots, seed, quiet)
 
     def work(file: Path, target: Path) -> float:
@@ -52,9 +57,15 @@ def enhance(
                 count = stream_blocks(sys.stdout.buffer, recording.blocks, recording.sample_rate, recording.channels)
             else:
                 count = write_blocks(target, recording.blocks, recording.sample_rate, recording.channels, force)
-            return count / recording.sample_rate
+        if page is not None:
+            page.add(str(file), {"input": file, "enhanced": target}, recording.sample_rate)
+        return count / recording.sample_rate
 
-    write_each(targets, work, "enhance", options.RunOptions(as_json=as_json, quiet=quiet, force=force))
+    try:
+        write_each(targets, work, "enhance", options.RunOptions(as_json=as_json, quiet=quiet, force=force))
+    finally:  # where some inputs failed, the page shows the others
+        if page is not None and report is not None and page.total:
+            page.write(report, f"{page.total} enhanced recordings", "Filtered by `uniaudio enhance`.")
 
 
 def _learn(demos: Path | None, shots: int, seed: int, quiet: bool) -> Enhancer:

@@ -36,6 +36,9 @@ LabelOutput = Annotated[
 LabelReport = Annotated[
     Path | None, typer.Option("--report", help="HTML page to write: every clip with player, spectrogram and scores.")
 ]
+PairReport = Annotated[
+    Path | None, typer.Option("--report", help="HTML page to write: players and spectrograms before and after.")
+]
 Labels = Annotated[str | None, typer.Option("--labels", help="Only these labels, comma-separated.")]
 NamedLabels = Annotated[
     str | None,
