@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+import numpy as np
 from torch import Tensor
 
 from uniaudio_cli.audio.io import AudioInput, source_name
@@ -159,7 +160,7 @@ class Classifier(Session):
         """What the similarity readout compares of a clip: float32 [F], of length 1."""
         readout = self.readout
         assert isinstance(readout, SimilarityReadout)
-        return joined(clip.features, readout.weights)
+        return joined(clip.features, readout.weights).astype(np.float32)
 
     @cached_property
     def open_set(self) -> OpenSet | None:
