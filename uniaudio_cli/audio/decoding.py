@@ -186,11 +186,13 @@ STREAM_STARTS: dict[bytes, Callable[[Path], list[int]]] = {
 
 
 def _mpeg_samples(path: Path) -> tuple[int, bool]:
-    """(samples per channel of an MPEG audio file by its frames, whether its Xing header, if any, agrees).
+    """(samples per channel of an MPEG audio file by its frames, whether all is as libsndfile expects it).
 
-    libsndfile believes a header that names fewer samples, and prints a warning where one names other bytes.
+    libsndfile believes a Xing header that names fewer samples. It prints warnings where one names other bytes, and
+    where frames do not follow each other or are of several kinds.
     """
-    samples, claimed, same_size, at = 0, None, True, 0
+    samples, claimed, clean, at = 0, None, True, 0
+    kinds: set[tuple[int, int, int]] = set()
     with _mapped(path) as data:
         while at < len(data) - 4:
             if data[at : at + 3] == b"ID3":
@@ -200,10 +202,12 @@ def _mpeg_samples(path: Path) -> tuple[int, bool]:
             version, layer = data[at + 1] >> 3 & 3, data[at + 1] >> 1 & 3
             bitrate, rate = data[at + 2] >> 4, data[at + 2] >> 2 & 3
             if data[at] != 0xFF or data[at + 1] < 0xE0 or version == 1 or not layer or not 0 < bitrate < 15 or rate > 2:
+                clean = clean and data[at : at + 3] == b"TAG"
                 at = data.find(b"\xff", at + 1)
                 if at < 0:
                     break
                 continue
+            kinds.add((version, layer, rate))
             kbits, hertz = KBITS[3 if version == 3 else 2, layer][bitrate - 1], MPEG_RATES[version][rate]
             size_in_samples = 384 if layer == 3 else 1152 if layer == 2 or version == 3 else 576
             head = data[at : at + 64]
@@ -215,14 +219,14 @@ def _mpeg_samples(path: Path) -> tuple[int, bool]:
                     field += 4
                 if flags & 2:
                     size = int.from_bytes(data[field : field + 4], "big")
-                    same_size = abs(size - (len(data) - at)) <= XING_TOLERANCE * (len(data) - at)
+                    clean = clean and abs(size - (len(data) - at)) <= XING_TOLERANCE * (len(data) - at)
             padding = data[at + 2] >> 1 & 1
             if layer == 3:
                 at += 4 * (12 * kbits * 1000 // hertz + padding)
             else:
                 at += size_in_samples // 8 * kbits * 1000 // hertz + padding
             samples += size_in_samples
-    return samples, same_size and (claimed is None or claimed >= samples - MPEG_SLACK)
+    return samples, clean and len(kinds) < 2 and (claimed is None or claimed >= samples - MPEG_SLACK)
 
 
 # ---- FFmpeg
