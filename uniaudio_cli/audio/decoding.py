@@ -24,6 +24,7 @@ PYAV_SUFFIXES = (
     *(".m4a", ".m4b", ".aac", ".mp4", ".m4v", ".mov", ".webm", ".weba", ".mka", ".mkv", ".3gp", ".amr", ".wma", ".ac3"),
     *(".mpga", ".mp2", ".mp3"),
 )
+XING_TOLERANCE = 0.005  # of the bytes that a Xing header names
 MPEG_SLACK = 4 * 1152  # samples: a tag's own frame, and what encoders put before and after
 # MPEG audio, by version (3: MPEG-1, 2: MPEG-2, 0: MPEG-2.5) and layer (3: I, 2: II, 1: III).
 MPEG_RATES = {3: (44_100, 48_000, 32_000), 2: (22_050, 24_000, 16_000), 0: (11_025, 12_000, 8_000)}
@@ -88,8 +89,8 @@ def _open(path: Path, name: str, stack: ExitStack) -> Decoded:
     if len(starts) > 1:
         return _with_parts(path, name, starts, stack)
     mpeg = head[:3] == b"ID3" or (len(head) > 1 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0)
-    samples, claimed = _mpeg_samples(path) if mpeg else (0, None)
-    if claimed is not None and claimed < samples - MPEG_SLACK:
+    samples, honest = _mpeg_samples(path) if mpeg else (0, True)
+    if not honest:
         return _with_pyav(path, name, stack)
     try:
         file = stack.enter_context(_soundfile(path))
@@ -161,7 +162,7 @@ def _flac_starts(path: Path) -> list[int]:
     starts, at = [], -1
     with _mapped(path) as data:
         while (at := data.find(b"fLaC", at + 1)) >= 0:
-            if data[at + 4] & 0x7F == 0 and data[at + 5 : at + 8] == b"\0\0\x22":
+            if data[at + 4 : at + 5] in (b"\0", b"\x80") and data[at + 5 : at + 8] == b"\0\0\x22":
                 starts.append(at)
     return starts if starts[:1] == [0] else starts[:1]
 
@@ -184,9 +185,14 @@ STREAM_STARTS: dict[bytes, Callable[[Path], list[int]]] = {
 }
 
 
-def _mpeg_samples(path: Path) -> tuple[int, int | None]:
-    """(samples per channel of an MPEG audio file by its frames, samples that its Xing header names or None)."""
-    samples, claimed, at = 0, None, 0
+def _mpeg_samples(path: Path) -> tuple[int, bool]:
+    """(samples per channel of an MPEG audio file by its frames, whether all is as libsndfile expects it).
+
+    libsndfile believes a Xing header that names fewer samples. It prints warnings where one names other bytes, and
+    where frames do not follow each other or are of several kinds.
+    """
+    samples, claimed, clean, at = 0, None, True, 0
+    kinds: set[tuple[int, int, int]] = set()
     with _mapped(path) as data:
         while at < len(data) - 4:
             if data[at : at + 3] == b"ID3":
@@ -196,23 +202,31 @@ def _mpeg_samples(path: Path) -> tuple[int, int | None]:
             version, layer = data[at + 1] >> 3 & 3, data[at + 1] >> 1 & 3
             bitrate, rate = data[at + 2] >> 4, data[at + 2] >> 2 & 3
             if data[at] != 0xFF or data[at + 1] < 0xE0 or version == 1 or not layer or not 0 < bitrate < 15 or rate > 2:
+                clean = clean and data[at : at + 3] == b"TAG"
                 at = data.find(b"\xff", at + 1)
                 if at < 0:
                     break
                 continue
+            kinds.add((version, layer, rate))
             kbits, hertz = KBITS[3 if version == 3 else 2, layer][bitrate - 1], MPEG_RATES[version][rate]
             size_in_samples = 384 if layer == 3 else 1152 if layer == 2 or version == 3 else 576
             head = data[at : at + 64]
             tag = max(head.find(b"Xing"), head.find(b"Info")) if not samples else -1
-            if tag > 0 and data[at + tag + 7] & 1:
-                claimed = size_in_samples * int.from_bytes(data[at + tag + 8 : at + tag + 12], "big")
+            if tag > 0 and at + tag + 16 <= len(data):
+                flags, field = data[at + tag + 7], at + tag + 8
+                if flags & 1:
+                    claimed = size_in_samples * int.from_bytes(data[field : field + 4], "big")
+                    field += 4
+                if flags & 2:
+                    size = int.from_bytes(data[field : field + 4], "big")
+                    clean = clean and abs(size - (len(data) - at)) <= XING_TOLERANCE * (len(data) - at)
             padding = data[at + 2] >> 1 & 1
             if layer == 3:
                 at += 4 * (12 * kbits * 1000 // hertz + padding)
             else:
                 at += size_in_samples // 8 * kbits * 1000 // hertz + padding
             samples += size_in_samples
-    return samples, claimed
+    return samples, clean and len(kinds) < 2 and (claimed is None or claimed >= samples - MPEG_SLACK)
 
 
 # ---- FFmpeg

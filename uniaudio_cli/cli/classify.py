@@ -58,7 +58,7 @@ def classify(
             "--levels": settings.levels,
             "--select": select,
             "--readout": readout,
-            "--unknown": open_set.value,
+            "--unknown": chosen.unknown_below,
             "--embed": outputs.embed,
             "--segments": long.segments or None,
             "--stream": long.stream or None,

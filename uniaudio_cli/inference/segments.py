@@ -8,7 +8,7 @@ costs a constant, which keeps segments from flickering and closes short pauses.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice, pairwise
 from typing import ClassVar
@@ -87,15 +87,23 @@ class Segmenter:
         self.classifier, self.min_seconds = classifier, min_seconds
         self.hop_seconds = self.window_seconds / 2
 
-    def __call__(self, source: AudioInput) -> SegmentResult | ErrorResult:
-        """The segments of a recording; an `ErrorResult` where it cannot be read."""
+    def __call__(
+        self, source: AudioInput, progress: Callable[[float], None] = lambda seconds: None
+    ) -> SegmentResult | ErrorResult:
+        """The segments of a recording; an `ErrorResult` where it cannot be read.
+
+        `progress`: called with the seconds that are labelled.
+        """
         name = source_name(source)
         levels = Levels(round(FRAME_SECONDS * self._rate))
+        found: list[Window] = []
         try:
-            found = tuple(self.windows(levels.measured(stream_audio(source, self._rate))))
+            for window in self.windows(levels.measured(stream_audio(source, self._rate))):
+                found.append(window)
+                progress(window.end)
         except UniAudioError as problem:
             return ErrorResult.from_exception(name, problem)
-        return SegmentResult(name, levels.samples / self._rate, self._segments(found, levels.db()), found)
+        return SegmentResult(name, levels.samples / self._rate, self._segments(found, levels.db()), tuple(found))
 
     def windows(self, blocks: Iterable[np.ndarray]) -> Iterator[Window]:
         """Labelled windows of mono blocks at the codec's rate, computed in batches.
