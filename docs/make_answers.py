@@ -19,8 +19,8 @@ suite, written and committed before their first run; wording, thresholds and exa
 (`--half development`). Right answers by text in %, without thoughts. Intervals are Wilson's, 95 %.
 """
 SPEECH = """
-"By speech": right by text, and free Whisper base finds the answer's words in the audio. An answer's audio depends on its
-words alone, so each word is generated and judged once.
+"By speech": right by text, and free Whisper base finds the answer's words in the audio. An answer's audio depends on
+its words alone, so each word is generated and judged once.
 """
 LITERAL = """## Literal texts
 
