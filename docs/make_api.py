@@ -44,7 +44,7 @@ MEMBERS: tuple[tuple[Any, tuple[str, ...]], ...] = (
     ),
     (classify.Classifier, ("classify", "classify_batch", "prepare", "context_budgets", "render_prompt")),
     (names.ZeroShotClassifier, ("classify", "classify_batch", "tag", "label", "prepare", "render_prompt")),
-    (speak.Speaker, ("speak", "stream", "choose_answer", "render_prompt")),
+    (speak.Speaker, ("speak", "stream", "plan_answer", "render_prompt")),
     (enhance.Enhancer, ("enhance", "open", "stream")),
     (enhance.EnhancementStream, ("push", "finish")),
     (resynthesis.Resynthesizer, ("enhance", "render_prompt")),
