@@ -114,7 +114,7 @@ def load_suite(name: str) -> Suite | Concepts:
         raise UsageError(
             f"no suite {show(name)!r}{suggest(name, known)}; there are {', '.join(known)}, or a .yaml file"
         )
-    return load_yaml(path, Concepts if _is_of_concepts(path) else Suite)
+    return load_yaml(path, Concepts) if _is_of_concepts(path) else load_yaml(path, Suite)
 
 
 def _is_of_concepts(path: Path) -> bool:
