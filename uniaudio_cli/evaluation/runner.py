@@ -43,9 +43,14 @@ class Crew(Protocol):
     `names`: of the systems, in the table's order. `seconds`: spent so far, by system.
     """
 
-    names: Sequence[str]
-    identities: Mapping[str, Mapping[str, str]]
-    skipped: Mapping[str, str]
+    @property
+    def names(self) -> Sequence[str]: ...
+
+    @property
+    def identities(self) -> Mapping[str, Mapping[str, str]]: ...
+
+    @property
+    def skipped(self) -> Mapping[str, str]: ...
 
     @property
     def seconds(self) -> Mapping[str, float]: ...
