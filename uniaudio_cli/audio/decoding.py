@@ -218,8 +218,8 @@ def _mpeg_samples(path: Path) -> tuple[int, bool]:
                     claimed = size_in_samples * int.from_bytes(data[field : field + 4], "big")
                     field += 4
                 if flags & 2:
-                    size = int.from_bytes(data[field : field + 4], "big")
-                    clean = clean and abs(size - (len(data) - at)) <= XING_TOLERANCE * (len(data) - at)
+                    named = int.from_bytes(data[field : field + 4], "big")
+                    clean = clean and abs(named - (len(data) - at)) <= XING_TOLERANCE * (len(data) - at)
             padding = data[at + 2] >> 1 & 1
             if layer == 3:
                 at += 4 * (12 * kbits * 1000 // hertz + padding)
