@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import io
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+import uvicorn
 from starlette.testclient import TestClient
 
 from tests.factories import chirps
@@ -40,6 +46,23 @@ def files(*contents: bytes, names: str = "{}.wav", field: str = "files") -> list
 def make_client(kit, state: Path, limits: Limits = SMALL, **settings) -> TestClient:
     app = create_app(kit, Settings(state, limits=limits, **settings))
     return TestClient(app, base_url="http://127.0.0.1:8000", raise_server_exceptions=False)
+
+
+@contextmanager
+def listening(kit, state: Path, limits: Limits = SMALL) -> Iterator[int]:
+    """A server on a free port of this machine; its port."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    app = create_app(kit, Settings(state, port=port, limits=limits))
+    server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="warning"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        time.sleep(0.02)
+    yield port
+    server.should_exit = True
+    thread.join()
 
 
 @pytest.fixture(scope="session")

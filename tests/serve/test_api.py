@@ -79,6 +79,12 @@ def test_a_clip_that_fails_is_named_and_the_rest_are_labelled(client, set_id):
     assert second["label"] == "dog"
 
 
+def test_labels_by_their_names(client):
+    answer = client.post("/v1/classify", files=files(wav(1), wav(2)), data={"labels": ["rain", "siren"]})
+    assert answer.status_code == 200, answer.text
+    assert [sorted(each["scores"]) for each in answer.json()["results"]] == [["rain", "siren"]] * 2
+
+
 def test_a_folder_below_the_root(client):
     answer = client.post("/v1/sets", data={"folder": "good", "task": "spoken-digit"})
     assert answer.json()["labels"] == {"cat": 1, "dog": 1}

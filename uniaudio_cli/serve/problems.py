@@ -70,8 +70,9 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"][1:])
-        return response(422, f"{where or 'body'}: {first['msg'][:1].lower()}{first['msg'][1:]}")
+        where = ".".join(str(part) for part in first["loc"] if part != "body" and first["type"] != "json_invalid")
+        message = first["msg"] if first["msg"][:2].isupper() else first["msg"][:1].lower() + first["msg"][1:]
+        return response(422, f"{where or 'body'}: {message}")
 
     @app.exception_handler(Exception)
     async def unexpected(_: Request, error: Exception) -> JSONResponse:
