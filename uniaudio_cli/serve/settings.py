@@ -47,6 +47,8 @@ class Settings:
     def __post_init__(self) -> None:
         if self.host not in LOOPBACK and not self.token:
             raise UsageError(f"--host {self.host}: others can reach it; give --token or set UNIAUDIO_TOKEN")
+        if not (self.token.isascii() and self.token.isprintable()) or " " in self.token:
+            raise UsageError("--token: takes letters, digits and signs of ASCII, as it goes into a header")
         if self.root is not None and not self.root.is_dir():
             raise UsageError(f"--root {self.root}: no such folder")
         if any(origin == "*" or "://" not in origin for origin in self.cors):
