@@ -19,6 +19,7 @@ $(READY): pyproject.toml constraints.txt
 
 demo: setup
 	$(BIN)/uniaudio models pull small
+	$(BIN)/uniaudio models pull qwen2.5-coder-0.5b
 	$(BIN)/python examples/demo.py
 
 # The HTTP API and the page at http://127.0.0.1:8000.
@@ -57,6 +58,7 @@ docs: setup
 # Tables of docs/ from the committed results of `uniaudio eval`.
 results: setup
 	$(BIN)/python docs/make_results.py
+	$(BIN)/python docs/make_answers.py
 
 coverage: setup
 	$(BIN)/uniaudio models pull small

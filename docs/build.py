@@ -11,12 +11,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import make_answers
 import make_api
 import make_cli
 import make_results
 import make_task_reference
 
 PAGES: tuple[tuple[Path, Callable[[], str]], ...] = (
+    (make_answers.TARGET, make_answers.reference),
     (make_api.TARGET, make_api.reference),
     (make_cli.TARGET, make_cli.reference),
     (make_results.TARGET, make_results.reference),

@@ -7,16 +7,20 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+from torch import Tensor
 
 import uniaudio_cli
 from uniaudio_cli.api import Kit
 from uniaudio_cli.audio.io import write_wav
+from uniaudio_cli.core.errors import UniAudioError
+from uniaudio_cli.evaluation.judges import WhisperJudge
 from uniaudio_cli.inference.results import ErrorResult
+from uniaudio_cli.models.registry import resolve_judge
 
 AUDIO = Path(__file__).parent / "audio"
 Row = tuple[str, str, str]
@@ -54,15 +58,34 @@ def classify(kit: Kit) -> Iterator[Row]:
     yield "classify", "in all", f"{correct} of {len(queries)} correct, {len(queries) / 6:.0f} by chance"
 
 
+# A text and the answer that is right.
+ANSWERS = {
+    "seven": "seven",
+    "one plus one": "two",
+    "the number of legs of a spider": "eight",
+    "9, 8, 7, what is next?": "six",
+}
+
+
 def speak(kit: Kit, output: Path) -> Iterator[Row]:
-    """Two answers in the demonstrations' voice."""
-    texts = ("seven", "one plus one")
-    for text, result in zip(texts, kit.speak(texts, AUDIO / "digits"), strict=True):
-        if isinstance(result, ErrorResult):
-            raise SystemExit(result.error)
-        path = output / f"{text.replace(' ', '-')}.wav"
+    """Four answers in the demonstrations' voice; a mark where a recogniser finds the right one in the audio."""
+    speaker = kit.speaker(AUDIO / "digits")
+    judge = recogniser(speaker.texts)
+    for number, (text, right) in enumerate(ANSWERS.items(), start=1):
+        result = speaker.speak(text)
+        path = output / f"answer-{number}.wav"
         write_wav(path, result.wav, result.sample_rate, force=True)
-        yield "tts", repr(text), f"says {result.answer!r} ({path.name})"
+        found = judge(result.wav) if judge else None
+        mark = "" if judge is None else " [green]\N{CHECK MARK}[/green]" if found == right else f" (it is {right!r})"
+        yield "tts", repr(text), f"says {result.answer!r}{mark} ({path.name})"
+
+
+def recogniser(texts: Sequence[str]) -> Callable[[Tensor], str | None] | None:
+    """A free Whisper, which may find any words; None where faster-whisper is not installed."""
+    try:
+        return WhisperJudge(resolve_judge(), texts).free
+    except UniAudioError:
+        return None
 
 
 def enhance(kit: Kit, output: Path) -> Iterator[Row]:

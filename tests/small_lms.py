@@ -116,6 +116,11 @@ class RuleDecoder:
             self.prefix = self.lm.prefill([(*row, *ids) for row, ids in zip(self.prefix.cache, pending, strict=True)])
         return {row: self.prefix.logits[row, list(ids)] for row, ids in candidates.items()}
 
+    def likeliest(self, pending: Sequence[int]) -> int:
+        if pending:
+            self.prefix = self.lm.prefill([(*self.prefix.cache[0], *pending)])
+        return int(self.prefix.logits[0].argmax())
+
 
 def noise_rule(vocab: int, seed: int = 0) -> Callable[[Sequence[int]], Tensor]:
     """Logits that are new noise at every call."""

@@ -11,6 +11,7 @@ from pystoi import stoi
 import uniaudio_cli
 from uniaudio_cli.audio.io import read_wav
 from uniaudio_cli.audio.transforms import normalise_level
+from uniaudio_cli.core.errors import UsageError
 
 AUDIO = Path(__file__).parents[1] / "examples" / "audio"
 
@@ -39,6 +40,16 @@ def test_a_spoken_digit_is_recognised(kit):
         result = speaker.speak(digit)
         assert result.answer == digit
         assert judge(result.wav) == digit
+
+
+def test_questions_get_the_right_answer(kit):
+    speaker = kit.speaker(AUDIO / "digits")
+    for question, answer in {"one plus one": "two", "2 + 3": "five", "the number of legs of a spider": "eight"}.items():
+        found = speaker.plan_answer(question)
+        assert (found.text, found.probability > 0.5) == (answer, True)
+    for text in ("hello world", "sing a song"):
+        with pytest.raises(UsageError, match="cannot be said or answered"):
+            speaker.plan_answer(text)
 
 
 def test_decoded_speech_is_intelligible(kit):

@@ -19,6 +19,7 @@ from uniaudio_cli.codec.frozen.levels import FrozenLevels
 from uniaudio_cli.codec.model import Codec
 from uniaudio_cli.core.device import choose_device, choose_dtype
 from uniaudio_cli.core.paths import cache_dir
+from uniaudio_cli.inference.answers import TextModel
 from uniaudio_cli.inference.code_cache import CodeCache
 from uniaudio_cli.inference.encoder import AudioEncoder
 from uniaudio_cli.inference.name_table import LLMScorer
@@ -38,6 +39,7 @@ def load(
     *,
     lm: str | Path | None = None,
     codec: str | Path | None = None,
+    answer_lm: str | Path | None = None,
     device: str = "auto",
     dtype: str = "auto",
     bits: int | None = None,
@@ -49,6 +51,8 @@ def load(
 
     Args:
         model: a preset ("small", "llama2-7b", ...); `lm` and `codec` replace its parts by a preset, folder or file.
+        answer_lm: the LLM that answers questions in text, which needs no words for the codec; by default `lm`, else
+            the preset's. It is loaded by the first question.
         device: "auto" takes a GPU where there is one. dtype: "auto" is bfloat16, and float32 on a CPU that does not
             compute in it; on a CPU, audio is then generated with 8-bit weights.
         bits: 4 or 8 loads the LLM quantised.
@@ -59,6 +63,8 @@ def load(
         MissingWeightsError: files are missing and cannot be fetched.
     """
     place = choose_device(device)
+    if answer_lm:  # refused or fetched before anything is loaded
+        registry.resolve_lm(answer_lm, offline, progress)
     loaded = _load_codec(model, codec, place, offline, progress)
     frozen = _frozen_levels(offline, progress)
     encoder = AudioEncoder(loaded, CodeCache(cache_dir() / "codes", loaded), frozen)
@@ -82,13 +88,36 @@ def load(
     # Names need no vocabulary: an LLM that the codec cannot be written for scores them too.
     scorer = LLMScorer(lambda: (language_model(), load_tokenizer(str(files().folder))))
     names = names_by_llm(frozen, scorer, lambda: _lm_key(files(), dtype, bits))
+    answering = _answering(
+        answer_lm or ("" if lm else registry.resolve_model(model).answer_lm), place, dtype, bits, offline, progress
+    )
     if defer_lm:
-        return Kit.of(DeferredModels(encoder, language_side, threading.RLock(), names))
-    return Kit.of(Models(encoder, *language_side(), threading.RLock(), names))
+        return Kit.of(DeferredModels(encoder, language_side, threading.RLock(), names, answering))
+    return Kit.of(Models(encoder, *language_side(), threading.RLock(), names, answering))
 
 
 def _frozen_levels(offline: bool, progress: Callable[[str], None]) -> FrozenLevels:
     return FrozenLevels(lambda name: registry.resolve_encoder(name, offline, progress))
+
+
+def _answering(
+    name: str | Path, place: str, dtype: str, bits: int | None, offline: bool, progress: Callable[[str], None]
+) -> Callable[[], TextModel] | None:
+    """What loads an LLM of its own for answers in text, once."""
+    if not name:
+        return None
+
+    @cache
+    def load_text_model() -> TextModel:
+        files = registry.resolve_lm(name, offline, progress)
+        # A question is a few ids: most CPUs that compute in bfloat16 do so slower than in float32.
+        kind = "float32" if dtype == "auto" and place == "cpu" else dtype
+        lm = load_lm(str(files.folder), files.name, device=place, dtype=choose_dtype(kind, place), bits=bits)
+        # Thoughts are decoded id by id, which is bound by memory.
+        eight = LanguageModel(lm.model, lm.name, decode_bits=8) if kind == "float32" and bits is None else lm
+        return eight, load_tokenizer(str(files.folder))
+
+    return load_text_model
 
 
 def load_zero_shot(

@@ -179,7 +179,7 @@ class Kit:
         demos: Demos,
         task: TaskLike = "spoken-answer",
         *,
-        think: bool | None = None,
+        think: bool = False,
         shots: int | None = None,
         seed: int = 0,
     ) -> Iterator[SpeechResult | ErrorResult]:

@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 import torch
 
+import uniaudio_cli
 from tests.cli.world import CLIP, RATE, write
 from uniaudio_cli.audio.io import read_wav
 from uniaudio_cli.cli.label_output import common_folder
+from uniaudio_cli.core.errors import UsageError
 from uniaudio_cli.inference.speak import PAUSE
 
 
@@ -175,13 +177,76 @@ def test_tts_writes_a_sound_and_says_what_it_answers(world, tts, tmp_path):
     done = tts("1 + 1", "--json", "-o", tmp_path / "new" / "answer.flac")
     row = json.loads(done.out)
     assert (done.code, done.err) == (0, "")
-    assert list(row) == ["text", "answer", "output", "seconds"]
+    assert list(row) == ["text", "answer", "probability", "confident", "output", "seconds"]
     assert (row["text"], row["output"]) == ("1 + 1", str(tmp_path / "new" / "answer.flac"))
-    assert row["answer"] in ("one", "two")
-    assert read_wav(Path(row["output"]), RATE).shape == (1, 2 * CLIP)
-    done = tts("two", "--no-think", "-o", tmp_path / "two.wav")
+    assert set(row["answer"].split()) <= {"one", "two"}
+    assert 0 <= row["probability"] < 1
+    count = len(row["answer"].split())
+    assert read_wav(Path(row["output"]), RATE).shape == (1, count * 2 * CLIP + (count - 1) * int(PAUSE * RATE))
+    done = tts("two", "--set", "qa_examples={}", "-o", tmp_path / "two.wav")
     assert (done.code, done.out) == (0, "")
     assert done.err == f"{tmp_path}/two.wav: 0.24 s\n"
+
+
+def test_an_unlikely_answer_is_marked_or_not_made(world, tts, tmp_path):
+    wav = tmp_path / "x.wav"
+    (row,) = tts("1 + 1", "--json", "--set", "doubtful_below=1", "-o", wav).rows
+    assert row["confident"] is False
+    wav.unlink()
+    assert ", not confident" in tts("1 + 1", "--set", "doubtful_below=1", "-o", wav).err
+    wav.unlink()
+    for more in ((), ("--stream",)):
+        done = tts("1 + 1", "--abstain-below", 1, "-o", wav, *more)
+        assert (done.code, done.out, wav.exists()) == (3, "", False)
+        assert f"not answered: '{row['answer']}' has probability " in done.err
+    done = tts("1 + 1", "--abstain-below", 1, "--json", "-o", wav)
+    assert (done.code, done.rows) == (3, [row | {"output": None, "seconds": None}])
+    assert tts("two", "--abstain-below", 1, "-o", wav).code == 0  # read as it stands
+
+
+def test_one_voice_of_several(world, tts, tmp_path):
+    rows = ["file_name,text,group"]
+    for number, (text, voice) in enumerate((t, v) for t in ("one", "two") for v in ("anna", "bob")):
+        write(Path("voices") / f"{number}.wav", 30 + number)
+        rows.append(f"{number}.wav,{text},{voice}")
+    Path("voices/metadata.csv").write_text("\n".join(rows), encoding="utf-8")
+    voices = ("--demos", "voices", "--shots", 1)
+    done = tts("one", *voices, "--voice", "bob", "-o", tmp_path / "bob.wav")
+    assert (done.code, done.complaints) == (0, [])
+    tts("one", *voices, "--voice", "anna", "-o", tmp_path / "anna.wav")
+    assert (tmp_path / "bob.wav").read_bytes() != (tmp_path / "anna.wav").read_bytes()
+    done = tts("one", *voices, "-o", tmp_path / "any.wav")
+    assert "note: demonstrations by anna, bob; --voice NAME takes those of one\n" in done.err
+    tts("one", *voices, "--voice", "bop", "-o", "x.wav").is_error(
+        2, "by 'bop' (did you mean 'bob'?); there are anna, bob"
+    )
+    tts("one", "--voice", "bob", "-o", "x.wav").is_error(2, "no column 'group'")
+
+
+@pytest.mark.parametrize("text", ["minus one", "three", "...", "\N{SLIGHTLY SMILING FACE}", "3.5"])
+@pytest.mark.parametrize("more", [[], ["--stream"]])
+def test_what_cannot_be_said_is_one_line_that_says_what_can(tts, tmp_path, text, more):
+    tts(text, "-o", tmp_path / "x.wav", *more).is_error(2, "with what is demonstrated: one, two\n")
+    assert not (tmp_path / "x.wav").exists()
+
+
+def test_an_llm_without_the_codecs_words_answers_in_text_alone(world, tts, monkeypatch, tmp_path):
+    from uniaudio_cli.cli.params import ModelOptions
+
+    tried = []
+
+    def load(self, quiet, defer_lm=False, answer_lm=None):
+        tried.append((self.lm, answer_lm))
+        if self.lm:
+            raise UsageError("the codec is not in its words")
+        return uniaudio_cli.load(codec=world.codec, lm=world.lm, answer_lm=answer_lm)
+
+    monkeypatch.setattr(ModelOptions, "load", load)
+    kit = ModelOptions(lm=str(world.lm)).load_to_speak(True, (0, 1, 2))
+    assert tried == [(str(world.lm), None), (None, str(world.lm))]
+    assert kit.models.text_model()[0] is kit.models.text_model()[0] is not kit.lm
+    with pytest.raises(UsageError, match="not in its words"):
+        ModelOptions(lm=str(world.lm), codec=str(world.codec)).load_to_speak(True, (0, 1, 2))
 
 
 def test_tts_speaks_known_words_one_by_one(world, tts, tmp_path):
@@ -258,7 +323,7 @@ def test_one_input_may_have_an_audio_file(world, enhance, tts):
 
 def test_audio_may_go_to_stdout(world, tmp_path):
     """In a process of its own, whose stdout has bytes."""
-    command = [sys.executable, "-m", "uniaudio_cli", "tts", "two", "--no-think", "--task", world.speak, "-o", "-"]
+    command = [sys.executable, "-m", "uniaudio_cli", "tts", "two", "--task", world.speak, "-o", "-"]
     done = subprocess.run([*command, "--demos", world.digits, *world.models], capture_output=True, check=True)
     (tmp_path / "two.wav").write_bytes(done.stdout)
     assert read_wav(tmp_path / "two.wav", RATE).shape == (1, 2 * CLIP)
@@ -273,7 +338,7 @@ def test_run_takes_what_the_tasks_command_takes(world, uniaudio):
     assert uniaudio(*listen, "--select", "representative", "--readout", "label", "-o", "x.jsonl", "--resume").code == 0
     assert len(uniaudio(*listen, "--dry-run").rows) == 3
     speak = ("run", world.speak, "two one", "--demos", world.digits, *world.models)
-    assert uniaudio(*speak, "--stream", "--think", "-o", "x.wav").code == 0
+    assert uniaudio(*speak, "--stream", "--abstain-below", 0.5, "-o", "x.wav").code == 0
     clean = ("run", world.clean, query, "--demos", world.pairs, *world.models)
     assert uniaudio(*clean, "--mix", 1, "-o", "y.wav").code == 0
     assert Path("y.wav").read_bytes()[44:] == query.read_bytes()[44:]
@@ -314,7 +379,9 @@ def test_show_prompt_shows_it_and_writes_nothing(world, request, tmp_path, comma
     done = run("--show-prompt", "two" if command == "tts" else world.queries / "a" / "0.wav")
     assert (done.code, done.err) == (0, "")
     for word in (
-        ("--- instruction, ", "--- demonstration 2, ", "tokens in all") if command != "classify" else ("=== up",)
+        ("=== up",)
+        if command == "classify"
+        else ("--- instruction, ", f"--- demonstration {1 if command == 'tts' else 2}, ", "tokens in all")
     ):
         assert word in done.out
     assert list(Path.cwd().iterdir()) == []

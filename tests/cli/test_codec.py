@@ -176,7 +176,7 @@ def test_wrong_commands(world, uniaudio):
     assert (done.code, done.err) == (0, "a/clip.wav\n")
     uniaudio("codec", "info", "nope").is_error(2, "no codec 'nope'")
     uniaudio("codec", "words", clip, "--codec", world.codec, "--lm", "nope").is_error(2, "no LLM 'nope'")
-    uniaudio("codec", "words", clip, "--codec", world.codec, "--run", 1).is_error(2, "'--run'")
+    uniaudio("codec", "words", clip, "--codec", world.codec, "--levels", "0,9").is_error(2, "--levels 9", "tags")
     uniaudio("codec", "convert", "nope.pth", "-o", "x.safetensors").is_error(4, "nope.pth: no such file")
     uniaudio("codec", "convert", world.codec, "-o", "x.pth").is_error(2, "must be called NAME.safetensors")
     uniaudio("codec", "train", "nope.yaml", "-o", "run").is_error(2, "nope.yaml: cannot be read")
@@ -188,7 +188,7 @@ def test_wrong_commands(world, uniaudio):
 
 def test_words_are_the_codecs_own(world, uniaudio):
     files = [write(Path("a.wav"), 0), write(Path("b.wav"), 1)]
-    done = uniaudio("codec", "words", *files, "--json", "--codec", world.codec)
+    done = uniaudio("codec", "words", *files, "--json", "--codec", world.codec, "--levels", "prosody")
     assert [list(row) for row in done.rows] == [["file", "prosody", "levels"]] * 2
     assert [row["file"] for row in done.rows] == ["a.wav", "b.wav"]
     for row in done.rows:
@@ -205,10 +205,25 @@ def test_words_of_published_acoustic_codes_are_numbers_or_an_llms(world, uniaudi
     assert not all(word.isdigit() for level in done.rows[0]["levels"][1:] for word in level)
 
 
+def test_words_are_one_line_a_clip(world, uniaudio):
+    files = [write(Path("a.wav"), 0), write(Path("b.wav"), 1)]
+    done = uniaudio("codec", "words", *files, "--codec", world.codec, "--levels", "prosody,0")
+    assert [line.split("\t")[0] for line in done.out.splitlines()] == ["file", "a.wav", "b.wav"]
+    assert all(len(line.split("\t")) == 3 for line in done.out.splitlines())
+    assert done.out.splitlines()[0].endswith("prosody\tlevel 0")
+
+
 def test_words_stand_in_columns(world, uniaudio, monkeypatch):
     monkeypatch.setenv("COLUMNS", "60")
     done = uniaudio(
-        "codec", "words", write(Path("a.wav"), samples=8 * CLIP), write(Path("b.wav")), "--codec", world.codec
+        "codec",
+        "words",
+        write(Path("a.wav"), samples=8 * CLIP),
+        write(Path("b.wav")),
+        "--codec",
+        world.codec,
+        "--align",
+        *("--levels", "0,1,2"),
     )
     assert done.out.count("level ") == 3
     for block in done.out.split("level ")[1:]:

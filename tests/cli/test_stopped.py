@@ -39,13 +39,13 @@ def read_rows(path: str) -> list[dict]:
 
 
 def test_ctrl_c_keeps_the_rows_so_far(world, classify, monkeypatch):
-    stopped(2, monkeypatch, Classifier, "classify_batch")  # batches are of 1, 2, 4, ... clips
+    stopped(2, monkeypatch, Classifier, "classify_clips")  # batches are of 1, 2, 4, ... clips
     done = classify(world.queries)
     assert (done.code, done.err) == (130, "interrupted\n")
     assert len(done.rows) == 1
     for output in ("x.jsonl", "x.csv", "x.json"):
         with monkeypatch.context() as patch:
-            stopped(3, patch, Classifier, "classify_batch")
+            stopped(3, patch, Classifier, "classify_clips")
             done = classify(world.queries, "-o", output)
         assert (done.code, done.out, done.err) == (130, "", "interrupted\n")
     assert len(read_rows("x.jsonl")) == 3
@@ -60,7 +60,7 @@ def test_a_stopped_run_is_continued(world, classify, monkeypatch, tmp_path):
     whole = classify(*clips, "-o", "whole.jsonl")
     assert whole.code == 0
     with monkeypatch.context() as patch:
-        stopped(3, patch, Classifier, "classify_batch")
+        stopped(3, patch, Classifier, "classify_clips")
         assert classify(bad, *clips, "-o", "x.jsonl").code == 130
     with Path("x.jsonl").open("ab") as file:
         file.write(b'{"file": "half a li')

@@ -124,7 +124,11 @@ def test_quiet_discards_what_c_libraries_write(capfd):
 
 
 def test_no_color(world, classify, uniaudio, monkeypatch):
-    commands = [("tasks", "list"), ("models", "list"), ("codec", "words", world.queries, "--codec", world.codec)]
+    commands = [
+        ("tasks", "list"),
+        ("models", "list"),
+        ("codec", "words", world.queries, "--codec", world.codec, "--levels", "0", "--align"),
+    ]
     for no_color in ("", "1"):
         monkeypatch.setenv("NO_COLOR", no_color)
         with terminal("stdout", "stderr") as shown:

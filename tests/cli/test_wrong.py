@@ -131,7 +131,7 @@ def test_a_prompt_that_does_not_fit_is_one_line(world, classify, enhance, tts, r
     for done in (
         classify(*files, *short, "--readout", readout),
         enhance(*files, *short, "-o", "out"),
-        tts("one", *short, "--no-think", "-o", "one.wav"),
+        tts("one", *short, "-o", "one.wav"),
     ):
         done.is_error(2, "the LLM's context holds 16; of its ", " would fit")
 
@@ -158,7 +158,7 @@ def test_run_refuses_flags_of_other_kinds_of_task(world, uniaudio):
     }
     flags = {
         "classify": [["--labels", "a,b"], ["--resume"], ["--dry-run"], ["--readout", "label"]],
-        "speak": [["--think"], ["--stream"]],
+        "speak": [["--abstain-below", "0.5"], ["--voice", "x"], ["--think"], ["--stream"]],
         "enhance": [["--mix", "0.5"]],
     }
     for kind, (task, demos) in tasks.items():

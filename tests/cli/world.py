@@ -67,7 +67,8 @@ class Done:
     @property
     def complaints(self) -> list[str]:
         """stderr without notes and the summary; every line says `error: `."""
-        lines = [line for line in self.err.splitlines() if not line.startswith(("note: ", "labels: ", "check first: "))]
+        remarks = ("note: ", "labels: ", "check first: ", "label next: ", "segments: ")
+        lines = [line for line in self.err.splitlines() if not line.startswith(remarks)]
         assert all(line.startswith("error: ") for line in lines), self.err
         return lines
 

@@ -59,7 +59,7 @@ def test_other_episodes_do_not_go_into_a_report(evaluate, clips):
         (("--ways", "few"), "--ways few: takes a number from 2 up"),
         (("--shots", "1,x"), "--shots x: takes a number from 1 up"),
         (("--ways", 9), "9-way 5-shot episodes take 9 labels"),
-        (("--shots", 9), "no clip of"),
+        (("--shots", 9, "--episodes", 3), "no clip of"),
         (("--groups", "zoe"), "no clip has the group 'zoe'"),
         (("--group-regex", "("), "is not a regular expression"),
     ],

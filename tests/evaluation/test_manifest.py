@@ -11,9 +11,13 @@ import soundfile
 from tests.evaluation.folders import clip_folder
 from uniaudio_cli.core.errors import UsageError
 from uniaudio_cli.data.episodes import load_items
-from uniaudio_cli.evaluation.manifest import check_contents, check_leaks, default_rule, plan, read_manifest
+from uniaudio_cli.evaluation.manifest import Selection, check_contents, check_leaks, default_rule, plan, read_manifest
 
 REGEX = "/(?P<group>.)"
+
+
+def chosen(folder):
+    return Selection(folder, group_regex=REGEX)
 
 
 @pytest.fixture(scope="module")
@@ -22,17 +26,17 @@ def folder(tmp_path_factory):
 
 
 def test_a_manifest_comes_back_as_it_was(folder, tmp_path):
-    made = plan(folder, shots=(2, 1), count=6, group_regex=REGEX)
+    made = plan(chosen(folder), shots=(2, 1), count=6)
     made.write(tmp_path / "manifest.json")
     assert read_manifest(tmp_path / "manifest.json") == made
     assert (made.ways, made.shots, made.rule) == (3, (1, 2), "other")
-    assert plan(folder, shots=(1, 2), count=6, group_regex=REGEX).hash == made.hash
-    assert plan(folder, shots=(1, 2), count=6, group_regex=REGEX, seed=1).hash != made.hash
+    assert plan(chosen(folder), shots=(1, 2), count=6).hash == made.hash
+    assert plan(chosen(folder), shots=(1, 2), count=6, seed=1).hash != made.hash
     check_contents(made, folder)
 
 
 def test_fewer_shots_are_the_first_rounds(folder):
-    made = plan(folder, ways=2, shots=(1, 2), count=5, group_regex=REGEX)
+    made = plan(chosen(folder), ways=2, shots=(1, 2), count=5)
     for one, two in zip(made.episodes_in(folder, 1), made.episodes_in(folder, 2), strict=True):
         assert (one.query, one.labels) == (two.query, two.labels)
         assert two.demonstrations[: len(one.demonstrations)] == one.demonstrations
@@ -42,7 +46,7 @@ def test_fewer_shots_are_the_first_rounds(folder):
 
 def test_an_edited_manifest_is_refused(folder, tmp_path):
     path = tmp_path / "manifest.json"
-    plan(folder, count=3, group_regex=REGEX).write(path)
+    plan(chosen(folder), count=3).write(path)
     rows = json.loads(path.read_text())
     rows["episodes"][0]["query"] = 1
     path.write_text(json.dumps(rows))
@@ -58,11 +62,11 @@ def test_the_same_audio_in_another_file_is_caught(tmp_path):
     samples, rate = soundfile.read(folder / "one" / "a-0.wav", dtype="int16")
     soundfile.write(folder / "one" / "b-9.flac", samples, rate, subtype="PCM_16")
     with pytest.raises(UsageError, match=r"hold the same audio"):
-        plan(folder, shots=(5,), count=60, rule="any", group_regex=REGEX)
+        plan(chosen(folder), shots=(5,), count=60, rule="any")
 
 
 def test_a_shared_group_is_caught_when_replayed(folder):
-    made = plan(folder, count=4, rule="any", shots=(3,), group_regex=REGEX)
+    made = plan(chosen(folder), count=4, rule="any", shots=(3,))
     with pytest.raises(UsageError, match="of one group"):
         check_leaks(made.model_copy(update={"rule": "other"}))
     first = made.episodes[0]
@@ -72,7 +76,7 @@ def test_a_shared_group_is_caught_when_replayed(folder):
 
 
 def test_other_clips_are_not_replayed(folder, tmp_path):
-    made = plan(folder, count=3, group_regex=REGEX)
+    made = plan(chosen(folder), count=3)
     copy = tmp_path / "copy"
     shutil.copytree(folder, copy)
     check_contents(made, copy)
@@ -82,13 +86,13 @@ def test_other_clips_are_not_replayed(folder, tmp_path):
 
 
 def test_only_some_groups_and_labels(folder):
-    made = plan(folder, count=4, groups=["a"], labels=["one", "two"], group_regex=REGEX)
+    made = plan(Selection(folder, group_regex=REGEX, groups=["a"], labels=["one", "two"]), count=4)
     assert {(clip.group, clip.label) for clip in made.clips} == {("a", "one"), ("a", "two")}
     assert made.rule == "any"
     with pytest.raises(UsageError, match="no clip has the group 'c'"):
-        plan(folder, groups=["c"], group_regex=REGEX)
+        plan(Selection(folder, group_regex=REGEX, groups=["c"]))
     with pytest.raises(UsageError, match="takes two labels or more"):
-        plan(folder, labels=["one"], group_regex=REGEX)
+        plan(Selection(folder, group_regex=REGEX, labels=["one"]))
 
 
 def test_the_default_rule(folder):

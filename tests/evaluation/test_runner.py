@@ -10,9 +10,11 @@ from tests.evaluation.folders import clip_folder
 from tests.kits import make_kit
 from uniaudio_cli.core.errors import MissingWeightsError, UniAudioError, UsageError
 from uniaudio_cli.data.demonstrations import Demonstration
-from uniaudio_cli.evaluation import baselines, compare, report, runner, systems
-from uniaudio_cli.evaluation.manifest import plan
+from uniaudio_cli.evaluation import baselines, compare, in_context, report, runner, systems
+from uniaudio_cli.evaluation.job import Job, ModelNames, evaluate
+from uniaudio_cli.evaluation.manifest import Selection, plan
 from uniaudio_cli.evaluation.results import read_results
+from uniaudio_cli.evaluation.summary import summarise
 from uniaudio_cli.evaluation.systems import COUNTS, NEAREST, PRODUCT, Row, Setup, build_systems
 from uniaudio_cli.prompting.task import load_task, override_task
 
@@ -26,7 +28,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def manifest(folder):
-    return plan(folder, ways=2, shots=(1, 2), count=4, group_regex="/(?P<group>.)")
+    return plan(Selection(folder, group_regex="/(?P<group>.)"), ways=2, shots=(1, 2), count=4)
 
 
 @pytest.fixture
@@ -54,7 +56,7 @@ class Constant:
 
 
 def test_every_row_answers_every_episode(setup, manifest, folder):
-    results = runner.evaluate(manifest, folder, setup, "all", settings={"model": "tiny"})
+    results = evaluate(Job(manifest, folder, TASK, controls="all"), load=make_kit)
     names = [PRODUCT, COUNTS, "LLM alone", "uniaudio, random LLM", "random LLM alone", NEAREST]
     assert [(cell.shots, list(cell.systems)) for cell in results.cells] == [(1, names), (2, names)]
     for cell in results.cells:
@@ -73,20 +75,24 @@ def test_every_row_answers_every_episode(setup, manifest, folder):
 def test_rows_of_names(manifest, folder, setup):
     """A task whose labels' names count: what takes the LLM's place in scoring them, and the LLM in context."""
     task = override_task(TASK, readout="similarity", levels=["sounds"], label_names=True)
-    results = runner.evaluate(manifest, folder, Setup(make_kit, task, manifest.items(folder), offline=True), "all")
+    results = evaluate(Job(manifest, folder, task, controls="all", names=ModelNames(offline=True)), load=make_kit)
     assert list(results.cells[0].systems) == [
         PRODUCT,
         COUNTS,
         "uniaudio, random LLM",
         "uniaudio, names by word overlap",
         "uniaudio, permuted names",
-        "LLM in context, labels type A to E",
-        "random LLM in context, labels type A to E",
-        "shown tags, counted",
         NEAREST,
     ]
     assert results.models["uniaudio, random LLM"]["names"] == "random weights"
     assert "uniaudio, names by MiniLM" in results.skipped
+
+
+def test_rows_of_in_context_learning(manifest, folder, setup):
+    task = override_task(TASK, readout="similarity", levels=["sounds"], label_names=True)
+    results = evaluate(Job(manifest, folder, task, controls="context", names=ModelNames(offline=True)), load=make_kit)
+    expected = [PRODUCT, COUNTS, *(row.name for row in in_context.ROWS)]
+    assert list(results.cells[0].systems) == expected
 
 
 def test_fast_controls_make_no_random_llm(setup):
@@ -96,7 +102,8 @@ def test_fast_controls_make_no_random_llm(setup):
 
 
 def test_the_product_row_is_the_products_own_answer(setup, manifest, folder):
-    answers = runner.run(manifest, folder, build_systems(setup, "fast")[0][:1], runner.JsonlLog(None))
+    here = runner.Here(manifest, folder, build_systems(setup, "fast")[0][:1])
+    answers = runner.run(manifest, here, runner.JsonlLog(None))
     kit = make_kit()
     for answer, episode in zip(answers, manifest.episodes_in(folder, 1), strict=False):
         shown = [Demonstration(item.path, item.label) for item in episode.demonstrations]
@@ -114,7 +121,7 @@ def test_a_clip_is_encoded_once(setup, manifest, folder, monkeypatch):
     def calls(source):
         read.append(source)
 
-    runner.run(manifest, folder, build_systems(setup, "all")[0], runner.JsonlLog(None))
+    runner.run(manifest, runner.Here(manifest, folder, build_systems(setup, "all")[0]), runner.JsonlLog(None))
     used = {each.path for n in manifest.shots for one in manifest.episodes_in(folder, n) for each in one.demonstrations}
     assert set(read) >= used
     assert len(read) == len(set(read))
@@ -153,16 +160,16 @@ def test_a_readout_without_llm_has_no_llm_rows(setup):
 
 def test_a_stopped_run_goes_on(manifest, folder, tmp_path):
     whole = runner.open_log(tmp_path / "whole", {"seed": 0})
-    expected = runner.run(manifest, folder, [Constant()], whole)
+    expected = runner.run(manifest, runner.Here(manifest, folder, [Constant()]), whole)
     whole.close()
     log = runner.open_log(tmp_path / "part", {"seed": 0})
     with pytest.raises(KeyboardInterrupt):
-        runner.run(manifest, folder, [Constant(fail_at=3)], log)
+        runner.run(manifest, runner.Here(manifest, folder, [Constant(fail_at=3)]), log)
     log.close()
     with (tmp_path / "part" / runner.EPISODES).open("a") as file:
         file.write('{"system": "consta')
     log, rest = runner.open_log(tmp_path / "part", {"seed": 0}), Constant()
-    assert runner.run(manifest, folder, [rest], log) == expected
+    assert runner.run(manifest, runner.Here(manifest, folder, [rest]), log) == expected
     log.close()
     assert rest.calls == len(expected) - 3
     lines = [(tmp_path / name / runner.EPISODES).read_text() for name in ("whole", "part")]
@@ -179,15 +186,15 @@ def test_two_runs_are_compared(manifest, folder, tmp_path):
     for name, system in (("a", Wrong()), ("b", Constant())):
         log = runner.open_log(tmp_path / name, {})
         runner.settle_manifest(tmp_path / name, manifest)
-        answers = runner.run(manifest, folder, [system], log)
+        answers = runner.run(manifest, runner.Here(manifest, folder, [system]), log)
         log.close()
-        results = runner.summarise(manifest, answers, (), settings={"name": name}, versions={}, models={}, skipped={})
+        results = summarise(manifest, answers, (), settings={"name": name}, versions={}, models={}, skipped={})
         results.write(tmp_path / name / runner.RESULTS)
         assert read_results(tmp_path / name) == results
     found = compare.compare(tmp_path / "a", tmp_path / "b")
     assert [(row.first.value, row.second.value, row.gain.value) for row in found.rows] == [(0, 1, 1), (0, 1, 1)]
     assert found.changed == {"settings.name": ("a", "b")}
-    other = plan(folder, ways=2, shots=(1,), count=3, group_regex="/(?P<group>.)")
+    other = plan(Selection(folder, group_regex="/(?P<group>.)"), ways=2, shots=(1,), count=3)
     other.write(tmp_path / "a" / runner.MANIFEST, force=True)
     with pytest.raises(UsageError, match="hold other episodes"):
         compare.compare(tmp_path / "a", tmp_path / "b")
@@ -204,7 +211,7 @@ def test_results_of_another_schema_are_refused(tmp_path):
 def test_a_folder_with_other_episodes_is_not_written_over(manifest, folder, tmp_path):
     runner.settle_manifest(tmp_path, manifest)
     runner.settle_manifest(tmp_path, manifest)
-    other = plan(folder, ways=2, count=2, group_regex="/(?P<group>.)")
+    other = plan(Selection(folder, group_regex="/(?P<group>.)"), ways=2, count=2)
     with pytest.raises(UsageError, match="of other episodes"):
         runner.settle_manifest(tmp_path, other)
     runner.settle_manifest(tmp_path, other, force=True)

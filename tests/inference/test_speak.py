@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -11,19 +13,17 @@ from tests.kits import (
     KINDS,
     RATE,
     SECONDS,
-    codec_of,
     make_kit,
     speech_task,
     spoken,
 )
-from tests.small_lms import RuleLM, noise_rule, tiny_llama
-from tests.small_tokenizers import STEMS, byte_bpe, sentencepiece
+from tests.small_lms import RuleLM, noise_rule
+from tests.small_tokenizers import STEMS, byte_bpe
 from uniaudio_cli.api import Kit
-from uniaudio_cli.core.errors import UsageError
+from uniaudio_cli.core.errors import AbstainedError, UsageError
 from uniaudio_cli.data.demonstrations import Demonstration
 from uniaudio_cli.inference.trial import trial_prompt
-from uniaudio_cli.llm.model import LanguageModel
-from uniaudio_cli.prompting.prompt import Audio
+from uniaudio_cli.prompting.prompt import Audio, Text
 from uniaudio_cli.prompting.task import Clip, Generation, Task, override_task
 from uniaudio_cli.prompting.vocabulary import vocabulary_for
 
@@ -105,14 +105,14 @@ def test_an_ngram_model_copies_more_of_the_demonstration(clips, kind):
     same = []
     for order in (0, 2):
         task = speech_task(layout="auto", generation=Generation(ngram_order=order))
-        session = make_kit(kind).session(task, spoken(clips))
-        shown, made = (session.examples_for("one")[0].clip.codes, session("one", think=True).codes)
+        session = make_kit(kind).session(override_task(task, qa_examples={"1 + 1": ["two"]}), spoken(clips))
+        shown, made = (session.examples_for("one")[0].clip.codes, session("one").codes)
         same.append(
             sum(a == b for one, other in zip(shown, made, strict=True) for a, b in zip(one, other, strict=True))
         )
         if kind == "words":
-            streamed = torch.cat([*session.stream("one", think=True)], dim=1)
-            torch.testing.assert_close(streamed, session("one", think=True).wav, atol=1e-3, rtol=0)
+            streamed = torch.cat([*session.stream("one")], dim=1)
+            torch.testing.assert_close(streamed, session("one").wav, atol=1e-3, rtol=0)
     assert same[1] > same[0]
 
 
@@ -120,58 +120,39 @@ def qa_task() -> Task:
     return speech_task(qa_examples={"1 + 1": ["2", "two"], "3 - 1": ["two"], "4 + 4": ["8", "eight"]})
 
 
-QA_CONTEXT = (
-    "Question: one\nAnswer: one\nQuestion: two\nAnswer: two\nQuestion: thirty two\nAnswer: thirty two\n"
-    "Question: 1 + 1\nAnswer: two\nQuestion: 3 - 1\nAnswer: two\n"
-)
-
-
-@pytest.mark.parametrize("make", [byte_bpe, sentencepiece])
-def test_answers_are_chosen_after_the_answerable_qa_examples(clips, make):
-    tokenizer, codec = make(), codec_of("words")
-    stub = RuleLM(lambda ids: torch.zeros(tokenizer.size))
-    session = Kit(codec, stub, vocabulary_for(codec.config, tokenizer)).session(qa_task(), spoken(clips))
-    texts = ["one", "two", "thirty two"]
-    assert session.choose_answer("5 - 3") in texts
-    whole = tuple(tokenizer.encode(f"{QA_CONTEXT}Question: 5 - 3\nAnswer:"))
-    assert stub.contexts[-1] == whole
-    assert whole[: len(stub.contexts[0])] == stub.contexts[0]
-    session.choose_answer("5 - 2")
-    assert len(stub.contexts) == 3  # the worked examples are read once
-    # Every answer in the ids that it has in the worked examples.
-    assert stub.scored[:3] == [tokenizer.encode(f"{QA_CONTEXT}Question: 5 - 3\nAnswer: {text}\n") for text in texts]
-
-
-def test_the_likeliest_text_is_chosen(clips):
-    texts, picked = STEMS[:4], set()
-    demonstrations = [Demonstration(clips / f"{n}.wav", text=text) for n, text in enumerate(texts)]
-    start = "".join(f"Question: {text}\nAnswer: {text}\n" for text in texts)
-    for seed in range(4):
-        lm = LanguageModel(tiny_llama(byte_bpe().size, seed=seed), "tiny")
-        scores = {}
-        for text in texts:
-            ids = byte_bpe().encode(f"{start}Question: what?\nAnswer: {text}\n")
-            logp = lm.model(torch.tensor([ids])).logits[0, :-1].log_softmax(-1)
-            scores[text] = float(logp.gather(1, torch.tensor(ids[1:])[:, None]).sum())
-        found = make_kit(lm=lm).session(speech_task(), demonstrations).choose_answer("what?")
-        assert found == max(scores, key=scores.get)
-        picked.add(found)
-    assert len(picked) > 1
-
-
-def test_a_text_that_is_demonstrated_is_its_own_answer(clips):
-    stub = RuleLM(lambda ids: torch.zeros(byte_bpe().size))
-    session = make_kit(lm=stub).session(qa_task(), spoken(clips))
-    assert [session.choose_answer(text) for text in ("one", "thirty two")] == ["one", "thirty two"]
-    assert stub.contexts == []
-
-
-def test_the_chosen_answer_is_spoken(clips):
+def test_an_answer_in_text_is_spoken(clips):
     session = make_kit().session(qa_task(), spoken(clips))
-    result = session("5 - 3", think=True)
-    assert result.answer == session.choose_answer("5 - 3")
-    assert result.codes == session(result.answer, think=True).codes
-    assert session("5 - 3", think=False).answer == ""
+    result = session("5 - 3")
+    assert set(result.answer.split()) <= {"one", "two", "thirty"}
+    assert 0 < result.probability < 1
+    assert result.confident
+    assert result.codes == session(result.answer).codes
+    assert session(result.answer).probability == 1
+    doubtful = make_kit().session(override_task(qa_task(), doubtful_below=1.0), spoken(clips))("5 - 3")
+    assert (doubtful.answer, doubtful.confident) == (result.answer, False)
+    with pytest.raises(AbstainedError, match=r"has probability .* below 1$") as problem:
+        make_kit().session(override_task(qa_task(), abstain_below=1.0), spoken(clips))("5 - 3")
+    assert (problem.value.answer, problem.value.probability) == (result.answer, result.probability)
+
+
+def test_each_text_is_generated_once(clips, monkeypatch):
+    session = make_kit().session(qa_task(), spoken(clips))
+    made, generate = [], session.generator.generate
+    monkeypatch.setattr(
+        session.generator, "generate", lambda queries, **more: made.append(queries) or generate(queries, **more)
+    )
+    wav = session("One, two: one.").wav
+    torch.testing.assert_close(session("1 2 1").wav, wav)
+    assert made == [[Text("one")], [Text("two")]]
+
+
+def test_a_text_that_is_demonstrated_needs_no_answering_llm(clips):
+    kit = make_kit()
+    models = replace(kit.models, answering=lambda: pytest.fail("it is loaded"))
+    session = Kit.of(models).session(qa_task(), spoken(clips))
+    assert [session(text).answer for text in ("one", "32", "Two!")] == ["one", "thirty two", "two"]
+    with pytest.raises(UsageError, match=r"with what is demonstrated: one, two, thirty two$"):
+        session("seven")
 
 
 @pytest.mark.parametrize("text", ["", "  ", "\n"])
@@ -188,6 +169,7 @@ def test_rendered_prompt_of_speech(clips):
 def test_a_closed_vocabulary_refuses_other_texts(clips):
     session = make_kit().session(speech_task(closed_vocabulary=True), spoken(clips))
     assert session("two").answer == "two"
+    assert session("Two.").answer == "two"
     for text in ("twoo", "one two", "one and two"):
         with pytest.raises(UsageError, match="nothing new or mixed: one, two, thirty two"):
             session(text)
@@ -204,10 +186,11 @@ def test_a_stream_equals_the_whole(clips, kind, length):
             make_kit(kind).session(task, spoken(clips))("one")
         return
     kit = make_kit(kind)
-    session = kit.session(task, spoken(clips))
-    for text, think in (("one", True), ("two one", True), ("what", False)):
-        whole = session(text, think=think)
-        pieces = list(session.stream(text, think=think))
+    in_text = override_task(task, qa_examples={"1 + 1": ["two"]})
+    for text, given in (("one", in_text), ("two one", in_text), ("what", task)):
+        session = kit.session(given, spoken(clips))
+        whole = session(text)
+        pieces = list(session.stream(text))
         torch.testing.assert_close(torch.cat(pieces, dim=1), whole.wav, atol=1e-3, rtol=0)
     with pytest.raises(UsageError, match="cannot be decoded before its end"):
         next(kit.session(speech_task(), spoken(clips)).stream("one"))

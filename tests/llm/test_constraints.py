@@ -9,7 +9,15 @@ from tests.factories import codec_in_words, published_codec, small_codec
 from tests.small_tokenizers import STEMS, WORDS, byte_bpe, sentencepiece
 from uniaudio_cli.codec.model import Codec
 from uniaudio_cli.core.errors import UsageError
-from uniaudio_cli.llm.constraints import GRAMMARS, AudioGrammar, AudioState, Grammar, InterleavedGrammar, Trie
+from uniaudio_cli.llm.constraints import (
+    GRAMMARS,
+    AudioGrammar,
+    AudioState,
+    Grammar,
+    InterleavedGrammar,
+    RepeatedTrie,
+    Trie,
+)
 from uniaudio_cli.prompting.vocabulary import Vocabulary, vocabulary_for
 
 END = (7, 8)
@@ -270,3 +278,35 @@ def test_a_level_of_a_whole_vocabulary():
     grammar = AudioGrammar([level, level], [2, 1], 1, 1, END)
     assert grammar.allowed(grammar.start()) == tuple(range(32_000))
     assert accepts(grammar, [31_999, 0, 5, *END])
+
+
+SEQUENCES = ((1, 2), (1, 2, 3), (4,))
+
+
+@pytest.mark.parametrize(
+    ("ids", "allowed"),
+    [
+        ((), (1, 4)),
+        ((1,), (2,)),
+        ((1, 2), (0, 1, 3, 4)),
+        ((1, 2, 3), (0, 1, 4)),
+        ((4,), (0, 1, 4)),
+        ((4, 1, 2), (0, 3)),
+        ((4, 4), (0,)),
+        ((4, 0), ()),
+        ((1, 2, 4, 0), ()),
+    ],
+)
+def test_sequences_in_a_row(ids, allowed):
+    grammar = RepeatedTrie(SEQUENCES, end=0, most=2)
+    state = grammar.start()
+    for id in ids:
+        assert id in grammar.allowed(state)
+        state = grammar.advance(state, id)
+    assert grammar.allowed(state) == allowed
+
+
+@pytest.mark.parametrize("sequences", [(), ((),), ((1, 2), (3, 0))])
+def test_sequences_that_have_no_end_are_refused(sequences):
+    with pytest.raises(UsageError, match="texts of one id or more"):
+        RepeatedTrie(sequences, end=0, most=2)

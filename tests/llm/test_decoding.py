@@ -12,7 +12,7 @@ from tests.small_tokenizers import WORDS, byte_bpe
 from uniaudio_cli.codec.model import Codec
 from uniaudio_cli.core.errors import UsageError
 from uniaudio_cli.llm.constraints import GRAMMARS, AudioGrammar, Trie
-from uniaudio_cli.llm.decoding import generate
+from uniaudio_cli.llm.decoding import generate, generate_scored
 from uniaudio_cli.llm.model import LanguageModel
 from uniaudio_cli.llm.ngram import NgramCache
 from uniaudio_cli.prompting.vocabulary import Vocabulary, vocabulary_for
@@ -178,3 +178,12 @@ def test_whatever_the_logits_it_is_audio(kind, temperature, layout):
         assert wav.isfinite().all()
         lengths.add(len(codes[0]))
     assert lengths == {1, 2, 3}
+
+
+def test_a_scored_answer_is_the_greedy_one_with_its_probability_among_all_ids(lm):
+    for context in ([3, 4, 5], [9, 8]):
+        prefix = lm.prefill([context])
+        ids, total = generate_scored(lm, prefix, labels())
+        assert [ids] == generate(lm, prefix, labels())
+        assert total == pytest.approx(float(lm.score(prefix, [ids])[0][0].sum()), abs=1e-3)
+        assert lm.prefill([context]).mask.shape == prefix.mask.shape

@@ -82,7 +82,10 @@ def test_fewer_levels_pass_fewer_through():
 
 def test_round_trip_through_yaml(load):
     task = load_task("enhance")
-    assert load(yaml.safe_dump(json.loads(json.dumps({**task.model_dump(), "qa_examples": {}})))) == task
+    assert (
+        load(yaml.safe_dump(json.loads(json.dumps({**task.model_dump(), "qa_examples": {}, "reasoning_examples": {}}))))
+        == task
+    )
 
 
 @pytest.mark.parametrize(
@@ -175,6 +178,7 @@ def test_round_trip_through_yaml(load):
         ({**SPEECH, "qa_examples": {"1+1": "2"}}, "'qa_examples' must be a mapping of questions to lists"),
         ({**SPEECH, "qa_examples": {"1+1": [2]}}, "'qa_examples' must be a mapping of questions to lists"),
         ({**SPEECH, "qa_examples": ["1+1"]}, "'qa_examples' must be a mapping of questions to lists"),
+        ({**SPEECH, "reasoning_examples": {"1+1": ["2"]}}, "'reasoning_examples' must be a thought and an answer"),
         ({**MINIMAL, "input": "text"}, "'output' must be audio where the input is text"),
         ({**SPEECH, "generation": {"length": "input"}}, r"'generation\.length' must be demonstrations or free"),
         ({**PAIRS, "passthrough_levels": [1]}, "'passthrough_levels' must be the last of the levels"),

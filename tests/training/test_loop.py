@@ -148,14 +148,16 @@ def test_an_encoder_of_level_0_trained_alone_learns_units_and_leaves_the_rest(tm
     assert load_codec(tmp_path / "run" / "tiny-best.safetensors").config.coarse_encoder
 
 
-def test_what_is_trained_beside_it_leaves_the_codes_of_level_0(tmp_path):
+@pytest.mark.parametrize(
+    ("trainable", "parts"), [("fine", {"encoder", "decoder", "quantizer"}), ("codes", {"encoder", "quantizer"})]
+)
+def test_what_is_trained_beside_it_leaves_the_codes_of_level_0(tmp_path, trainable, parts):
     clips, wav = packed(tmp_path), chirps(16_000)
     losses = {**WEIGHTS, "cycle": 1.0}
-    settings = recipe(tmp_path / "cache", codec=OWN, trainable="fine", learning_rate=1e-2, losses=losses)
+    settings = recipe(tmp_path / "cache", codec=OWN, trainable=trainable, learning_rate=1e-2, losses=losses)
     run = trainer(settings, clips, tmp_path / "run")
     before = run.module.codec.encode(wav)
     changed = learned(run)
-    parts = {"encoder", "decoder", "quantizer"}
     assert {name.split(".")[0] for name in changed} == parts
     assert not any("quantizers.0" in name for name in changed)
     after = run.module.codec.encode(wav)

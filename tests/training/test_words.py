@@ -107,7 +107,7 @@ def test_level_0_gets_an_encoder_that_begins_as_a_copy(tmp_path):
         trainable_copy(new_codec(recipe(tmp_path, codec=PUBLISHED), LEVELS, known), known, coarse=True)
 
 
-@pytest.mark.parametrize("trainable", ["coarse", "fine"])
+@pytest.mark.parametrize("trainable", ["coarse", "fine", "codes"])
 def test_coarse_and_fine_training_need_an_encoder_of_level_0(tmp_path, trainable):
     write_vocabulary(tmp_path / "v.json", "a-tiny-llm", LEVELS)
     losses = {"units": 1.0} if trainable == "coarse" else {"mel": 1.0}

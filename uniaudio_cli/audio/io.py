@@ -63,7 +63,7 @@ def read_audio(source: AudioInput, sample_rate: int, max_seconds: float | None =
     if isinstance(source, tuple):
         samples, rate = _mix_array(source, name, max_seconds)
     else:
-        with _as_path(source) as path:
+        with as_path(source) as path:
             samples, rate = _mix_file(path, name, max_seconds)
     if rate != sample_rate:
         length = math.ceil(len(samples) * sample_rate / rate)
@@ -99,12 +99,12 @@ def layout(source: AudioInput) -> tuple[int, int]:
     if isinstance(source, tuple):
         samples, rate = source
         return int(rate), 1 if np.ndim(samples) == 1 else np.shape(samples)[0]
-    with _as_path(source) as path, decode(path, show(source_name(source))) as file:
+    with as_path(source) as path, decode(path, show(source_name(source))) as file:
         return file.rate, file.channels
 
 
 @contextmanager
-def _as_path(source: str | Path | bytes | BinaryIO) -> Iterator[Path]:
+def as_path(source: str | Path | bytes | BinaryIO) -> Iterator[Path]:
     """A file with the source's bytes: itself, or a temporary copy of bytes, an open file or a stream of the system."""
     if isinstance(source, (str, Path)):
         # Pipes of the shell have an end; another pipe may never be written to.
@@ -137,7 +137,7 @@ def _mix_file(path: Path, name: str, max_seconds: float | None, channel: int | N
         # Averaged block by block: an hour of six channels is never held whole.
         for block in file.blocks:
             part = block[: int(min(wanted, len(block)))]
-            _check_samples(part, name)
+            check_samples(part, name)
             power += np.square(part, dtype=np.float64).sum(axis=0)
             mixed.append(part.mean(axis=1) if channel is None else part[:, channel])
             wanted -= len(part)
@@ -147,7 +147,7 @@ def _mix_file(path: Path, name: str, max_seconds: float | None, channel: int | N
     if not mixed or not sum(map(len, mixed)):
         raise UniAudioError(f"{name}: holds no samples")
     samples = np.concatenate(mixed)
-    if channel is None and _cancel(samples, power, name):
+    if channel is None and cancel(_energy(samples), power, name):
         return _mix_file(path, name, max_seconds, int(power.argmax()))
     return samples, rate
 
@@ -171,19 +171,27 @@ def _mix_array(source: tuple[np.ndarray, int], name: str, max_seconds: float | N
     if not channels.size:
         raise UniAudioError(f"{name}: holds no samples")
     samples = to_float(channels)
-    _check_samples(samples, name)
+    check_samples(samples, name)
     mixed, power = samples.mean(axis=0), np.square(samples, dtype=np.float64).sum(axis=1)
-    return (samples[int(power.argmax())] if _cancel(mixed, power, name) else mixed), rate
+    return (samples[int(power.argmax())] if cancel(_energy(mixed), power, name) else mixed), rate
 
 
-def _check_samples(samples: np.ndarray, name: str) -> None:
+def check_samples(samples: np.ndarray, name: str) -> None:
+    """Refuse samples that are NaN, infinite or absurdly large."""
     if samples.size and not np.abs(samples).max() <= LARGEST:  # false for NaN
         raise UniAudioError(f"{name}: holds samples that are NaN, infinite or absurdly large")
 
 
-def _cancel(mixed: np.ndarray, power: np.ndarray, name: str) -> bool:
-    """Whether the mean of the channels has lost 20 dB or more against them. `power`: summed squares per channel."""
-    if len(power) < 2 or not np.square(mixed, dtype=np.float64).sum() < CANCELLED * power.mean():
+def _energy(samples: np.ndarray) -> float:
+    return float(np.square(samples, dtype=np.float64).sum())
+
+
+def cancel(mixed: float, power: np.ndarray, name: str) -> bool:
+    """Whether the mean of the channels has lost 20 dB or more against them, with an `AudioWarning` where it has.
+
+    `mixed`: summed squares of the mean. `power`: of each channel.
+    """
+    if len(power) < 2 or not mixed < CANCELLED * power.mean():
         return False
     message = f"{name}: its channels cancel each other (opposite phase); channel {int(power.argmax()) + 1} is used"
     warnings.warn(message, AudioWarning, stacklevel=4)

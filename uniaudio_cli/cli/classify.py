@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,17 +15,17 @@ from rich.text import Text
 
 from uniaudio_cli.cli import inputs
 from uniaudio_cli.cli import params as options
-from uniaudio_cli.cli.console import complain, counted, finish, note, wants_records
-from uniaudio_cli.cli.label_output import LabelSummary, Write, csv_rows, json_rows, print_table, result_row
-from uniaudio_cli.cli.output_paths import check_label_file
+from uniaudio_cli.cli.console import note, wants_records
+from uniaudio_cli.cli.label_output import COLUMNS
+from uniaudio_cli.cli.label_page import words_of
+from uniaudio_cli.cli.labelling import Labelling, label_files
 from uniaudio_cli.core.errors import UsageError
-from uniaudio_cli.core.jsonl import JsonlLog, json_line
-from uniaudio_cli.core.paths import is_file, show
+from uniaudio_cli.core.jsonl import json_line
 
 if TYPE_CHECKING:
+    from uniaudio_cli.cli.labelling import Timed
     from uniaudio_cli.data.demonstrations import Demonstration
     from uniaudio_cli.inference.classify import Classifier
-    from uniaudio_cli.inference.results import ErrorResult, LabelResult
     from uniaudio_cli.prompting.task import Task
 
 
@@ -38,77 +36,112 @@ def classify(
     demos: options.OptionalDemos = None,
     task: options.TaskName = "sound-event",
     settings: options.DemoSettings,
-    output: options.LabelOutput = None,
+    outputs: options.LabelOutputs,
     run: options.RunOptions,
-    resume: options.Resume = False,
     labels: options.NamedLabels = None,
     descriptions: options.Descriptions = None,
     select: options.Select = None,
     readout: options.Readout = None,
+    open_set: options.OpenSetOptions,
+    long: options.LongOptions,
     dry_run: options.DryRun = False,
     models: options.ModelOptions,
 ) -> None:
     """Label audio clips: from a few labelled ones (--demos), or by the names of labels alone (--labels)."""
-    chosen = inputs.choose_task(task, settings, selection=select, readout=readout)
+    chosen = inputs.choose_task(task, settings, selection=select, readout=readout, unknown_below=open_set.value)
     inputs.require_kind(chosen, "classify", "classify")
     if demos is None:
-        from uniaudio_cli.cli.zero_shot import ZeroShotJob, label_by_name
+        from uniaudio_cli.cli.zero_shot import ZeroShotJob
 
         needs_demos = {
             "--shots": settings.shots,
             "--levels": settings.levels,
             "--select": select,
             "--readout": readout,
+            "--unknown": open_set.value,
+            "--embed": outputs.embed,
+            "--segments": long.segments or None,
+            "--stream": long.stream or None,
             "--dry-run": dry_run or None,
         }
-        given = [flag for flag, value in needs_demos.items() if value is not None]
-        if given:
-            raise UsageError(f"{given[0]}: says how demonstrations are used; name their folder with --demos")
-        label_by_name(ZeroShotJob.of(chosen, labels, descriptions, models, run, output, resume), files)
+        inputs.refuse_flags(needs_demos, "takes demonstrations; name their folder with --demos")
+        label_files(ZeroShotJob.of(chosen, labels, descriptions, models, run, outputs), files)
         return
     if descriptions is not None:
         raise UsageError("--descriptions: stand for labels without demonstrations; leave out --demos")
     demo = options.DemoOptions(demos=demos, **asdict(settings))
-    classify_files(LabelJob(chosen, demo, models, run, labels, output, resume, dry_run), files)
+    job = LabelJob(models, run, outputs, chosen, demo, labels, dry_run)
+    if long.segments or long.stream:
+        from uniaudio_cli.cli.segments import label_long
+
+        label_long(job, long, files)
+        return
+    inputs.refuse_flags(
+        {"--window": long.window, "--window-scores": long.window_scores, "--min-seconds": long.min_seconds or None},
+        "is of --segments; name that too",
+    )
+    label_files(job, files)
 
 
 @dataclass(frozen=True)
-class LabelJob:
-    """A classification task with its demonstrations, models and output. `labels`: as typed, with commas."""
+class LabelJob(Labelling):
+    """Labels from demonstrations. `labels`: as typed, with commas."""
 
     task: Task
     demo: options.DemoOptions
-    models: options.ModelOptions
-    run: options.RunOptions
     labels: str | None = None
-    output: Path | None = None
-    resume: bool = False
     dry_run: bool = False
 
-    @property
-    def is_log(self) -> bool:
-        """Whether rows are written to a .jsonl, which can be continued."""
-        return self.output is not None and self.output.suffix.lower() == ".jsonl"
+    @cached_property
+    def demonstrations(self) -> list[Demonstration]:
+        """All that the folder holds."""
+        return inputs.find_demonstrations(self.task, self.demo, self.run.quiet, inputs.split_labels(self.labels))
 
-    def load(self, found: Sequence[Demonstration]) -> Classifier:
+    def load(self) -> Classifier:
         """The models and the demonstrations' codes."""
         kit = self.models.load(self.run.quiet, defer_lm=not self.task.uses_lm)
         names, shots = inputs.split_labels(self.labels), self.demo.shots or self.task.shots
-        return kit.classifier(found, self.task, shots=shots, labels=names, seed=self.demo.seed)
+        return kit.classifier(self.demonstrations, self.task, shots=shots, labels=names, seed=self.demo.seed)
 
-    def open_log(self, found: Sequence[Demonstration]) -> JsonlLog:
-        """The .jsonl of --output: one process at a time, its rows made with the same settings; failed clips dropped."""
-        assert self.output is not None
-        settings = {
+    def settings(self) -> dict[str, Any]:
+        return {
             **self.task.model_dump(mode="json", exclude={"name", "description"}),
             "shots": self.demo.shots or self.task.shots,
             "seed": self.demo.seed,
             "labels": inputs.split_labels(self.labels),
-            "demonstrations": demonstrations_hash(found),
+            "demonstrations": demonstrations_hash(self.demonstrations),
             **{key: value for key, value in asdict(self.models).items() if key not in ("device", "offline")},
-            "folder": str(Path.cwd()),  # that relative paths start from
         }
-        return JsonlLog(self.output, settings, resume=self.resume, force=True, retry=lambda row: "scores" not in row)
+
+    def columns(self) -> Sequence[str]:
+        return COLUMNS if self.task.unknown_below is None else (*COLUMNS, "similarity")
+
+    def stops_early(self, found: Sequence[Path]) -> bool:
+        _ = self.demonstrations
+        if self.run.show_prompt:
+            print(self.load().render_prompt(found[0]))
+        elif self.dry_run:
+            report_budgets(self)
+        return self.run.show_prompt or self.dry_run
+
+    def prepared(self) -> Classifier:
+        classifier = self.load()
+        classifier.prepare()  # demonstrations that do not fit are reported once
+        return classifier
+
+    def words(self, session: Classifier) -> Callable[[str], str]:
+        return words_of(session)
+
+    def announce(self, session: Classifier, waiting: Sequence[Path]) -> None:
+        quiet = self.run.quiet
+        inputs.announce_demonstrations(self.demonstrations, session.demonstrations, self.task, quiet)
+        inputs.announce_overlap(waiting, session.demonstrations, quiet)
+        inputs.announce_conversion(waiting, session.models.codec.sample_rate, quiet)
+        if session.open_set is not None and self.task.unknown_below == "auto":
+            note(f"note: unknown below a similarity of {session.open_set.threshold:.2f}, by the demonstrations", quiet)
+
+    def results(self, session: Classifier, found: Sequence[Path], waiting: Sequence[Path]) -> Timed:
+        return session.classify_timed(waiting)
 
 
 def demonstrations_hash(found: Sequence[Demonstration]) -> str:
@@ -117,106 +150,9 @@ def demonstrations_hash(found: Sequence[Demonstration]) -> str:
     return hashlib.sha256("\n".join(clips).encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def classify_files(job: LabelJob, files: list[Path]) -> None:
-    """A label for every file: rows to `job.output`, JSON on stdout, or a table on a terminal."""
-    quiet = job.run.quiet
-    found = inputs.find_inputs(files, quiet)
-    if job.resume and not job.is_log:
-        raise UsageError("--resume: continues the .jsonl file of --output; name one")
-    if job.output is not None:
-        check_label_file(job.output, job.run.force or job.resume)
-    demonstrations = inputs.find_demonstrations(job.task, job.demo, quiet, inputs.split_labels(job.labels))
-    if job.run.show_prompt:
-        print(job.load(demonstrations).render_prompt(found[0]))
-        return
-    if job.dry_run:
-        report_budgets(job, demonstrations)
-        return
-    with ExitStack() as stack:
-        log = None
-        if job.resume and job.output is not None and is_file(job.output):
-            log = stack.enter_context(job.open_log(demonstrations))
-        waiting = unlabelled(found, log)
-        if job.resume:
-            note(f"{len(found) - len(waiting)} of {len(found)} clips are done", quiet)
-        if not waiting:
-            return
-        classifier = job.load(demonstrations)
-        classifier.prepare()  # demonstrations that do not fit are reported once
-        if log is None and job.is_log:  # only now, so that a command that cannot work leaves no file
-            log = stack.enter_context(job.open_log(demonstrations))
-            waiting = unlabelled(waiting, log)
-        inputs.announce_demonstrations(demonstrations, classifier.demonstrations, job.task, quiet)
-        inputs.announce_overlap(waiting, classifier.demonstrations, quiet)
-        inputs.announce_conversion(waiting, classifier.models.codec.sample_rate, quiet)
-        writers = row_writers(stack, job.output, job.run, log, classifier.labels)
-        write_labels(timed(classifier, waiting), len(waiting), writers, quiet)
-
-
-def unlabelled(files: Sequence[Path], log: JsonlLog | None) -> list[Path]:
-    """The files that have no row in the log, by whatever path it names them."""
-    done = {os.path.realpath(row["file"]) for row in log.rows} if log else set()
-    return [file for file in files if os.path.realpath(file) not in done]
-
-
-def write_labels(
-    results: Iterator[tuple[LabelResult | ErrorResult, float]], total: int, writers: Sequence[Write], quiet: bool
-) -> None:
-    """Results, each with its seconds, as rows; a table where there are no writers; the summary and the exit code."""
-    from uniaudio_cli.inference.results import ErrorResult
-
-    to_terminal = not writers
-    rows: list[dict[str, Any]] = []
-    summary = LabelSummary()
-    for result, seconds in counted(results, total, "classify", quiet):
-        row = result_row(result, seconds)
-        if isinstance(result, ErrorResult):
-            if result.exit_code == UsageError.exit_code and not summary.labelled:
-                raise UsageError(result.error)  # what is wrong is the command and not one of its clips
-            complain(result.error, show(result.file))
-        for write in writers:
-            write(row)
-        if "error" not in row:
-            summary.add(row)
-            if to_terminal:
-                rows.append(row)
-    if rows:
-        print_table(rows)
-    summary.print(quiet)
-    if 0 < summary.labelled < total:
-        note(f"note: {total - summary.labelled} of {total} clips failed", quiet)
-    finish(summary.labelled, total)
-
-
-def timed(classifier: Classifier, files: Sequence[Path]) -> Iterator[tuple[LabelResult | ErrorResult, float]]:
-    """Results, each with its share of the seconds that its batch took."""
-    from uniaudio_cli.inference.session import growing_batches
-
-    for batch in growing_batches(files):
-        started = time.perf_counter()
-        results = classifier.classify_batch(batch)
-        seconds = round((time.perf_counter() - started) / len(batch), 3)
-        yield from ((result, seconds) for result in results)
-
-
-def row_writers(
-    stack: ExitStack, output: Path | None, run: options.RunOptions, log: JsonlLog | None, labels: Sequence[str]
-) -> list[Write]:
-    """What takes each row: the file of --output, and stdout."""
-    writers: list[Write] = []
-    if log is not None:
-        writers.append(log.write)
-    elif output is not None:
-        is_csv = output.suffix.lower() == ".csv"
-        writers.append(stack.enter_context(csv_rows(output, labels) if is_csv else json_rows(output)))
-    if wants_records(output, run.as_json):
-        writers.append(lambda row: print(json_line(row), flush=True))
-    return writers
-
-
-def report_budgets(job: LabelJob, demonstrations: Sequence[Demonstration]) -> None:
+def report_budgets(job: LabelJob) -> None:
     """Tokens that the demonstrations take of the LLM's context, as rows or a table."""
-    budgets = job.load(demonstrations).context_budgets()
+    budgets = job.load().context_budgets()
     if not budgets:
         note(f"readout {job.task.readout} takes nothing of the LLM's context", job.run.quiet)
         return

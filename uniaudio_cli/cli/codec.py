@@ -16,7 +16,7 @@ from uniaudio_cli.cli import params as options
 from uniaudio_cli.cli.console import each, finish, is_terminal, note
 from uniaudio_cli.cli.inputs import announce_conversion, find_inputs, refuse_missing
 from uniaudio_cli.cli.output_paths import audio_targets, check_targets, mirrored, names_file
-from uniaudio_cli.cli.words import print_level
+from uniaudio_cli.cli.words import chosen_levels, print_clips, print_level
 from uniaudio_cli.codec.clip_codes import decode_codes, encode_file, encode_wav, read_codes, to_record
 from uniaudio_cli.core.errors import UsageError
 from uniaudio_cli.core.jsonl import json_line
@@ -122,15 +122,19 @@ def words(
     files: options.Files,
     codec: options.CodecName = "uniaudio-small",
     lm: Annotated[str | None, typer.Option("--lm", help="LLM that spells codes of published codecs.")] = None,
-    frozen: Annotated[
-        str | None, typer.Option("--frozen", help="Levels of frozen encoders to show too: speech,sounds.")
+    levels: Annotated[
+        str | None,
+        typer.Option("--levels", help="tags, speech, sounds, prosody or numbers [default: tags,prosody,0]."),
     ] = None,
     as_json: options.AsJSON = False,
-    run: Annotated[int, typer.Option("--run", min=2, help="Shortest shared run of words to underline.")] = 2,
+    align: Annotated[
+        bool,
+        typer.Option("--align", help="Level by level in columns of time, shared runs underlined."),
+    ] = False,
 ) -> None:
-    """Clips as the words of a prompt, level by level; runs that several clips share are underlined.
+    """Clips as words, one line a clip: the tags that stand out, pitch, loudness and rate, and the codec's levels.
 
-    Prosody comes first: pitch, loudness and rate in words, for tasks whose levels name it.
+    Records of --json have all levels of the codec.
     """
     from uniaudio_cli.api import load_spelling
     from uniaudio_cli.audio import prosody
@@ -140,48 +144,37 @@ def words(
     from uniaudio_cli.inference.encoder import resampled
     from uniaudio_cli.models.registry import resolve_encoder
 
-    added = _frozen_levels(frozen)
-    found = find_inputs(files, quiet=False)
     loaded = open_codec(codec)
-    spell = load_spelling(loaded.config, lm)
     encoders = FrozenLevels(resolve_encoder)
+    found = find_inputs(files, quiet=False)
+    spell = load_spelling(loaded.config, lm)
+    shown = chosen_levels(levels, len(loaded.config.sizes), encoders)
 
     def work(file: Path) -> dict[int, list[str]]:
         wav = read_wav(file, loaded.sample_rate)
         plain = resampled(wav[0].numpy(), loaded.sample_rate)
-        rows = {level: encoders.words(level, encoders[level](plain).codes) for level in added}
-        measured = prosody.prosody_codes(prosody.measure_prosody(wav, loaded.sample_rate))
-        rows[PROSODY] = [prosody.WORDS[code] for code in measured]
+        rows = {level: encoders.words(level, encoders[level](plain).codes) for level in shown if level < PROSODY}
+        if PROSODY in shown:
+            measured = prosody.prosody_codes(prosody.measure_prosody(wav, loaded.sample_rate))
+            rows[PROSODY] = [prosody.WORDS[code] for code in measured]
         codes = encode_wav(loaded, wav).codes
-        return rows | {level: [spell(level, code) for code in row[0].tolist()] for level, row in enumerate(codes)}
+        every = {level: [spell(level, code) for code in row[0].tolist()] for level, row in enumerate(codes)}
+        return rows | {level: row for level, row in every.items() if as_json or level in shown}
 
     found_words = []
     for file, rows in each(found, work, "words", quiet=False):
         found_words.append((file, rows))
         if as_json:
             named = {level_name(level): row for level, row in rows.items() if level < 0}
-            levels = [row for level, row in rows.items() if level >= 0]
-            print(json_line({"file": str(file), **named, "levels": levels}), flush=True)
-    if found_words and not as_json:
+            print(
+                json_line({"file": str(file), **named, "levels": [rows[n] for n in sorted(rows) if n >= 0]}), flush=True
+            )
+    if found_words and align and not as_json:
         for level in found_words[0][1]:
-            print_level(level, [(file, rows[level]) for file, rows in found_words], run)
+            print_level(level, [(file, rows[level]) for file, rows in found_words])
+    elif found_words and not as_json:
+        print_clips(found_words)
     finish(len(found_words), len(found))
-
-
-def _frozen_levels(names: str | None) -> list[int]:
-    """The levels that --frozen names.
-
-    Raises:
-        UsageError: there is no such level.
-    """
-    from uniaudio_cli.audio.levels import FROZEN_LEVELS, level_name
-
-    by_name = {level_name(level): level for level in FROZEN_LEVELS}
-    given = [name.strip() for name in names.split(",")] if names is not None else []
-    for name in given:
-        if name not in by_name:
-            raise UsageError(f"--frozen {show(name)}: takes {' or '.join(by_name)}")
-    return sorted(by_name[name] for name in set(given))
 
 
 @app.command()

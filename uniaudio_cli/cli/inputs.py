@@ -6,7 +6,7 @@ import hashlib
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -73,6 +73,13 @@ def require_kind(task: Task, kind: str, command: str) -> None:
             f"task {task.name} turns {task.input} into {task.output}: `uniaudio {command}` cannot do that, "
             f"`uniaudio run {task.name}` can"
         )
+
+
+def refuse_flags(flags: Mapping[str, object], why: str) -> None:
+    """Raise a UsageError about the first of `flags` that is given, which is one that is not None."""
+    for flag, value in flags.items():
+        if value is not None:
+            raise UsageError(f"{flag}: {why}")
 
 
 def split_labels(labels: str | None) -> list[str] | None:

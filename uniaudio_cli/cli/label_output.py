@@ -30,6 +30,7 @@ Write = Callable[[Row], None]
 
 # Probability below which the summary counts a label as doubtful.
 DOUBTFUL = 0.6
+UNDECIDED = "undecided"  # what a clip without a label is counted and filed under
 FIRST_TO_CHECK = 3
 LABELS_COUNTED = 8
 # Smallest probability of a second or third label in the table.
@@ -43,8 +44,10 @@ def result_row(result: LabelResult | ErrorResult, seconds: float) -> dict[str, A
     if isinstance(result, ErrorResult):
         return {"file": result.file, "error": result.error}
     scores = {label: round(p, 6) for label, p in result.scores.items()}
-    label, margin = result.label, round(result.margin, 6)
-    return {"file": result.file, "label": label, "scores": scores, "margin": margin, "seconds": seconds}
+    row = {"file": result.file, "label": result.label, "scores": scores, "margin": round(result.margin, 6)}
+    if result.similarity is not None:
+        row["similarity"] = round(result.similarity, 6)
+    return {**row, "seconds": seconds}
 
 
 @contextmanager
@@ -56,10 +59,13 @@ def writing(path: Path) -> Iterator[None]:
         raise UniAudioError(f"{show(path)}: cannot be written ({problem.strerror or problem})") from problem
 
 
+COLUMNS = ("file", "label", "margin", "seconds", "error")
+
+
 @contextmanager
-def csv_rows(path: Path, labels: Sequence[str]) -> Iterator[Write]:
+def csv_rows(path: Path, labels: Sequence[str], columns: Sequence[str] = COLUMNS) -> Iterator[Write]:
     """A line of CSV a row, each written at once and whole; a column for the score of every label."""
-    columns = ["file", "label", "margin", "seconds", "error", *(f"score:{label}" for label in labels)]
+    columns = [*columns, *(f"score:{label}" for label in labels)]
 
     def line(cells: Sequence[object]) -> bytes:
         text = io.StringIO()
@@ -109,7 +115,7 @@ class LabelSummary:
         (label, p), *others = row["scores"].items()
         self.labelled += 1
         self.doubtful += p < DOUBTFUL
-        self.counts["undecided" if row["label"] is None else row["label"]] += 1
+        self.counts[UNDECIDED if row["label"] is None else row["label"]] += 1
         following = f", {others[0][0]} {others[0][1]:.2f}" if others else ""
         entry = (-row["margin"], -self.labelled, f"{show(row['file'])} ({show(label)} {p:.2f}{following})")
         if p < DOUBTFUL:
@@ -142,8 +148,8 @@ def print_table(rows: Sequence[Row]) -> None:
     table.add_column("next", overflow="fold")
     for row in sorted(rows, key=lambda row: -next(iter(row["scores"].values()))):
         (likeliest, p), *others = row["scores"].items()
-        if row["label"] is None:
-            likeliest = f"({likeliest}?)"
+        if row["label"] != likeliest:  # none, or unknown
+            likeliest = f"{row['label'] or ''} ({likeliest}?)".lstrip()
         following = ", ".join(f"{other} {q:.2f}" for other, q in others[:2] if q >= SHOWN)
         name = Path(row["file"]).relative_to(folder) if folder else Path(row["file"])
         table.add_row(Text(show(name)), Text(likeliest), f"{p:.2f}", Text(following))

@@ -41,15 +41,13 @@ def check_targets(targets: Iterable[Path], force: bool) -> None:
             raise UniAudioError(f"{show(target)}: cannot be written ({show(above)}: no permission)")
 
 
-def check_label_file(output: Path, force: bool) -> None:
-    """Refuse a file that no labels can be written to, as `check_targets`."""
+def check_label_file(output: Path, force: bool, kinds: Sequence[str] = LABEL_FILES) -> None:
+    """Refuse a file that no labels can be written to, as `check_targets`. `kinds`: the endings that are written."""
     if is_stdout(output):
         raise UsageError(f"--output {output}: names a file; --json prints records to stdout")
     check_targets([output], force)
-    if output.suffix.lower() not in LABEL_FILES:
-        raise UsageError(
-            f"{show(output)}: labels are written as {', '.join(LABEL_FILES)}; end the name in one of these"
-        )
+    if output.suffix.lower() not in kinds:
+        raise UsageError(f"{show(output)}: labels are written as {', '.join(kinds)}; end the name in one of these")
 
 
 def names_file(output: Path, inputs: int, suffixes: Sequence[str] = ()) -> bool:

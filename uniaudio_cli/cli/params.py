@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Callable
-from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
 from uniaudio_cli.cli.console import note, silenced, stderr
-from uniaudio_cli.core.errors import AudioWarning
+from uniaudio_cli.core.errors import AudioWarning, UsageError
 
 if TYPE_CHECKING:
     from uniaudio_cli.api import Kit
@@ -32,6 +32,9 @@ TaskName = Annotated[str, typer.Option("--task", "-t", help="Shipped task or .ya
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="Audio file for one input, else a folder.")]
 LabelOutput = Annotated[
     Path | None, typer.Option("--output", "-o", help="File of labels to write: .jsonl, .csv or .json.")
+]
+LabelReport = Annotated[
+    Path | None, typer.Option("--report", help="HTML page to write: every clip with player, spectrogram and scores.")
 ]
 Labels = Annotated[str | None, typer.Option("--labels", help="Only these labels, comma-separated.")]
 NamedLabels = Annotated[
@@ -56,9 +59,15 @@ Readout = Annotated[
 Resume = Annotated[bool, typer.Option("--resume", help="Continue the .jsonl of --output; skip clips it has.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Report the tokens that demonstrations take; load no LLM.")]
 Mix = Annotated[float, typer.Option("--mix", min=0.0, max=1.0, help="Share of the input in the result, 0 to 1.")]
-Think = Annotated[
-    bool | None,
-    typer.Option("--think/--no-think", help="Answer as text first, then speak it (default: the task's)."),
+AbstainBelow = Annotated[
+    float | None,
+    typer.Option(
+        "--abstain-below", min=0.0, max=1.0, help="Make no audio of an answer of a lower probability; exit 3."
+    ),
+]
+Think = Annotated[bool, typer.Option("--think", help="Write a short thought before an answer that is not confident.")]
+Voice = Annotated[
+    str | None, typer.Option("--voice", help="Only demonstrations by this speaker: `group` of the metadata.")
 ]
 Stream = Annotated[bool, typer.Option("--stream", help="Write audio while it is generated: .wav, or - for stdout.")]
 Device = Annotated[str, typer.Option("--device", rich_help_panel=MODELS, help="auto, cpu, cuda, cuda:N or mps.")]
@@ -111,8 +120,8 @@ class ModelOptions:
     bits: Bits = None
     offline: Offline = False
 
-    def load(self, quiet: bool, defer_lm: bool = False) -> Kit:
-        """The models, with a spinner on a terminal. `defer_lm`: as `api.load`."""
+    def load(self, quiet: bool, defer_lm: bool = False, answer_lm: str | None = None) -> Kit:
+        """The models, with a spinner on a terminal. `defer_lm`, `answer_lm`: as `api.load`."""
         from uniaudio_cli.api import load
 
         # Off a terminal the spinner would be one line of text.
@@ -121,6 +130,7 @@ class ModelOptions:
                 self.model,
                 lm=self.lm,
                 codec=self.codec,
+                answer_lm=answer_lm,
                 device=self.device,
                 dtype=self.dtype,
                 bits=self.bits,
@@ -128,6 +138,19 @@ class ModelOptions:
                 defer_lm=defer_lm,
                 progress=lambda line: note(line, quiet),
             )
+
+    def load_to_speak(self, quiet: bool, levels: Sequence[int]) -> Kit:
+        """The models of spoken answers: --lm answers in text, and writes the audio where it has the codec's words."""
+        try:
+            kit = self.load(quiet)
+            if self.lm is None or self.codec is not None or set(levels) <= set(kit.vocabulary.levels):
+                return kit
+        except UsageError:
+            if self.lm is None or self.codec is not None:
+                raise
+        kit = replace(self, lm=None).load(quiet, answer_lm=self.lm)
+        note(f"note: {self.lm} answers in text and {kit.lm.name} writes the audio: the codec is in its words", quiet)
+        return kit
 
     @property
     def zero_shot_lm(self) -> str:
@@ -158,6 +181,65 @@ class DemoOptions(DemoSettings):
     demos: Annotated[
         Path, typer.Option("--demos", "-d", help="Folder: LABEL/clip.wav, metadata.csv|jsonl, or noisy/ + clean/.")
     ] = field(kw_only=True)
+
+
+@dataclass(frozen=True)
+class LabelOutputs:
+    """What a run of labels writes and names beside its records."""
+
+    output: LabelOutput = None
+    resume: Resume = False
+    copy_to: Annotated[
+        Path | None, typer.Option("--copy-to", help="Copy each clip to FOLDER/LABEL.", show_default=False)
+    ] = None
+    link_to: Annotated[
+        Path | None, typer.Option("--link-to", help="Link each clip from FOLDER/LABEL.", show_default=False)
+    ] = None
+    embed: Annotated[
+        Path | None, typer.Option("--embed", help="Write clip features: .npy, .csv or .parquet.", show_default=False)
+    ] = None
+    report: LabelReport = None
+    suggest: Annotated[
+        int, typer.Option("--suggest", min=0, max=100, help="Name this many clips that are most worth labelling next.")
+    ] = 0
+
+
+@dataclass(frozen=True)
+class OpenSetOptions:
+    """Clips that are none of the labels."""
+
+    unknown: Annotated[
+        bool, typer.Option("--unknown", help='Label "unknown" what is far from all demonstrations; threshold learnt.')
+    ] = False
+    unknown_below: Annotated[
+        float | None, typer.Option("--unknown-below", min=-1.0, max=1.0, help="As --unknown, below this similarity.")
+    ] = None
+
+    @property
+    def value(self) -> float | str | None:
+        """The task's `unknown_below`; None leaves it as it is."""
+        return self.unknown_below if self.unknown_below is not None else ("auto" if self.unknown else None)
+
+
+@dataclass(frozen=True)
+class LongOptions:
+    """Recordings that hold more than one label."""
+
+    segments: Annotated[
+        bool, typer.Option("--segments", help="Find labels in long recordings: -o .jsonl, .csv or .txt (Audacity).")
+    ] = False
+    stream: Annotated[
+        bool, typer.Option("--stream", help="Label raw 16-kHz 16-bit mono samples on stdin (-), a window at a time.")
+    ] = False
+    window: Annotated[
+        float | None, typer.Option("--window", help="Of --segments, --stream: seconds a window (default: 2 at most).")
+    ] = None
+    min_seconds: Annotated[
+        float, typer.Option("--min-seconds", min=0.0, help="Of --segments: leave out what is shorter.")
+    ] = 0.0
+    window_scores: Annotated[
+        Path | None, typer.Option("--window-scores", help="Of --segments: write every window's scores, .jsonl or .csv.")
+    ] = None
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,9 @@ import typer
 
 from uniaudio_cli.cli import inputs
 from uniaudio_cli.cli import params as options
-from uniaudio_cli.cli.classify import LabelJob, classify_files
+from uniaudio_cli.cli.classify import LabelJob
 from uniaudio_cli.cli.enhance import EnhancementJob, enhance_files
+from uniaudio_cli.cli.labelling import label_files
 from uniaudio_cli.cli.speak import SpeechJob, speak_texts
 from uniaudio_cli.core.errors import UsageError
 
@@ -35,25 +36,29 @@ def run(
     readout: options.Readout = None,
     resume: options.Resume = False,
     dry_run: options.DryRun = False,
-    think: options.Think = None,
+    voice: options.Voice = None,
+    think: options.Think = False,
+    abstain_below: options.AbstainBelow = None,
     stream: options.Stream = False,
     mix: options.Mix = 0.0,
     models: options.ModelOptions,
 ) -> None:
     """Run any task as classify, tts or enhance would: audio or text in, labels or audio out."""
     layout = "interleaved" if stream else None
-    chosen = inputs.choose_task(task, demo, selection=select, readout=readout, layout=layout)
+    chosen = inputs.choose_task(
+        task, demo, selection=select, readout=readout, layout=layout, abstain_below=abstain_below
+    )
     given: dict[str, dict[str, object]] = {
         "classify": {"--labels": labels, "--readout": readout, "--resume": resume, "--dry-run": dry_run},
-        "speak": {"--think": think is not None, "--stream": stream},
+        "speak": {"--voice": voice, "--think": think, "--abstain-below": abstain_below, "--stream": stream},
         "enhance": {"--mix": mix},
     }
     refuse_others(chosen, given)
     files = [Path(query) for query in queries]
     if chosen.kind == "classify":
-        classify_files(LabelJob(chosen, demo, models, run, labels, output, resume, dry_run), files)
+        label_files(LabelJob(models, run, options.LabelOutputs(output, resume), chosen, demo, labels, dry_run), files)
     elif chosen.kind == "speak":
-        speak_texts(SpeechJob(chosen, demo, models, run, output, think, stream), queries)
+        speak_texts(SpeechJob(chosen, demo, models, run, output, voice, think, stream), queries)
     else:
         enhance_files(EnhancementJob(chosen, demo, models, run, output, mix), files)
 

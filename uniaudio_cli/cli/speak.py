@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,11 +17,12 @@ from uniaudio_cli.cli import params as options
 from uniaudio_cli.cli.audio_output import report, required_output, write_audio
 from uniaudio_cli.cli.console import complain, counted, finish, note
 from uniaudio_cli.cli.output_paths import check_targets, is_stdout, text_targets
-from uniaudio_cli.core.errors import UniAudioError, UsageError
+from uniaudio_cli.core.errors import AbstainedError, UniAudioError, UsageError
 from uniaudio_cli.core.paths import show
 
 if TYPE_CHECKING:
     from uniaudio_cli.data.demonstrations import Demonstration
+    from uniaudio_cli.inference.results import SpeechResult
     from uniaudio_cli.inference.speak import Speaker
     from uniaudio_cli.prompting.task import Task
 
@@ -33,14 +35,16 @@ def tts(
     demo: options.DemoOptions,
     output: options.Output = None,
     run: options.RunOptions,
-    think: options.Think = None,
+    voice: options.Voice = None,
+    think: options.Think = False,
+    abstain_below: options.AbstainBelow = None,
     stream: options.Stream = False,
     models: options.ModelOptions,
 ) -> None:
-    """Speak a short answer in the voice of the demonstrations."""
-    chosen = inputs.choose_task(task, demo, layout="interleaved" if stream else None)
+    """Speak a text, or a short answer to a question, in the voice of the demonstrations."""
+    chosen = inputs.choose_task(task, demo, layout="interleaved" if stream else None, abstain_below=abstain_below)
     inputs.require_kind(chosen, "speak", "tts")
-    speak_texts(SpeechJob(chosen, demo, models, run, output, think, stream), [text])
+    speak_texts(SpeechJob(chosen, demo, models, run, output, voice, think, stream), [text])
 
 
 @dataclass(frozen=True)
@@ -52,12 +56,24 @@ class SpeechJob:
     models: options.ModelOptions
     run: options.RunOptions
     output: Path | None = None
-    think: bool | None = None
+    voice: str | None = None
+    think: bool = False
     stream: bool = False
+
+    def demonstrations(self) -> list[Demonstration]:
+        """Those of the folder by `voice`, or all of them."""
+        from uniaudio_cli.data.demonstrations import of_voice
+
+        found = inputs.find_demonstrations(self.task, self.demo, self.run.quiet)
+        if self.voice is not None:
+            return of_voice(found, self.voice)
+        if len(voices := sorted({each.voice for each in found} - {""})) > 1:
+            note(f"note: demonstrations by {', '.join(voices)}; --voice NAME takes those of one", self.run.quiet)
+        return found
 
     def load(self, found: Sequence[Demonstration]) -> Speaker:
         """The models and the demonstrations' codes."""
-        kit = self.models.load(self.run.quiet)
+        kit = self.models.load_to_speak(self.run.quiet, self.task.levels)
         return kit.speaker(found, self.task, shots=self.demo.shots or self.task.shots, seed=self.demo.seed)
 
 
@@ -67,7 +83,7 @@ def speak_texts(job: SpeechJob, given: list[str]) -> None:
         raise UsageError("--stream speaks one text: give it as the argument")
     texts = inputs.read_texts(given)
     if job.run.show_prompt:
-        print(job.load(inputs.find_demonstrations(job.task, job.demo, job.run.quiet)).render_prompt(texts[0]))
+        print(job.load(job.demonstrations()).render_prompt(texts[0]))
         return
     output = required_output(job.output, job.task)
     if job.stream or is_stdout(output):
@@ -81,7 +97,7 @@ def speak_texts(job: SpeechJob, given: list[str]) -> None:
     else:
         targets = text_targets(len(texts), output)
         check_targets(targets, job.run.force)
-    demonstrations = inputs.find_demonstrations(job.task, job.demo, job.run.quiet)
+    demonstrations = job.demonstrations()
     speaker = job.load(demonstrations)
     inputs.announce_demonstrations(demonstrations, speaker.demonstrations, job.task, job.run.quiet)
     if job.stream:
@@ -91,13 +107,17 @@ def speak_texts(job: SpeechJob, given: list[str]) -> None:
 
 
 def _speak_all(job: SpeechJob, speaker: Speaker, texts: Sequence[str], targets: Sequence[Path]) -> None:
-    done = 0
+    done = abstained = 0
     pairs = list(zip(texts, targets, strict=True))
     for text, target in counted(pairs, len(pairs), job.task.name, job.run.quiet):
         started = time.perf_counter()
         try:
             result = speaker.speak(text, job.think)
             write_audio(target, result.wav, result.sample_rate, job.run.force)
+        except AbstainedError as problem:
+            abstained += 1
+            report(job.run, _row(text, problem.answer, problem.probability, False), str(problem))
+            continue
         except UniAudioError as problem:
             if isinstance(problem, UsageError) and not done:
                 raise
@@ -106,10 +126,35 @@ def _speak_all(job: SpeechJob, speaker: Speaker, texts: Sequence[str], targets: 
             continue
         done += 1
         seconds = round(time.perf_counter() - started, 3)
-        answer = f", says {result.answer!r}" if result.answer else ""
-        row = {"text": text, "answer": result.answer, "output": str(target), "seconds": seconds}
-        report(job.run, row, f"{show(target)}: {result.seconds:.2f} s{answer}")
+        row = _row(text, result.answer, result.probability, result.confident, str(target), seconds, result.thought)
+        report(job.run, row, f"{show(target)}: {result.seconds:.2f} s{_about(result)}")
+    if abstained and done + abstained == len(texts):
+        raise typer.Exit(AbstainedError.exit_code)
     finish(done, len(texts))
+
+
+def _row(
+    text: str,
+    answer: str,
+    probability: float | None,
+    confident: bool,
+    output: str | None = None,
+    seconds: float | None = None,
+    thought: str = "",
+) -> dict[str, object]:
+    """A record of --json. `output`: None where the answer was too unlikely to be spoken."""
+    rounded = None if probability is None else float(f"{probability:.4g}")
+    said: dict[str, object] = {"text": text, "answer": answer, "probability": rounded, "confident": confident}
+    return said | ({"thought": thought} if thought else {}) | {"output": output, "seconds": seconds}
+
+
+def _about(result: SpeechResult) -> str:
+    """What is said, and how sure the LLM is of it."""
+    if not result.answer:
+        return ""
+    if result.probability is None or not result.written:
+        return f", says {result.answer!r}"
+    return f", answers {result.answer!r}, p {result.probability:.2f}{'' if result.confident else ', not confident'}"
 
 
 def stream_text(job: SpeechJob, speaker: Speaker, text: str, output: Path) -> None:
@@ -120,6 +165,8 @@ def stream_text(job: SpeechJob, speaker: Speaker, text: str, output: Path) -> No
     started = time.perf_counter()
     pieces = speaker.stream(text, job.think)
     rate = speaker.models.codec.sample_rate
+    # A text that is refused leaves no empty file behind.
+    pieces = chain([next(pieces)], pieces)
     if is_stdout(output):
         count = stream_wav(sys.stdout.buffer, pieces, rate)
     else:

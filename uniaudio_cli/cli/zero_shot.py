@@ -4,38 +4,32 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from uniaudio_cli.cli import inputs
 from uniaudio_cli.cli import params as options
-from uniaudio_cli.cli.classify import row_writers, unlabelled, write_labels
 from uniaudio_cli.cli.console import note, stderr
-from uniaudio_cli.cli.output_paths import check_label_file
+from uniaudio_cli.cli.labelling import Labelling
 from uniaudio_cli.core.errors import UsageError
-from uniaudio_cli.core.jsonl import JsonlLog
-from uniaudio_cli.core.paths import is_file, show
+from uniaudio_cli.core.paths import show
 
 if TYPE_CHECKING:
+    from uniaudio_cli.cli.labelling import Timed
     from uniaudio_cli.inference.names import TaggedClip, ZeroShotClassifier
-    from uniaudio_cli.inference.results import ErrorResult, LabelResult
+    from uniaudio_cli.inference.results import ErrorResult
     from uniaudio_cli.prompting.task import Task
 
 
 @dataclass(frozen=True)
-class ZeroShotJob:
-    """Labels and what stands for them, the LLM, and the output. `abstain_below`: the task's."""
+class ZeroShotJob(Labelling):
+    """Labels by name, and what stands for them. `abstain_below`: the task's."""
 
     labels: tuple[str, ...]
     descriptions: dict[str, str]
     abstain_below: float
-    models: options.ModelOptions
-    run: options.RunOptions
-    output: Path | None = None
-    resume: bool = False
 
     @classmethod
     def of(
@@ -45,8 +39,7 @@ class ZeroShotJob:
         descriptions: Path | None,
         models: options.ModelOptions,
         run: options.RunOptions,
-        output: Path | None,
-        resume: bool,
+        outputs: options.LabelOutputs,
     ) -> ZeroShotJob:
         """The job of a command line; without --labels, the labels are those that are described.
 
@@ -61,12 +54,7 @@ class ZeroShotJob:
             raise UsageError(f"--descriptions: describes the one label {show(names[0])!r}, and a choice takes two")
         if unknown := [label for label in described if label not in names]:
             raise UsageError(f"--descriptions: {show(unknown[0])!r} is not among --labels {', '.join(names)}")
-        return cls(tuple(names), described, task.abstain_below or 0.0, models, run, output, resume)
-
-    @property
-    def is_log(self) -> bool:
-        """Whether rows are written to a .jsonl, which can be continued."""
-        return self.output is not None and self.output.suffix.lower() == ".jsonl"
+        return cls(models, run, outputs, tuple(names), described, task.abstain_below or 0.0)
 
     def load(self) -> ZeroShotClassifier:
         """The tagger and the LLM's scores of the labels."""
@@ -93,62 +81,36 @@ class ZeroShotJob:
             )
         return session
 
-    def open_log(self) -> JsonlLog:
-        """The .jsonl of --output, its rows made with the same settings; failed clips are dropped."""
-        assert self.output is not None
-        settings: dict[str, Any] = {
+    def settings(self) -> dict[str, Any]:
+        return {
             "labels": list(self.labels),
             "descriptions": self.descriptions,
             "abstain_below": self.abstain_below,
             "lm": self.models.zero_shot_lm,
             "dtype": self.models.dtype,
             "bits": self.models.bits,
-            "folder": str(Path.cwd()),
         }
-        return JsonlLog(self.output, settings, resume=self.resume, force=True, retry=lambda row: "scores" not in row)
 
+    def stops_early(self, found: Sequence[Path]) -> bool:
+        if self.run.show_prompt:
+            print(self.load().render_prompt())
+        return self.run.show_prompt
 
-def label_by_name(job: ZeroShotJob, files: list[Path]) -> None:
-    """A label for every file: rows to `job.output`, JSON on stdout, or a table on a terminal."""
-    quiet = job.run.quiet
-    found = inputs.find_inputs(files, quiet)
-    if job.resume and not job.is_log:
-        raise UsageError("--resume: continues the .jsonl file of --output; name one")
-    if job.output is not None:
-        check_label_file(job.output, job.run.force or job.resume)
-    if job.run.show_prompt:
-        print(job.load().render_prompt())
-        return
-    with ExitStack() as stack:
-        log = None
-        if job.resume and job.output is not None and is_file(job.output):
-            log = stack.enter_context(job.open_log())
-        waiting = unlabelled(found, log)
-        if job.resume:
-            note(f"{len(found) - len(waiting)} of {len(found)} clips are done", quiet)
-        if not waiting:
-            return
-        session = job.load()
-        with stderr(quiet or not stderr().is_terminal).status("scoring labels"):
+    def prepared(self) -> ZeroShotClassifier:
+        session = self.load()
+        with stderr(self.run.quiet or not stderr().is_terminal).status("scoring labels"):
             session.prepare()
-        if log is None and job.is_log:
-            log = stack.enter_context(job.open_log())
-            waiting = unlabelled(waiting, log)
-        writers = row_writers(stack, job.output, job.run, log, session.labels)
-        write_labels(_timed(session, found, waiting), len(waiting), writers, quiet)
+        return session
 
-
-def _timed(
-    session: ZeroShotClassifier, found: Sequence[Path], waiting: Sequence[Path]
-) -> Iterator[tuple[LabelResult | ErrorResult, float]]:
-    """Results of the waiting clips with their seconds. All clips are tagged, as they are calibrated together."""
-    tagged: list[TaggedClip | ErrorResult] = []
-    seconds = []
-    for file in found:
-        started = time.perf_counter()
-        tagged.append(session.tag(file))
-        seconds.append(round(time.perf_counter() - started, 3))
-    wanted = {os.path.realpath(file) for file in waiting}
-    for file, result, spent in zip(found, session.label(tagged), seconds, strict=True):
-        if os.path.realpath(file) in wanted:
-            yield result, spent
+    def results(self, session: ZeroShotClassifier, found: Sequence[Path], waiting: Sequence[Path]) -> Timed:
+        """Of all clips, as they are calibrated together; those that wait are kept."""
+        tagged: list[TaggedClip | ErrorResult] = []
+        seconds = []
+        for file in found:
+            started = time.perf_counter()
+            tagged.append(session.tag(file))
+            seconds.append(round(time.perf_counter() - started, 3))
+        wanted = {os.path.realpath(file) for file in waiting}
+        for file, result, spent in zip(found, session.label(tagged), seconds, strict=True):
+            if os.path.realpath(file) in wanted:
+                yield result, spent

@@ -21,6 +21,16 @@ class MissingWeightsError(UniAudioError):
     exit_code = 4
 
 
+class AbstainedError(UniAudioError):
+    """An answer that is less likely than asked for, so nothing is made. `answer`: its text; `probability`: 0 to 1."""
+
+    exit_code = 3
+
+    def __init__(self, message: str, answer: str, probability: float) -> None:
+        super().__init__(message)
+        self.answer, self.probability = answer, probability
+
+
 def first_line(error: BaseException) -> str:
     """The first line of an exception's message; its type where it has no message."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)

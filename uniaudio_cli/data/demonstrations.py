@@ -21,12 +21,16 @@ CANDIDATES = 50
 
 @dataclass(frozen=True)
 class Demonstration:
-    """One worked example: a clip and its label, the text it answers, or the clean `target` of the noisy clip."""
+    """One worked example: a clip and its label, the text it answers, or the clean `target` of the noisy clip.
+
+    `voice`: who speaks, the `group` of the metadata; "" where it says nothing.
+    """
 
     audio: Path
     label: str | None = None
     text: str | None = None
     target: Path | None = None
+    voice: str = ""
 
 
 def load_demonstrations(
@@ -49,7 +53,21 @@ def load_demonstrations(
 def _demonstration(row: Row, kind: DemonstrationKind) -> Demonstration:
     if kind == "pair":
         return Demonstration(row.path, target=row.target)
-    return Demonstration(row.path, row.label or None, row.text if kind == "text" else None)
+    return Demonstration(row.path, row.label or None, row.text if kind == "text" else None, voice=row.group)
+
+
+def of_voice(demonstrations: Sequence[Demonstration], voice: str) -> list[Demonstration]:
+    """The demonstrations of one speaker.
+
+    Raises:
+        UsageError: there is none of that name.
+    """
+    found = [each for each in demonstrations if each.voice == voice]
+    if not found:
+        voices = sorted({each.voice for each in demonstrations} - {""})
+        there = f"there are {', '.join(voices)}" if voices else "the metadata has no column 'group' that names voices"
+        raise UsageError(f"no demonstration by {show(voice)!r}{suggest(voice, voices)}; {there}")
+    return found
 
 
 def choose(

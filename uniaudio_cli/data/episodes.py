@@ -26,9 +26,15 @@ T = TypeVar("T")
 Rule = Literal["same", "other", "any"]
 Half = Literal["development", "test", "all"]
 
-# Names that say whose clip it is: Free Spoken Digits, ESC-10 and ESC-50, Speech Commands.
+# Names that say whose clip it is: Free Spoken Digits, ESC-10 and ESC-50, Speech Commands, RAVDESS, speaker07_2.
 DIGITS = r"^(?P<label>\d+)_(?P<group>.+)_\d+$"
-KNOWN_NAMES = (DIGITS, r"^\d-(?P<group>\d+)-[A-Z](-\d+)?$", r"^(?P<group>[0-9a-f]{8})_nohash_\d+$")
+KNOWN_NAMES = (
+    DIGITS,
+    r"^\d-(?P<group>\d+)-[A-Z](-\d+)?$",
+    r"^(?P<group>[0-9a-f]{8})_nohash_\d+$",
+    r"^\d\d(-\d\d){5}-(?P<group>\d\d)$",
+    r"^(?P<group>(speaker|spk|actor)\d+)_\d+$",
+)
 
 
 @dataclass(frozen=True)
@@ -179,7 +185,8 @@ class _Pool:
         what = f"{self.ways}-way {self.shots}-shot"
         if len(self.clips) < self.ways:
             raise UsageError(
-                f"{what} episodes take {self.ways} labels, and there are {len(self.clips)} ({self._names()})"
+                f"{what} episodes take {self.ways} labels, and there are {len(self.clips)} ({self._names()}); "
+                "take fewer ways"
             )
         places = {
             "same": "of the query's group",

@@ -36,13 +36,17 @@ def minilm(setup: Setup, class_names: Sequence[str]) -> Affinity:
 
 
 def _minilm(setup: Setup) -> Callable[[Sequence[str]], Array]:
-    """Texts -> embeddings of length 1, [texts, 384]; loaded once a setup."""
+    """`sentence_embedder` of MiniLM, loaded once a setup."""
     from uniaudio_cli.models.registry import resolve_teacher
 
-    if _minilm in setup.shared:
-        found: Callable[[Sequence[str]], Array] = setup.shared[_minilm]
-        return found
-    folder = str(resolve_teacher("minilm", setup.offline, setup.progress))
+    if _minilm not in setup.shared:
+        setup.shared[_minilm] = sentence_embedder(str(resolve_teacher("minilm", setup.offline, setup.progress)))
+    found: Callable[[Sequence[str]], Array] = setup.shared[_minilm]
+    return found
+
+
+def sentence_embedder(folder: str) -> Callable[[Sequence[str]], Array]:
+    """The MiniLM in `folder`: texts in, unit vectors [N, D] out."""
     import torch
     from transformers import AutoModel, AutoTokenizer
 
@@ -55,10 +59,9 @@ def _minilm(setup: Setup) -> Callable[[Sequence[str]], Array]:
         inputs = tokenizer(list(texts), padding=True, return_tensors="pt")
         mask = inputs["attention_mask"][..., None]
         mean = (model(**inputs).last_hidden_state * mask).sum(1) / mask.sum(1)
-        normalised: Array = torch.nn.functional.normalize(mean, dim=1).double().numpy()
-        return normalised
+        found: Array = torch.nn.functional.normalize(mean, dim=1).double().numpy()
+        return found
 
-    setup.shared[_minilm] = embed
     return embed
 
 

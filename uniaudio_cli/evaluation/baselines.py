@@ -194,6 +194,9 @@ def _version(package: str) -> str:
     return version(package)
 
 
+# What a user would take instead.
+PEERS = (YAMNetLogisticRegression.name, WhisperNearest.name)
+
 ROWS = (
     Row(NearestDemonstration.name, "fast", NearestDemonstration),
     Row(YAMNetLogisticRegression.name, "fast", YAMNetLogisticRegression),

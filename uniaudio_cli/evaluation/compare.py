@@ -12,8 +12,9 @@ from pydantic import ValidationError
 from uniaudio_cli.core.errors import UsageError
 from uniaudio_cli.core.paths import show
 from uniaudio_cli.evaluation.manifest import Document, read_manifest
-from uniaudio_cli.evaluation.results import Answer, Rate, paired, read_results
+from uniaudio_cli.evaluation.results import Answer, Rate, read_results
 from uniaudio_cli.evaluation.runner import EPISODES, MANIFEST
+from uniaudio_cli.evaluation.summary import paired
 
 
 class Compared(Document):

@@ -109,7 +109,7 @@ class CountedTags:
         return dict(zip(episode.labels, map(float, common), strict=True))
 
 
-def _row(system: type[InContext] | type[CountedTags], controls: Controls = "all") -> Row:
+def _row(system: type[InContext] | type[CountedTags], controls: Controls = "context") -> Row:
     def build(setup: Setup) -> InContext | CountedTags:
         if not setup.task.label_names:
             raise NotApplicable("the task uses no tags")

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from uniaudio_cli.core.errors import UsageError
 from uniaudio_cli.core.paths import atomic, show
 from uniaudio_cli.data.episodes import Episode, Half, Item, Rule, are_recordings, episodes, half, load_items
+from uniaudio_cli.data.manifest import Note, no_notes
 
 CONTENT_RATE = 16_000
 
@@ -42,7 +45,10 @@ class PlannedEpisode(Document):
 
 
 class Manifest(Document):
-    """Everything that decides which episodes are run. Fewer shots than the most are the first rounds of an episode."""
+    """Everything that decides which episodes are run. Fewer shots than the most are the first rounds of an episode.
+
+    `folds`, `rounds`: of a cross-validation; 0 where episodes are drawn one by one.
+    """
 
     schema_version: Literal[1] = 1
     data: str
@@ -53,23 +59,32 @@ class Manifest(Document):
     shots: tuple[int, ...]
     clips: tuple[Clip, ...]
     episodes: tuple[PlannedEpisode, ...]
+    folds: int = 0
+    rounds: int = 0
 
     @cached_property
     def hash(self) -> str:
         """sha256 of the contents, whatever the layout of the file."""
-        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(canonical.encode()).hexdigest()
+        values = self.model_dump(mode="json")
+        # Manifests that were written before there were folds keep their hash.
+        values = {key: value for key, value in values.items() if value or key not in ("folds", "rounds")}
+        return hashlib.sha256(json.dumps(values, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
     def items(self, folder: Path) -> list[Item]:
         """The clips as they lie in `folder`."""
         return [Item(folder / clip.file, clip.label, clip.group) for clip in self.clips]
 
     def episodes_in(self, folder: Path, shots: int) -> Iterator[Episode]:
-        """The episodes with `shots` demonstrations of each label."""
+        """The episodes with `shots` demonstrations of each label, all of a label that has fewer."""
         items = self.items(folder)
         for each in self.episodes:
-            shown = each.demonstrations[: shots * len(each.labels)]
-            yield Episode(each.labels, tuple(items[place] for place in shown), items[each.query])
+            counts: Counter[str] = Counter()
+            shown = []
+            for item in (items[place] for place in each.demonstrations):
+                counts[item.label] += 1
+                if counts[item.label] <= shots:
+                    shown.append(item)
+            yield Episode(each.labels, tuple(shown), items[each.query])
 
     def write(self, path: Path, force: bool = False) -> None:
         """The manifest as JSON, with its hash."""
@@ -98,51 +113,93 @@ def read_manifest(path: Path) -> Manifest:
     return manifest
 
 
+@dataclass(frozen=True)
+class Selection:
+    """Which clips of a folder or metadata file are used.
+
+    `which`: the development or test half. `group_regex`: as `load_items`. `groups`, `labels`: only these. `layout`: of
+    a public corpus, by its name in `layouts.LAYOUTS`.
+    """
+
+    source: Path
+    which: Half = "all"
+    group_regex: str | None = None
+    groups: Sequence[str] | None = None
+    labels: Sequence[str] | None = None
+    layout: str | None = None
+
+    @property
+    def folder(self) -> Path:
+        """What the manifest's paths start from."""
+        return self.source if self.source.is_dir() else self.source.parent
+
+    def items(self, note: Note = no_notes) -> list[Item]:
+        """The clips, by label and path.
+
+        Raises:
+            UsageError: none fit, or they have fewer than two labels.
+        """
+        there = self._all(note)
+        found = half(_chosen(there, self.groups, self.labels), self.which)
+        names = sorted({item.label for item in found})
+        if len(names) < 2:
+            raise UsageError(f"{show(self.source)}: an evaluation takes two labels or more, and there are {len(names)}")
+        return found
+
+    def _all(self, note: Note) -> list[Item]:
+        if self.layout is None:
+            return load_items(self.source, self.group_regex, note=note)
+        from uniaudio_cli.evaluation.layouts import LAYOUTS
+
+        return LAYOUTS[self.layout](self.source)
+
+
 def plan(
-    source: Path,
+    selection: Selection,
     *,
     ways: int | None = None,
     shots: Sequence[int] = (1,),
     count: int = 300,
     seed: int = 0,
     rule: Rule | None = None,
-    which: Half = "all",
-    group_regex: str | None = None,
-    groups: Sequence[str] | None = None,
-    labels: Sequence[str] | None = None,
+    note: Note = no_notes,
 ) -> Manifest:
-    """Draw the episodes of a folder of labelled clips (or its metadata file) and check them for leaks.
+    """Draw `count` episodes of the selected clips and check them for leaks.
 
     Args:
         ways: labels an episode has; None takes all there are. shots: demonstrations of each label, one table row each;
-            all share their queries. count: episodes. rule: None takes "other" where clips share groups, else "any".
-        which: the development or test half of the clips. groups, labels: only these.
+            all share their queries. rule: None takes "other" where clips share groups, else "any".
 
     Raises:
         UsageError: the clips do not give such episodes.
         UniAudioError: a clip cannot be read.
     """
-    found = _chosen(load_items(source, group_regex), groups, labels)
-    items = half(found, which)
-    names = sorted({item.label for item in items})
-    if len(names) < 2:
-        raise UsageError(f"{show(source)}: an evaluation takes two labels or more, and there are {len(names)}")
-    depth, wanted = max(shots), ways or len(names)
+    items = selection.items(note)
     rule = rule or default_rule(items)
-    drawn = list(episodes(items, wanted, depth, count, seed, rule))
-    folder = source if source.is_dir() else source.parent
+    wanted = ways or len({item.label for item in items})
+    drawn = list(episodes(items, wanted, max(shots), count, seed, rule))
+    return write_down(selection, drawn, rule=rule, seed=seed, ways=wanted, shots=tuple(sorted(set(shots))))
+
+
+def write_down(selection: Selection, drawn: Sequence[Episode], **facts: Any) -> Manifest:
+    """The manifest of drawn episodes, checked for leaks. `facts`: the other fields of `Manifest`.
+
+    Raises:
+        UsageError: a query is, or holds the same audio as, a demonstration. UniAudioError: a clip cannot be read.
+    """
     used = {each.path: each for episode in drawn for each in (*episode.demonstrations, episode.query)}
     clips = [used[path] for path in sorted(used)]
     places = {item.path: place for place, item in enumerate(clips)}
     manifest = Manifest(
-        data=source.resolve().name,
-        half=which,
-        rule=rule,
-        seed=seed,
-        ways=wanted,
-        shots=tuple(sorted(set(shots))),
+        data=selection.source.resolve().name,
+        half=selection.which,
         clips=tuple(
-            Clip(file=_below(item.path, folder), label=item.label, group=item.group, content=audio_hash(item.path))
+            Clip(
+                file=_below(item.path, selection.folder),
+                label=item.label,
+                group=item.group,
+                content=audio_hash(item.path),
+            )
             for item in clips
         ),
         episodes=tuple(
@@ -153,6 +210,7 @@ def plan(
             )
             for each in drawn
         ),
+        **facts,
     )
     check_leaks(manifest)
     return manifest

@@ -115,6 +115,37 @@ def clustered_difference(first: ArrayLike, second: ArrayLike, clusters: Sequence
     return Interval(float(gains.mean()), low, high, len(gains), len(names))
 
 
+def balanced_accuracy(correct: ArrayLike, groups: Sequence[Hashable], seed: int = 0) -> Interval:
+    """The mean over groups (classes of clips) of their rates of right answers; the interval resamples groups.
+
+    Of a group with 1 of 2 and one with 4 of 4 it is 75 %.
+
+    Raises:
+        ValueError: no answers, or not as many groups as answers.
+    """
+    rates = _rates(_answers(correct).astype(float), groups)
+    value = float(rates.mean())
+    if len(rates) < FEWEST_CLUSTERS or value in (0.0, 1.0):
+        bounds = accuracy(correct)
+        return Interval(value, min(bounds.low, value), max(bounds.high, value), len(_answers(correct)))
+    low, high = _bootstrap(rates, range(len(rates)), seed)
+    return Interval(value, low, high, len(_answers(correct)), len(rates))
+
+
+def balanced_difference(first: ArrayLike, second: ArrayLike, groups: Sequence[Hashable], seed: int = 0) -> Interval:
+    """By how much `first` has the higher `balanced_accuracy`, paired; the interval resamples groups.
+
+    Raises:
+        ValueError: as `balanced_accuracy`, or not as many answers of one as of the other.
+    """
+    a, b = _pair(first, second)
+    gains = _rates(a.astype(float) - b.astype(float), groups)
+    if len(gains) < FEWEST_CLUSTERS or not gains.any():
+        return difference(a, b)
+    low, high = _bootstrap(gains, range(len(gains)), seed)
+    return Interval(float(gains.mean()), low, high, len(a), len(gains))
+
+
 def calibration_error(confidence: ArrayLike, correct: ArrayLike, bins: int = 10) -> float:
     """Expected calibration error with equal bins (Guo et al. 2017): the mean distance of confidence from accuracy.
 
@@ -215,6 +246,14 @@ def _bootstrap(values: np.ndarray, clusters: Sequence[Hashable], seed: int) -> t
         rng=np.random.default_rng(seed),
     )
     return float(found.confidence_interval.low), float(found.confidence_interval.high)
+
+
+def _rates(values: np.ndarray, groups: Sequence[Hashable]) -> np.ndarray:
+    """The mean of `values` in each group."""
+    if len(groups) != len(values):
+        raise ValueError(f"{len(values)} answers cannot be of {len(groups)} groups")
+    _, place = np.unique([str(name) for name in groups], return_inverse=True)
+    return np.bincount(place, weights=values) / np.bincount(place)
 
 
 def _answers(correct: ArrayLike) -> np.ndarray:

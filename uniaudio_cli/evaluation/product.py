@@ -16,7 +16,7 @@ import torch
 from uniaudio_cli.audio.io import AudioInput
 from uniaudio_cli.codec.frozen.levels import FrozenLevels
 from uniaudio_cli.data.demonstrations import Demonstration
-from uniaudio_cli.data.episodes import Episode
+from uniaudio_cli.data.episodes import Episode, Item
 from uniaudio_cli.evaluation import affinities
 from uniaudio_cli.evaluation.systems import COUNTS, PRODUCT, Controls, NotApplicable, Row, Setup
 from uniaudio_cli.inference.classify import Classifier
@@ -74,18 +74,18 @@ def random_lm(lm: LanguageModel, seed: int = 0) -> LanguageModel:
 
 
 @dataclass
-class _Bound:
-    """The classifier of the last episode, which the rows of that episode share."""
+class Bound:
+    """The classifier of the last demonstrations, which the rows of an episode and the queries of a fold share."""
 
     models: Models
     task: Task
     seed: int
-    last: tuple[Episode, Classifier] | None = field(default=None)
+    last: tuple[tuple[Item, ...], Classifier] | None = field(default=None)
 
     def classifier(self, episode: Episode) -> Classifier:
-        if self.last is None or self.last[0] != episode:
+        if self.last is None or self.last[0] != episode.demonstrations:
             shown = [Demonstration(item.path, item.label) for item in episode.demonstrations]
-            self.last = episode, Classifier(self.models, self.task, shown, self.seed)
+            self.last = episode.demonstrations, Classifier(self.models, self.task, shown, self.seed)
         return self.last[1]
 
     def query(self, episode: Episode) -> Query:
@@ -102,7 +102,7 @@ class ProductSystem:
     name = PRODUCT
     probabilities = True
 
-    def __init__(self, setup: Setup, bound: _Bound) -> None:
+    def __init__(self, setup: Setup, bound: Bound) -> None:
         self.setup, self.bound = setup, bound
 
     @property
@@ -257,7 +257,7 @@ def _row(system: type[ProductSystem], controls: Controls, takes: str = "", chang
         if not has[takes]:
             raise NotApplicable(f"the task uses no {takes}: readout {task.readout}")
         if change not in setup.shared:
-            setup.shared[change] = _Bound(change(setup, setup.models), task, setup.seed)
+            setup.shared[change] = Bound(change(setup, setup.models), task, setup.seed)
         return system(setup, setup.shared[change])
 
     return Row(system.name, controls, build)

@@ -6,15 +6,17 @@ from collections.abc import Iterator, Sequence
 
 from uniaudio_cli.evaluation.metrics import FEWEST_CLUSTERS, Interval
 from uniaudio_cli.evaluation.results import Cell, Results, SystemResult
+from uniaudio_cli.evaluation.sentences import product
 from uniaudio_cli.evaluation.systems import PRODUCT
 
 
-def headline(results: Results) -> str:
-    """One line: the data, the episodes and how the intervals are made."""
+def design(results: Results) -> str:
+    """One line: the data, and how the episodes were drawn."""
     half = "" if results.half == "all" else f", {results.half} half"
+    drawn = f"{results.folds} folds x {results.rounds} rounds" if results.folds else "drawn one by one"
     return (
         f"{results.data}{half}: {results.clips} clips, {len(results.labels)} labels, {results.groups} groups; "
-        f"{results.episodes} episodes a row, rule {results.rule}, seed {results.seed}"
+        f"{results.episodes} episodes a row, {drawn}, rule {results.rule}, seed {results.seed}"
     )
 
 
@@ -59,13 +61,26 @@ def group_rows(cell: Cell) -> list[tuple[str, ...]]:
     return [(name, *(_share(each.by_group.get(group)) for group in groups)) for name, each in cell.systems.items()]
 
 
+def class_rows(results: Results) -> list[tuple[str, ...]]:
+    """Label, precision, recall and number of queries of the product at the most shots."""
+    _, ours = product(results.deepest)
+    return [
+        (
+            label,
+            *(f"{100 * share:.0f} %" if share is not None else "-" for share in (each.precision, each.recall)),
+            str(each.n),
+        )
+        for label, each in ours.per_class.items()
+    ]
+
+
 def markdown(results: Results) -> str:
     """All cells as Markdown tables."""
     return "\n".join(_markdown(results))
 
 
 def _markdown(results: Results) -> Iterator[str]:
-    yield headline(results)
+    yield design(results)
     for cell in results.cells:
         yield ""
         yield from _table(header(cell), rows(cell))

@@ -1,23 +1,21 @@
-"""The results of an evaluation: answers in, results.json out, in a versioned schema that other versions can read."""
+"""The schema of an evaluation's results: results.json and the lines of episodes.jsonl, in a versioned form."""
 
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from uniaudio_cli.core.errors import UsageError
 from uniaudio_cli.core.paths import atomic, show
-from uniaudio_cli.evaluation import metrics
-from uniaudio_cli.evaluation.manifest import Document, Manifest
+from uniaudio_cli.evaluation.confidence import Bin, Coverage
+from uniaudio_cli.evaluation.manifest import Document
 from uniaudio_cli.evaluation.metrics import Interval
 
-SCHEMA_VERSION = 1
+# Version 2 adds the design, precision, reliability, abstention, clips, advice and cost; version 1 is still read.
+SCHEMA_VERSIONS = (1, 2)
 
 
 class Answer(Document):
@@ -60,18 +58,29 @@ class Rate(Document):
 
 
 class ClassCount(Document):
-    """Of one label: queries with it, those answered right, and answers that name it."""
+    """Of one label: queries with it, those answered right, and answers that name it.
+
+    `recall`: right of the queries; `precision`: right of the answers that name it; None of none.
+    """
 
     n: int
     correct: int
     answered: int
+    recall: float | None = None
+    precision: float | None = None
+
+    @classmethod
+    def of(cls, n: int, correct: int, answered: int) -> ClassCount:
+        shares = {"recall": correct / n if n else None, "precision": correct / answered if answered else None}
+        return cls(n=n, correct=correct, answered=answered, **shares)
 
 
 class SystemResult(Document):
     """One system at one number of shots.
 
     `by_group`: the plain rate of each group, where there are too few for a bootstrap. `confusion[truth][answer]`.
-    `calibration_error`: None where scores are no probabilities.
+    `calibration_error`: None where scores are no probabilities; `reliability` and `abstention` are empty then.
+    `covered`: the most that can be answered with so many right, where it can.
     """
 
     accuracy: Rate
@@ -79,6 +88,9 @@ class SystemResult(Document):
     per_class: dict[str, ClassCount]
     confusion: dict[str, dict[str, int]]
     calibration_error: float | None
+    reliability: tuple[Bin, ...] = ()
+    abstention: tuple[Coverage, ...] = ()
+    covered: dict[str, Coverage] = Field(default_factory=dict)
 
 
 class Difference(Document):
@@ -99,10 +111,58 @@ class Cell(Document):
     differences: tuple[Difference, ...]
 
 
-class Results(Document):
-    """Everything that results.json holds. `skipped`: rows that were not run, and why."""
+class ClipReview(Document):
+    """What the product makes of one clip over all its episodes at the most shots.
 
-    schema_version: Literal[1] = 1
+    `scores`: means, likeliest first. `doubt`: 1 less the lead of the first over the second. `fits_better`: the label
+    that it probably should have. `words`: what the LLM is given of it.
+    """
+
+    file: str
+    group: str
+    truth: str
+    answer: str
+    right: int
+    asked: int
+    scores: dict[str, float]
+    doubt: float
+    fits_better: str | None = None
+    words: str = ""
+
+
+class Advice(Document):
+    """A label to add demonstrations of. `taken_for`: the label it is mixed up with most. `show`: clips that help."""
+
+    label: str
+    recall: float
+    n: int
+    taken_for: str
+    share: float
+    show: tuple[str, ...]
+
+
+class Cost(Document):
+    """What answering took, summed over the runs that a report was made in. `answers`: those that the seconds are of.
+
+    `by_system`: seconds in each row's own answers; what rows share, such as codes, counts where it is first needed.
+    """
+
+    answers: int = 0
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    peak_megabytes: float = 0.0
+    workers: int = 1
+    cores: int = 0
+    by_system: dict[str, float] = Field(default_factory=dict)
+
+
+class Results(Document):
+    """Everything that results.json holds. `skipped`: rows that were not run, and why.
+
+    `folds`, `rounds`: of a cross-validation; 0 for episodes. `suite`, `notes`: what else a reader has to know.
+    """
+
+    schema_version: Literal[1, 2] = 2
     data: str
     clips: int
     labels: tuple[str, ...]
@@ -117,6 +177,18 @@ class Results(Document):
     models: dict[str, dict[str, str]]
     skipped: dict[str, str]
     cells: tuple[Cell, ...]
+    folds: int = 0
+    rounds: int = 0
+    suite: str = ""
+    notes: tuple[str, ...] = ()
+    reviews: tuple[ClipReview, ...] = ()
+    advice: tuple[Advice, ...] = ()
+    cost: Cost = Cost()
+
+    @property
+    def deepest(self) -> Cell:
+        """The cell of the most shots."""
+        return max(self.cells, key=lambda cell: cell.shots)
 
     def write(self, path: Path, force: bool = False) -> None:
         """results.json."""
@@ -141,98 +213,12 @@ def read_results(path: Path) -> Results:
     except ValueError as problem:
         raise UsageError(f"{show(file)}: is not JSON") from problem
     version = rows.get("schema_version") if isinstance(rows, dict) else None
-    if version != SCHEMA_VERSION:
-        raise UsageError(f"{show(file)}: has schema version {version}, and this program reads {SCHEMA_VERSION}")
+    if version not in SCHEMA_VERSIONS:
+        known = " and ".join(map(str, SCHEMA_VERSIONS))
+        raise UsageError(f"{show(file)}: has schema version {version}, and this program reads {known}")
     try:
         return Results.model_validate(rows)
     except ValidationError as problem:
         first = problem.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise UsageError(f"{show(file)}: holds no results ({where}: {first['msg']})") from problem
-
-
-def summarise(manifest: Manifest, answers: Sequence[Answer], references: Sequence[str], **facts: Any) -> Results:
-    """Results of all answers; `references`: each other system is compared with those of them that ran."""
-    cells = []
-    for shots in manifest.shots:
-        by_system: dict[str, list[Answer]] = {}
-        for answer in answers:
-            if answer.shots == shots:
-                by_system.setdefault(answer.system, []).append(answer)
-        if by_system:
-            ordered = {name: sorted(each, key=lambda one: one.episode) for name, each in by_system.items()}
-            cells.append(_cell(manifest, shots, ordered, references))
-    return Results(
-        data=manifest.data,
-        clips=len(manifest.clips),
-        labels=tuple(sorted({clip.label for clip in manifest.clips})),
-        groups=len({clip.group for clip in manifest.clips}),
-        episodes=len(manifest.episodes),
-        rule=manifest.rule,
-        half=manifest.half,
-        seed=manifest.seed,
-        manifest=manifest.hash,
-        cells=tuple(cells),
-        **facts,
-    )
-
-
-def _cell(manifest: Manifest, shots: int, systems: Mapping[str, list[Answer]], references: Sequence[str]) -> Cell:
-    return Cell(
-        ways=manifest.ways,
-        shots=shots,
-        chance=metrics.chance(manifest.ways),
-        systems={name: _system(each, manifest.seed) for name, each in systems.items()},
-        differences=tuple(
-            Difference(system=name, reference=reference, accuracy=paired(each, systems[reference], manifest.seed))
-            for reference in references
-            if reference in systems
-            for name, each in systems.items()
-            if name != reference
-        ),
-    )
-
-
-def _system(answers: Sequence[Answer], seed: int) -> SystemResult:
-    correct, groups = [each.correct for each in answers], [each.group for each in answers]
-    found = metrics.clustered_accuracy(correct, groups, seed)
-    truths, given = Counter(each.truth for each in answers), Counter(each.answer for each in answers)
-    right = Counter(each.truth for each in answers if each.correct)
-    confusion: dict[str, dict[str, int]] = {}
-    for each in answers:
-        row = confusion.setdefault(each.truth, {})
-        row[each.answer] = row.get(each.answer, 0) + 1
-    confident = [max(each.scores.values()) for each in answers if each.probabilities]
-    return SystemResult(
-        accuracy=Rate.of(found),
-        by_group={} if found.clusters else by_group(answers),
-        per_class={
-            label: ClassCount(n=truths[label], correct=right[label], answered=given[label])
-            for label in sorted({*truths, *given})
-        },
-        confusion={truth: dict(sorted(row.items())) for truth, row in sorted(confusion.items())},
-        calibration_error=metrics.calibration_error(confident, correct) if len(confident) == len(answers) else None,
-    )
-
-
-def by_group(answers: Sequence[Answer]) -> dict[str, tuple[int, int]]:
-    """Group -> (right, all)."""
-    found: dict[str, tuple[int, int]] = {}
-    for each in answers:
-        right, count = found.get(each.group, (0, 0))
-        found[each.group] = right + each.correct, count + 1
-    return dict(sorted(found.items()))
-
-
-def paired(first: Sequence[Answer], second: Sequence[Answer], seed: int = 0) -> Rate:
-    """The paired difference of two systems over the episodes that both answered.
-
-    Raises:
-        UsageError: there are none, or they are not of the same queries.
-    """
-    others = {(each.shots, each.episode): each for each in second}
-    both = [(each, others[each.shots, each.episode]) for each in first if (each.shots, each.episode) in others]
-    if not both or any((a.file, a.truth) != (b.file, b.truth) for a, b in both):
-        raise UsageError("the answers are not to the same episodes, so they cannot be paired")
-    a, b = (np.array([pair[side].correct for pair in both]) for side in (0, 1))
-    return Rate.of(metrics.clustered_difference(a, b, [each.group for each, _ in both], seed))

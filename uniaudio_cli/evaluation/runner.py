@@ -1,22 +1,26 @@
-"""The runner: a manifest and systems in, answers logged one by one and results out; a stopped run goes on."""
+"""The runner: a manifest and systems in, answers out, logged one by one; a stopped run goes on."""
 
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from uniaudio_cli.core.errors import UsageError
 from uniaudio_cli.core.jsonl import JsonlLog
 from uniaudio_cli.core.paths import show
+from uniaudio_cli.data.episodes import Episode
 from uniaudio_cli.evaluation.manifest import Manifest, read_manifest
 from uniaudio_cli.evaluation.metrics import best
-from uniaudio_cli.evaluation.results import Answer, Results, summarise
-from uniaudio_cli.evaluation.systems import COUNTS, NEAREST, PRODUCT, Controls, Row, Setup, System, build_systems
+from uniaudio_cli.evaluation.results import Answer
+from uniaudio_cli.evaluation.systems import COUNTS, NEAREST, PRODUCT, System
 
-MANIFEST, EPISODES, RESULTS = "manifest.json", "episodes.jsonl", "results.json"
+MANIFEST, EPISODES, RESULTS, PAGE = "manifest.json", "episodes.jsonl", "results.json", "report.html"
 # Whom the other rows are compared with, where they ran.
 REFERENCES = (PRODUCT, COUNTS, NEAREST)
 PACKAGES = ("uniaudio", "torch", "transformers", "numpy", "scipy", "scikit-learn", "onnxruntime", "ctranslate2")
@@ -24,47 +28,102 @@ PACKAGES = ("uniaudio", "torch", "transformers", "numpy", "scipy", "scikit-learn
 DIGITS = 6
 
 
+@dataclass(frozen=True)
+class Todo:
+    """One episode at one number of shots, and the systems that have not answered it."""
+
+    shots: int
+    episode: int
+    systems: tuple[str, ...]
+
+
+class Crew(Protocol):
+    """Systems that answer episodes, in this process or in others.
+
+    `names`: of the systems, in the table's order. `seconds`: spent so far, by system.
+    """
+
+    names: Sequence[str]
+    identities: Mapping[str, Mapping[str, str]]
+    skipped: Mapping[str, str]
+    seconds: Counter[str]
+
+    def answers(self, todo: Sequence[Todo]) -> Iterator[Answer]:
+        """The answers, in the order of `todo`."""
+        ...
+
+    def words(self, files: Sequence[str]) -> dict[str, str]:
+        """What the LLM is given of clips, by their files in the manifest."""
+        ...
+
+
+class Here:
+    """Systems that answer in this process. `words_of`: what the LLM is given of a clip."""
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        folder: Path,
+        systems: Sequence[System],
+        skipped: Mapping[str, str] | None = None,
+        words_of: Callable[[Path], str] = lambda path: "",
+    ) -> None:
+        self.manifest, self.folder, self.words_of = manifest, folder, words_of
+        self.systems = {system.name: system for system in systems}
+        self.names = list(self.systems)
+        self.skipped = dict(skipped or {})
+        self.seconds: Counter[str] = Counter()
+        self._episodes: dict[int, list[Episode]] = {}
+
+    @property
+    def identities(self) -> dict[str, dict[str, str]]:
+        return {name: dict(system.identity) for name, system in self.systems.items()}
+
+    def answers(self, todo: Iterable[Todo]) -> Iterator[Answer]:
+        for each in todo:
+            if each.shots not in self._episodes:
+                self._episodes[each.shots] = list(self.manifest.episodes_in(self.folder, each.shots))
+            episode = self._episodes[each.shots][each.episode]
+            for name in each.systems:
+                started = time.perf_counter()
+                scores = self.systems[name].predict(episode)
+                self.seconds[name] += time.perf_counter() - started
+                yield _answer(self.manifest, self.systems[name], each.shots, each.episode, scores)
+
+    def words(self, files: Sequence[str]) -> dict[str, str]:
+        return {file: self.words_of(self.folder / file) for file in files}
+
+
 Watch = Callable[[Iterator[Answer], int], Iterator[Answer]]
 
 
-def _unwatched(answers: Iterator[Answer], total: int) -> Iterator[Answer]:
+def unwatched(answers: Iterator[Answer], total: int) -> Iterator[Answer]:
+    """The answers as they are."""
     return answers
 
 
-def run(
-    manifest: Manifest, folder: Path, systems: Sequence[System], log: JsonlLog, watch: Watch = _unwatched
-) -> list[Answer]:
+def run(manifest: Manifest, crew: Crew, log: JsonlLog, watch: Watch = unwatched) -> list[Answer]:
     """Every system's answer to every episode, those of `log` taken from there.
 
     Args:
-        folder: where the manifest's clips lie. watch: passes new answers through, told how many there will be.
+        watch: passes new answers through, told how many there will be.
 
     Raises:
         UniAudioError: a clip cannot be read, or an episode does not fit the LLM's context.
     """
-    order = {system.name: place for place, system in enumerate(systems)}
-    kept = [each for each in map(Answer.model_validate, log.rows) if each.system in order]
-    known = {_key(each) for each in kept}
-    total = len(order) * len(manifest.shots) * len(manifest.episodes)
-    for answer in watch(_answers(manifest, folder, systems, known), total - len(known)):
+    order = {name: place for place, name in enumerate(crew.names)}
+    kept = [Answer.model_validate(row) for row in log.rows if row.get("system") in order]
+    known = {(each.system, each.shots, each.episode) for each in kept}
+    # Episode by episode, so that a stopped run has all rows of what it has.
+    todo = []
+    for shots in manifest.shots:
+        for number in range(len(manifest.episodes)):
+            if missing := tuple(name for name in crew.names if (name, shots, number) not in known):
+                todo.append(Todo(shots, number, missing))
+    for answer in watch(crew.answers(todo), sum(len(each.systems) for each in todo)):
         log.write(answer.model_dump(mode="json"))
         kept.append(answer)
     return sorted(kept, key=lambda each: (each.shots, order[each.system], each.episode))
-
-
-def _answers(
-    manifest: Manifest, folder: Path, systems: Sequence[System], known: set[tuple[str, int, int]]
-) -> Iterator[Answer]:
-    """The answers that are not known, episode by episode, so that a stopped run has all rows of what it has."""
-    for shots in manifest.shots:
-        for number, episode in enumerate(manifest.episodes_in(folder, shots)):
-            for system in systems:
-                if (system.name, shots, number) not in known:
-                    yield _answer(manifest, system, shots, number, system.predict(episode))
-
-
-def _key(answer: Answer) -> tuple[str, int, int]:
-    return answer.system, answer.shots, answer.episode
 
 
 def _answer(manifest: Manifest, system: System, shots: int, number: int, scores: Mapping[str, float]) -> Answer:
@@ -80,37 +139,6 @@ def _answer(manifest: Manifest, system: System, shots: int, number: int, scores:
         answer=best(scores, f"{manifest.seed} {number}"),
         scores={label: float(f"{score:.{DIGITS}g}") for label, score in ranked},
         probabilities=system.probabilities,
-    )
-
-
-def evaluate(
-    manifest: Manifest,
-    folder: Path,
-    setup: Setup,
-    controls: Controls = "fast",
-    *,
-    rows: Sequence[Row] | None = None,
-    log: JsonlLog | None = None,
-    settings: Mapping[str, Any] | None = None,
-    watch: Watch = _unwatched,
-) -> Results:
-    """Build the systems, run them and summarise.
-
-    `rows`: as `build_systems`. `settings`: what else results.json records.
-
-    Raises:
-        UniAudioError: models cannot be loaded, or what `run` raises.
-    """
-    systems, skipped = build_systems(setup, controls, rows)
-    answers = run(manifest, folder, systems, log if log is not None else JsonlLog(None), watch)
-    return summarise(
-        manifest,
-        answers,
-        REFERENCES,
-        settings=dict(settings or {}),
-        versions=versions(),
-        models={system.name: dict(system.identity) for system in systems},
-        skipped=skipped,
     )
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from uniaudio_cli.inference.session import Models
     from uniaudio_cli.prompting.task import Task
 
-Controls = Literal["fast", "all"]
+Controls = Literal["fast", "all", "context"]
 # Rows that others are compared with.
 PRODUCT, NEAREST, COUNTS = "uniaudio", "nearest demonstration", "counts only"
 
@@ -72,7 +72,9 @@ class Setup:
 
 @dataclass(frozen=True)
 class Row:
-    """A system by name. `controls`: "all" for those that only `--controls all` runs."""
+    """A system by name. `controls`: "all" for those that `--controls fast` leaves out, "context" for those that only
+    `--controls context` runs, beside the product and counts.
+    """
 
     name: str
     controls: Controls
@@ -99,7 +101,7 @@ def build_systems(
     systems: list[System] = []
     skipped: dict[str, str] = {}
     for row in rows() if among is None else among:
-        if controls == "fast" and row.controls == "all":
+        if not _wanted(row, controls):
             continue
         try:
             systems.append(row.build(setup))
@@ -110,6 +112,12 @@ def build_systems(
                 raise
             skipped[row.name] = str(problem)
     return systems, skipped
+
+
+def _wanted(row: Row, controls: Controls) -> bool:
+    if controls == "context":
+        return row.controls == "context" or row.name in (PRODUCT, COUNTS)
+    return row.controls == "fast" or row.controls == controls
 
 
 class NotApplicable(UniAudioError):

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,6 +21,9 @@ from uniaudio_cli.evaluation.product import random_lm
 from uniaudio_cli.evaluation.systems import PRODUCT, Row, Setup
 from uniaudio_cli.inference.name_table import Array
 from uniaudio_cli.inference.names import Affinity, LLMAffinity, TaggedClip, ZeroShotClassifier
+
+if TYPE_CHECKING:
+    from uniaudio_cli.evaluation.job import ModelNames
 
 # Of a cosine of sentence embeddings: sharpens it to the few nearest classes; chosen on esc10.
 COSINE_POWER = 5
@@ -43,6 +47,26 @@ class NameTags:
                 raise tagged.exception or UniAudioError(tagged.error)
             self.posteriors[path] = tagged.posterior
         return self.posteriors[path]
+
+
+def name_tags(setup: Setup, names: ModelNames) -> NameTags:
+    """What the rows of a zero-shot evaluation share.
+
+    Raises:
+        MissingWeightsError: the LLM or the tagger is not here.
+    """
+    from uniaudio_cli.api import load_zero_shot
+
+    session = load_zero_shot(
+        sorted({item.label for item in setup.items}),
+        lm=names.zero_shot_lm,
+        device=names.device,
+        dtype=names.dtype,
+        bits=names.bits,
+        offline=names.offline,
+        progress=setup.progress,
+    )
+    return NameTags(session, setup.items, {"readout": "names", "tagger": "yamnet", "lm": names.zero_shot_lm})
 
 
 class NamesByLLM:

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from uniaudio_cli.audio.io import AudioInput, source_name
 from uniaudio_cli.audio.levels import PROSODY, level_name
+from uniaudio_cli.codec.frozen.units import Array
 from uniaudio_cli.codec.quantizer import SIMILARITY_SCALE
 from uniaudio_cli.core.errors import UniAudioError, UsageError
 from uniaudio_cli.data.demonstrations import Demonstration
 from uniaudio_cli.inference.encoder import EncodedClip
 from uniaudio_cli.inference.names import meaningless, readable
+from uniaudio_cli.inference.open_set import UNKNOWN, OpenSet
+from uniaudio_cli.inference.read_ahead import read_ahead
 from uniaudio_cli.inference.results import ErrorResult, LabelResult
 from uniaudio_cli.inference.scoring import LabelReadout, LikelihoodReadout, Query, Readout, TokenObservation
 from uniaudio_cli.inference.session import EncodedExample, Models, Session, check_levels, growing_batches
-from uniaudio_cli.inference.similarity import SimilarityReadout
+from uniaudio_cli.inference.similarity import SimilarityReadout, joined
 from uniaudio_cli.llm.ngram import NgramCache
 from uniaudio_cli.prompting.context_budget import ContextBudget
 from uniaudio_cli.prompting.prompt import Example, Prompt, Text, build_prompt
@@ -29,6 +35,14 @@ from uniaudio_cli.prompting.template import load_template
 
 # The template of a label's context under the likelihood readout: its clips and nothing else.
 CONTINUATION_TEMPLATE = "continuation"
+
+
+@dataclass(frozen=True)
+class ReadClip:
+    """A clip as the task crops it, before any model: `wav` float32 [1, T]."""
+
+    file: str
+    wav: Tensor
 
 
 @dataclass(frozen=True)
@@ -78,25 +92,44 @@ class Classifier(Session):
         return result
 
     def classify(self, sources: Iterable[AudioInput]) -> Iterator[LabelResult | ErrorResult]:
-        """One result per source, in order, computed in growing batches."""
-        for batch in growing_batches(sources):
-            yield from self.classify_batch(batch)
+        """One result per source, in order, computed in growing batches; the next ones are read meanwhile."""
+        return (result for result, _ in self.classify_timed(sources))
+
+    def classify_timed(self, sources: Iterable[AudioInput]) -> Iterator[tuple[LabelResult | ErrorResult, float]]:
+        """`classify`, each result with its share of the seconds that its batch took."""
+        started = time.perf_counter()
+        for batch in growing_batches(read_ahead(self.read, sources)):
+            results = self.classify_clips(batch)
+            seconds = round((time.perf_counter() - started) / len(batch), 3)
+            yield from ((result, seconds) for result in results)
+            started = time.perf_counter()
 
     def classify_batch(self, sources: Sequence[AudioInput]) -> list[LabelResult | ErrorResult]:
         """One result per source, all scored together; a source that fails gets an `ErrorResult`."""
+        return self.classify_clips([self.read(source) for source in sources])
+
+    def read(self, source: AudioInput) -> ReadClip | ErrorResult:
+        """A source as `classify_clips` takes it. Needs no model and no lock."""
+        name = source_name(source)
+        try:
+            return ReadClip(name, self.encoder.read(source, self.task.clip, audible=True))
+        except UniAudioError as problem:
+            return ErrorResult.from_exception(name, problem)
+
+    def classify_clips(self, clips: Sequence[ReadClip | ErrorResult]) -> list[LabelResult | ErrorResult]:
+        """`classify_batch` of sources that are read; errors stay in their places."""
         with self.models.lock:
-            encoded = [self._encode(source) for source in sources]
+            encoded = [self._encode(clip) if isinstance(clip, ReadClip) else clip for clip in clips]
             labelled = iter(self._label([each for each in encoded if isinstance(each, _Encoded)]))
             return [each if isinstance(each, ErrorResult) else next(labelled) for each in encoded]
 
-    def _encode(self, source: AudioInput) -> _Encoded | ErrorResult:
-        name = source_name(source)
+    def _encode(self, clip: ReadClip) -> _Encoded | ErrorResult:
         try:
-            return _Encoded(name, self.encoder.encode_with_offsets(source, self.task))
+            return _Encoded(clip.file, self.encoder.encode_crop(clip.wav, self.task))
         except UniAudioError as problem:
-            return ErrorResult.from_exception(name, problem)
+            return ErrorResult.from_exception(clip.file, problem)
         except ValueError as problem:
-            return ErrorResult.from_exception(name, UniAudioError(f"{name}: {problem}"))
+            return ErrorResult.from_exception(clip.file, UniAudioError(f"{clip.file}: {problem}"))
 
     def _label(self, clips: Sequence[_Encoded]) -> list[LabelResult | ErrorResult]:
         """Results of clips scored together; where that fails, of each by itself."""
@@ -110,9 +143,41 @@ class Classifier(Session):
     def _label_together(self, clips: Sequence[_Encoded]) -> list[LabelResult]:
         scores = self.score([clip.clips for clip in clips])
         return [
-            LabelResult.from_scores(clip.file, each, self.task.abstain_below)
+            self._with_features(LabelResult.from_scores(clip.file, each, self.task.abstain_below), clip)
             for clip, each in zip(clips, scores, strict=True)
         ]
+
+    def _with_features(self, result: LabelResult, clip: _Encoded) -> LabelResult:
+        """The clip's features under the similarity readout, and whether they are near enough to the demonstrations."""
+        if self.task.readout != "similarity":
+            return result
+        features = self.features(clip.clips[0])
+        if self.open_set is None:
+            return replace(result, features=features)
+        similarity = self.open_set.score(features)
+        label = UNKNOWN if similarity < self.open_set.threshold else result.label
+        return replace(result, features=features, similarity=similarity, label=label)
+
+    def features(self, clip: EncodedClip) -> Array:
+        """What the similarity readout compares of a clip: float32 [F], of length 1."""
+        readout = self.readout
+        assert isinstance(readout, SimilarityReadout)
+        return joined(clip.features, readout.weights)
+
+    @cached_property
+    def open_set(self) -> OpenSet | None:
+        """What tells clips of no label apart, where the task has `unknown_below`.
+
+        Raises:
+            UsageError: there is nothing to learn the threshold from, or a label is called "unknown".
+        """
+        below = self.task.unknown_below
+        if below is None:
+            return None
+        if UNKNOWN in self.labels:
+            raise UsageError(f"unknown_below: a label of the demonstrations is called {UNKNOWN!r} already")
+        rows = {label: [self.features(each.clip) for each in self.examples_for(label)] for label in self.labels}
+        return OpenSet.of(rows, None if below == "auto" else below)
 
     def score(self, clips: Sequence[Sequence[EncodedClip]]) -> list[dict[str, float]]:
         """Probabilities per label of clips that are encoded already, each once for each time offset."""
@@ -126,7 +191,7 @@ class Classifier(Session):
             UsageError: they do not fit the LLM's context.
         """
         with self.models.lock:
-            _ = self.readout
+            _ = self.readout, self.open_set
 
     @property
     def readout(self) -> Readout:
@@ -134,7 +199,7 @@ class Classifier(Session):
         if self._readout is None:
             for budget in self.context_budgets():
                 budget.check()
-            self._readout = READOUTS[self.task.readout](self)
+            self._readout = READOUTS[self.task.readout].make(self)
         return self._readout
 
     def _label_readout(self) -> LabelReadout:
@@ -179,17 +244,20 @@ class Classifier(Session):
 
     def observe(self, clips: Sequence[EncodedClip]) -> Query:
         """What the readout scores of a clip, encoded once for each time offset."""
-        levels = self.task.levels
-        if self.task.readout == "similarity":
-            (clip,) = clips
-            return clip.features
-        if self.task.readout == "label":
-            one = [self.examples[0].example]  # the query's part of the prompt depends on no demonstration
-            prompts = [
-                build_prompt(self.task, self.template, one, clip.as_audio(levels), self.vocabulary) for clip in clips
-            ]
-            return [[TokenObservation(prompt.query_ids(self.vocabulary)) for prompt in prompts]]
-        return [[self._observation(clip, level) for clip in clips] for level in levels]
+        return READOUTS[self.task.readout].observe(self, clips)
+
+    def _features(self, clips: Sequence[EncodedClip]) -> Query:
+        (clip,) = clips
+        return clip.features
+
+    def _prompts(self, clips: Sequence[EncodedClip]) -> Query:
+        one = [self.examples[0].example]  # the query's part of the prompt depends on no demonstration
+        audio = [clip.as_audio(self.task.levels) for clip in clips]
+        prompts = [build_prompt(self.task, self.template, one, each, self.vocabulary) for each in audio]
+        return [[TokenObservation(prompt.query_ids(self.vocabulary)) for prompt in prompts]]
+
+    def _observations(self, clips: Sequence[EncodedClip]) -> Query:
+        return [[self._observation(clip, level) for clip in clips] for level in self.task.levels]
 
     def _observation(self, clip: EncodedClip, level: int) -> TokenObservation:
         ids = self._ids(clip, level)
@@ -244,9 +312,16 @@ class Classifier(Session):
         return "\n".join([*contexts, f"=== scored after each: {' '.join(words)}"])
 
 
-# How each readout is made, demonstrations included.
-READOUTS: Mapping[str, Callable[[Classifier], Readout]] = {
-    "likelihood": Classifier._likelihood_readout,
-    "label": Classifier._label_readout,
-    "similarity": Classifier._similarity_readout,
+@dataclass(frozen=True)
+class _ReadoutKind:
+    """How a readout is made, demonstrations included, and what it scores of a clip."""
+
+    make: Callable[[Classifier], Readout]
+    observe: Callable[[Classifier, Sequence[EncodedClip]], Query]
+
+
+READOUTS: Mapping[str, _ReadoutKind] = {
+    "likelihood": _ReadoutKind(Classifier._likelihood_readout, Classifier._observations),
+    "label": _ReadoutKind(Classifier._label_readout, Classifier._prompts),
+    "similarity": _ReadoutKind(Classifier._similarity_readout, Classifier._features),
 }

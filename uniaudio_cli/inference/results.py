@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+import numpy as np
 from torch import Tensor
 
 from uniaudio_cli.core.errors import UniAudioError
@@ -16,7 +17,9 @@ class LabelResult:
     """The label of one clip.
 
     `scores`: probabilities over the candidate labels, likeliest first. `label`: the likeliest, or None where its
-    probability is below the task's `abstain_below`. `margin`: the first probability less the second.
+    probability is below the task's `abstain_below`, or "unknown" where `similarity` is below its `unknown_below`.
+    `margin`: the first probability less the second. `similarity`: how near the clip is to the demonstrations, where the
+    task has `unknown_below`. `features`: what the similarity readout compares, float32 [F], None for other readouts.
     """
 
     ok: ClassVar[bool] = True
@@ -24,6 +27,8 @@ class LabelResult:
     label: str | None
     scores: Mapping[str, float]
     margin: float
+    similarity: float | None = None
+    features: np.ndarray | None = field(default=None, repr=False, compare=False)
 
     @classmethod
     def from_scores(cls, file: str, scores: Mapping[str, float], abstain_below: float = 0.0) -> LabelResult:
@@ -42,7 +47,10 @@ class LabelResult:
 class SpeechResult:
     """A spoken answer. `answer`: the text that is spoken, "" where the LLM writes audio without an answer in text.
 
-    `wav`: float32 [1, T] at `sample_rate`. `codes`: per generated level, of the last spoken word.
+    `wav`: float32 [1, T] at `sample_rate`. `codes`: per generated level, of the last spoken word. `probability`: of the
+    answer in text, 1 for a text that is read as it stands, None without an answer in text. `confident`: whether it
+    reaches the task's `doubtful_below`. `written`: what the LLM wrote, such as "42" where "four two" is spoken.
+    `thought`: what it wrote before the answer, "" without.
     """
 
     ok: ClassVar[bool] = True
@@ -51,6 +59,10 @@ class SpeechResult:
     wav: Tensor
     sample_rate: int
     codes: list[list[int]]
+    probability: float | None = None
+    confident: bool = True
+    written: str = ""
+    thought: str = ""
 
     @property
     def seconds(self) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
 from typing import TypeVar
@@ -13,6 +13,7 @@ from typing import TypeVar
 from uniaudio_cli.codec.model import Codec
 from uniaudio_cli.core.errors import UsageError
 from uniaudio_cli.data.demonstrations import Demonstration
+from uniaudio_cli.inference.answers import TextModel
 from uniaudio_cli.inference.encoder import AudioEncoder, EncodedClip
 from uniaudio_cli.inference.names import Affinity
 from uniaudio_cli.llm.model import LanguageModel
@@ -37,7 +38,8 @@ class Models:
     """Everything that is loaded once.
 
     `lock`: re-entrant; a session holds it while it uses the models. `names`: how far the tagger's classes speak for a
-    label's name, made at its first call.
+    label's name, made at its first call. `answering`: makes the LLM that answers questions in text, once; None where
+    that is `lm`.
     """
 
     encoder: AudioEncoder
@@ -45,6 +47,7 @@ class Models:
     vocabulary: Vocabulary
     lock: threading.RLock
     names: Callable[[], Affinity] = no_names
+    answering: Callable[[], TextModel] | None = None
 
     @property
     def codec(self) -> Codec:
@@ -52,11 +55,15 @@ class Models:
 
     def with_encoder(self, encoder: AudioEncoder) -> Models:
         """The same models with another encoder and a lock of their own."""
-        return Models(encoder, self.lm, self.vocabulary, threading.RLock(), self.names)
+        return replace(self, encoder=encoder, lock=threading.RLock())
 
     def with_names(self, names: Callable[[], Affinity]) -> Models:
         """The same models with another affinity of names."""
-        return Models(self.encoder, self.lm, self.vocabulary, self.lock, names)
+        return replace(self, names=names)
+
+    def text_model(self) -> TextModel:
+        """The LLM that answers questions in text, and its tokenizer; it needs no words for the codec."""
+        return (self.lm, self.vocabulary.tokenizer) if self.answering is None else self.answering()
 
 
 class DeferredModels(Models):
@@ -70,15 +77,17 @@ class DeferredModels(Models):
         make: Callable[[], tuple[LanguageModel, Vocabulary]],
         lock: threading.RLock,
         names: Callable[[], Affinity] = no_names,
+        answering: Callable[[], TextModel] | None = None,
     ) -> None:
-        for name, value in (("encoder", encoder), ("_make", make), ("lock", lock), ("names", names)):
+        given = (("encoder", encoder), ("_make", make), ("lock", lock), ("names", names), ("answering", answering))
+        for name, value in given:
             object.__setattr__(self, name, value)
 
     def with_encoder(self, encoder: AudioEncoder) -> Models:
-        return DeferredModels(encoder, self._make, threading.RLock(), self.names)
+        return DeferredModels(encoder, self._make, threading.RLock(), self.names, self.answering)
 
     def with_names(self, names: Callable[[], Affinity]) -> Models:
-        return DeferredModels(self.encoder, self._make, self.lock, names)
+        return DeferredModels(self.encoder, self._make, self.lock, names, self.answering)
 
     @cached_property
     def _made(self) -> tuple[LanguageModel, Vocabulary]:

@@ -1,4 +1,4 @@
-"""Grammars for constrained decoding: a trie of sequences, and audio that always decodes.
+"""Grammars for constrained decoding: a trie of sequences, several of them in a row, and audio that always decodes.
 
 A grammar is a small automaton: `start()` gives a state, `allowed(state)` the ids that may follow (empty: finished),
 `advance(state, id)` the next state. It is the single source of what may be generated.
@@ -42,6 +42,51 @@ class Trie:
 
     def advance(self, state: tuple[int, ...], chosen: int) -> tuple[int, ...]:
         return (*state, chosen)
+
+
+@dataclass(frozen=True)
+class SequenceState:
+    """`count`: whole sequences so far; `inside`: ids of the one begun; `ended`: whether the end id is generated."""
+
+    count: int = 0
+    inside: tuple[int, ...] = ()
+    ended: bool = False
+
+
+class RepeatedTrie:
+    """One to `most` of the sequences, one after another, then the end id.
+
+    Where an id may go on a sequence or begin another one, it goes on.
+
+    Raises:
+        UsageError: a sequence is empty, there is none, or one holds the end id.
+    """
+
+    def __init__(self, sequences: Sequence[Sequence[int]], end: int, most: int) -> None:
+        self.whole = frozenset(map(tuple, sequences))
+        if not self.whole or () in self.whole or any(end in sequence for sequence in self.whole):
+            raise UsageError("an answer needs texts of one id or more that do not hold its end marker")
+        self.trie = Trie(sorted(self.whole))
+        self.end, self.most = end, most
+
+    def start(self) -> SequenceState:
+        return SequenceState()
+
+    def allowed(self, state: SequenceState) -> tuple[int, ...]:
+        if state.ended:
+            return ()
+        longer = self.trie.allowed(state.inside)
+        if state.inside not in self.whole:
+            return longer
+        another = self.trie.allowed(()) if state.count + 1 < self.most else ()
+        return tuple(sorted({*longer, *another, self.end}))
+
+    def advance(self, state: SequenceState, chosen: int) -> SequenceState:
+        if chosen in self.trie.allowed(state.inside):
+            return replace(state, inside=(*state.inside, chosen))
+        if chosen == self.end:
+            return replace(state, ended=True)
+        return SequenceState(state.count + 1, (chosen,))
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -31,6 +31,39 @@ def generate(
         for row, chosen in zip(rows, step, strict=True):
             row += [] if chosen is None else [chosen]
     return rows
+
+
+def generate_scored(lm: LanguageModel, prefix: Prefix, grammar: Grammar) -> tuple[list[int], float]:
+    """The likeliest allowed id after a prefix of one row, step by step, and the log-probability of the whole.
+
+    The probability is among all ids, not among the allowed ones: it is low where the LLM would write something else.
+
+    Raises:
+        UsageError: the LLM's context is full.
+    """
+    ids: list[int] = []
+    state, total = grammar.start(), 0.0
+    while allowed := grammar.allowed(state):
+        if ids:
+            prefix = lm.extend(prefix, ids[-1:])
+        scores = prefix.logits[0].double().log_softmax(dim=0)[list(allowed)]
+        chosen = int(scores.argmax())
+        total += float(scores[chosen])
+        ids.append(allowed[chosen])
+        state = grammar.advance(state, allowed[chosen])
+    return ids, total
+
+
+def generate_freely(lm: LanguageModel, prefix: Prefix, most: int, is_end: Callable[[int], bool]) -> list[int]:
+    """The likeliest ids after a prefix of one row, without a grammar, before the first end and `most` at most.
+
+    Raises:
+        UsageError: the LLM's context is full.
+    """
+    decoder, ids = lm.decoder(prefix), list[int]()
+    while len(ids) < most and not is_end(chosen := decoder.likeliest(ids[-1:])):
+        ids.append(chosen)
+    return ids
 
 
 def generate_steps(

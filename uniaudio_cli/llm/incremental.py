@@ -42,8 +42,18 @@ class IncrementalDecoder:
         place = {id: n for n, id in enumerate(ids)}
         return {row: chosen[n, [place[id] for id in of]] for n, (row, of) in enumerate(candidates.items())}
 
-    def _feed(self, pending: Sequence[Sequence[int]], ids: tuple[int, ...]) -> Tensor:
-        """Logits [B, len(ids)] after the pending ids."""
+    @torch.inference_mode()
+    def likeliest(self, pending: Sequence[int]) -> int:
+        """Feed pending ids, of the one row that there is, then return the likeliest next id of all.
+
+        Raises:
+            UsageError: the LLM's context is full.
+        """
+        logits = self._feed([pending], None) if pending else self.last
+        return int(logits[0].argmax())
+
+    def _feed(self, pending: Sequence[Sequence[int]], ids: tuple[int, ...] | None) -> Tensor:
+        """Logits [B, len(ids)] after the pending ids; of all ids where None."""
         rows = torch.tensor(pending, dtype=torch.int64, device=self.lm.device)
         self.lm.check_room(self.mask, rows.shape[1])
         self.mask = torch.cat([self.mask, torch.ones_like(rows)], dim=1)
@@ -52,5 +62,6 @@ class IncrementalDecoder:
         options["position_ids"] = (self.mask.cumsum(dim=1) - 1)[:, -rows.shape[1] :].clamp(min=0)
         copy = self.lm.decoding_model
         if copy is None:
-            return self.lm.model(input_ids=rows, **options).logits[:, -1, list(ids)]
+            logits = self.lm.model(input_ids=rows, **options).logits[:, -1]
+            return logits if ids is None else logits[:, list(ids)]
         return copy.logits(rows, ids, **options)

@@ -88,8 +88,8 @@ class DecodingModel:
             self.model.set_submodule(name, Linear8(layer))
         self.model.set_output_embeddings(self.head)
 
-    def logits(self, rows: Tensor, ids: tuple[int, ...], **options: Any) -> Tensor:
-        """Logits [B, len(ids)] of the ids that may follow rows [B, T]; `options`: the model's."""
+    def logits(self, rows: Tensor, ids: tuple[int, ...] | None, **options: Any) -> Tensor:
+        """Logits [B, len(ids)] of the ids that may follow rows [B, T], of all where None; `options`: the model's."""
         token = self.head.ids.set(ids)
         try:
             return self.model(input_ids=rows, **options).logits[:, -1]

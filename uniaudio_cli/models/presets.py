@@ -74,11 +74,15 @@ class PackedPreset:
 
 @dataclass(frozen=True)
 class ModelPreset:
-    """A codec, and the LLM whose tokens are its codebooks."""
+    """A codec, and the LLM whose tokens are its codebooks.
+
+    `answer_lm`: a larger LLM that answers questions in text, fetched by the first one; "" where `lm` does.
+    """
 
     about: str
     codec: str
     lm: str
+    answer_lm: str = ""
 
     @property
     def licence(self) -> str:
@@ -299,7 +303,12 @@ TEACHERS: Mapping[str, PackedPreset] = {
 }
 
 MODELS: Mapping[str, ModelPreset] = {
-    "small": ModelPreset("runs on a laptop's CPU, no account needed", codec="uniaudio-small", lm="smollm2-135m"),
+    "small": ModelPreset(
+        "runs on a laptop's CPU, no account needed",
+        codec="uniaudio-small",
+        lm="smollm2-135m",
+        answer_lm="qwen2.5-coder-0.5b",
+    ),
     "tiny": ModelPreset("the smallest LLM, in a second or two", codec="uniaudio-small", lm="smollm2-135m"),
     "llama2-7b": ModelPreset("the paper's system", codec="llm-codec", lm="llama2-7b"),
     "llama2-13b": ModelPreset("the paper's larger LLM", codec="llm-codec", lm="llama2-13b"),

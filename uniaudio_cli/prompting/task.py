@@ -229,15 +229,40 @@ class Task(Schema):
         default=0.0,
         ge=0,
         le=1,
-        description="No label is given where the likeliest has a lower probability.",
+        description="No label is given, and no answer spoken, where the likeliest has a lower probability.",
         examples=[0.5],
+    )
+    doubtful_below: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="Where the input is text: an answer of a lower probability is marked as not confident.",
+        examples=[0.5],
+    )
+    unknown_below: Annotated[
+        Literal["auto"] | Annotated[float, Field(ge=-1, le=1)] | None,
+        Expected("auto, a number from -1 to 1, or null"),
+    ] = Field(
+        default=None,
+        description="The label is `unknown` where the mean of two cosines, to the nearest label and to the nearest "
+        "demonstration, is lower; `auto` learns the threshold from the demonstrations, each left out in turn. For the "
+        "similarity readout.",
+        examples=["auto"],
     )
     generation: Generation = Field(default_factory=Generation, description="How audio is generated.")
     qa_examples: QaExamples = Field(
         default=(),
-        description="Where the input is text: questions with their accepted answers. With them the LLM first writes "
-        "the answer as text, then speaks it.",
+        description="Where the input is text: questions with their accepted answers, of which the first that the "
+        "demonstrations can say is shown. With them an LLM first answers in text, then the answer is spoken; without, "
+        "the LLM writes audio at once, as published. `none` as an answer shows which questions get none.",
         examples=[{"1 + 4": ["5", "five"]}],
+        json_schema_extra={"default_text": "{}"},
+    )
+    reasoning_examples: QaExamples = Field(
+        default=(),
+        description="Beside `qa_examples`: questions with a thought and an answer each, for `--think`: a short "
+        "thought before an answer that would be below `doubtful_below`.",
+        examples=[{"2, 3, 4, what is next?": ["The numbers grow by 1. 4 + 1 = 5.", "5"]}],
         json_schema_extra={"default_text": "{}"},
     )
 
@@ -305,6 +330,10 @@ class Task(Schema):
         length, lengths = self.generation.length, " or ".join(rules.lengths)
         require(length in rules.lengths, "generation.length", f"{lengths} where the input is text", length)
         self._check_instruction()
+        for ask, given in self.reasoning_examples:
+            require(
+                len(given) == 2, "reasoning_examples", "a thought and an answer for each question", {ask: list(given)}
+            )
         return self
 
     def _check_readout(self) -> None:
@@ -323,6 +352,8 @@ class Task(Schema):
             "one for each of the levels, and readout similarity",
             list(self.level_weights),
         )
+        must = "null unless the readout is similarity"
+        require(similarity or self.unknown_below is None, "unknown_below", must, self.unknown_below)
 
     def _check_passthrough(self) -> None:
         key, generated, given = "passthrough_levels", self.generated_levels, _by_name(self.passthrough_levels)

@@ -54,7 +54,7 @@ def initial_codec(recipe: Recipe, lexicon: Lexicon) -> Codec:
         codec = new_codec(recipe, read_vocabulary(recipe.vocabulary), lexicon)
     else:
         codec = new_codec(recipe, choose_levels(recipe.sizes, recipe.word_list, lexicon, recipe.seed), lexicon)
-    if recipe.trainable in ("coarse", "fine") and codec.coarse_encoder is None:
+    if recipe.trainable in ("coarse", "fine", "codes") and codec.coarse_encoder is None:
         raise UsageError(f"trainable: {recipe.trainable} is for a codec whose level 0 has an encoder of its own (init)")
     return codec
 

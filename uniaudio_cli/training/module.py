@@ -78,8 +78,8 @@ class TrainingModule(nn.Module):
             for part in (*coarse, self.adapter):
                 if part is not None:
                     part.requires_grad_(True)
-        elif self.trainable == "fine":
-            for part in coarse:
+        elif self.trainable in ("fine", "codes"):
+            for part in [*coarse, *([codec.decoder] if self.trainable == "codes" else [])]:
                 part.requires_grad_(False)
 
     def forward(self, batch: TrainingBatch) -> tuple[dict[str, Tensor], Tensor | None]:

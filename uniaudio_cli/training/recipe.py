@@ -97,10 +97,11 @@ class Recipe(Schema):
         None,
         description="Codec (preset or checkpoint) to continue from; its architecture and words replace the recipe's.",
     )
-    trainable: Literal["all", "coarse", "fine", "decoder"] = Field(
+    trainable: Literal["all", "coarse", "fine", "codes", "decoder"] = Field(
         "all",
         description="Part that is trained. coarse: level 0's own encoder (copied from the other where it has none) and "
         "its projection, by the units and consistency losses. fine: all but these, so level-0 codes do not change. "
+        "codes: fine less the decoder, which keeps what discriminators trained. "
         "decoder: the decoder alone, so no code changes.",
     )
 

@@ -71,7 +71,7 @@ def train(
     else:
         codec = initial_codec(recipe, load_lexicon(recipe.lm, offline, say))
     matching = folder / "units.npy"
-    if recipe.init is not None and (not resuming or matching.exists()):
+    if recipe.init is not None and recipe.weight("units") and (not resuming or matching.exists()):
         with accelerator.main_process_first():
             if accelerator.is_main_process and not resuming:
                 matching.unlink(missing_ok=True)  # of a run that was stopped before its first save

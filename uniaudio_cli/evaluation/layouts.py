@@ -1,0 +1,107 @@
+"""Public corpora as they are unpacked, to labelled clips with their speaker or recording."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from uniaudio_cli.core.errors import UsageError
+from uniaudio_cli.core.paths import is_file, is_folder, show
+from uniaudio_cli.data.episodes import Item, load_items
+from uniaudio_cli.data.manifest import SPLITS
+
+RAVDESS_EMOTIONS = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
+ESD_EMOTIONS = ("Angry", "Happy", "Neutral", "Sad", "Surprise")
+
+Layout = Callable[[Path], list[Item]]
+
+
+def fsdd(folder: Path) -> list[Item]:
+    """Free Spoken Digits: recordings/DIGIT_SPEAKER_TAKE.wav, or the files themselves."""
+    inner = folder / "recordings" if is_folder(folder / "recordings") else folder
+    return load_items(inner)
+
+
+def esc50(folder: Path, ten: bool = False) -> list[Item]:
+    """ESC-50: audio/*.wav named in meta/esc50.csv; clips of one source file are one recording."""
+    table = folder / "meta" / "esc50.csv"
+    if not is_file(table):
+        raise UsageError(f"{show(folder)}: is no ESC-50, as it has no meta/esc50.csv")
+    with table.open(newline="", encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if not ten or row["esc10"] == "True"]
+    return [Item(folder / "audio" / row["filename"], row["category"], row["src_file"]) for row in rows]
+
+
+def esc10(folder: Path) -> list[Item]:
+    """The ten classes of ESC-50 that are marked as ESC-10."""
+    return esc50(folder, ten=True)
+
+
+def speech_commands(folder: Path) -> list[Item]:
+    """Speech Commands v2: WORD/SPEAKER_nohash_TAKE.wav; of testing_list.txt where that is there."""
+    found = _matching(folder, "*/*.wav", r"^(?P<label>[^_/][^/]*)/(?P<group>[0-9a-f]{8})_nohash_\d+\.wav$")
+    listed = folder / "testing_list.txt"
+    if is_file(listed):
+        wanted = set(listed.read_text(encoding="utf-8").split())
+        found = [item for item in found if item.path.relative_to(folder).as_posix() in wanted]
+    return found
+
+
+def arabic_commands(folder: Path) -> list[Item]:
+    """Arabic Speech Commands: (dataset/)WORD/CONTRIBUTOR_..._TAKE.wav, or WORD/speakerNN_TAKE.flac."""
+    inner = folder / "dataset" if is_folder(folder / "dataset") else folder
+    return _matching(inner, "*/*.*", r"^(?P<label>[^/]+)/(?P<group>(speaker)?\d+)_(\w+_)?\d+\.(wav|flac)$")
+
+
+def ravdess(folder: Path) -> list[Item]:
+    """RAVDESS speech: (Actor_NN/)modality-vocal-emotion-intensity-statement-repetition-actor.wav, sound alone."""
+    items = _matching(folder, "**/*.wav", r"(^|/)03-01-(?P<label>0[1-8])(-\d\d){3}-(?P<group>\d\d)\.wav$")
+    return [Item(item.path, RAVDESS_EMOTIONS[int(item.label) - 1], item.group) for item in items]
+
+
+def esd(folder: Path) -> list[Item]:
+    """Emotional Speech Data, the English speakers 0011 to 0020: SPEAKER/EMOTION/(SPLIT/)SPEAKER_TAKE.wav."""
+    emotions = "|".join(ESD_EMOTIONS)
+    return _matching(
+        folder, "00*/*/**/*.wav", rf"^(?P<group>00(1[1-9]|20))/(?P<label>{emotions})/([a-z]+/)?\d{{4}}_\d{{6}}\.wav$"
+    )
+
+
+def audio_folder(folder: Path) -> list[Item]:
+    """A Hugging Face AudioFolder: metadata.csv or LABEL/clip.wav, in a test split where there are splits."""
+    names = sorted(path.name for path in folder.iterdir() if path.is_dir()) if is_folder(folder) else []
+    if names and all(name.casefold() in SPLITS for name in names):
+        return load_items(folder / next((name for name in names if name.casefold().startswith("test")), names[0]))
+    return load_items(folder)
+
+
+LAYOUTS: Mapping[str, Layout] = {
+    "fsdd": fsdd,
+    "esc50": esc50,
+    "esc10": esc10,
+    "speech-commands": speech_commands,
+    "arabic-commands": arabic_commands,
+    "ravdess": ravdess,
+    "esd": esd,
+    "audio-folder": audio_folder,
+}
+
+
+def _matching(folder: Path, pattern: str, name: str) -> list[Item]:
+    """Files below `folder` whose path there matches; its groups `label` and `group` say whose and what.
+
+    Raises:
+        UsageError: there are none.
+    """
+    found = sorted(_items(folder, pattern, re.compile(name)), key=lambda item: (item.label, item.path))
+    if not found:
+        raise UsageError(f"{show(folder)}: holds no file of this corpus's layout; name the folder it was unpacked to")
+    return found
+
+
+def _items(folder: Path, pattern: str, name: re.Pattern[str]) -> Iterator[Item]:
+    for path in folder.glob(pattern):
+        if match := name.search(path.relative_to(folder).as_posix()):
+            yield Item(path, match["label"], match["group"])

@@ -1,0 +1,116 @@
+"""Suites: YAML files that name a corpus's layout, a task and the runs of a table; a user points at the data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+from typing_extensions import Self
+
+from uniaudio_cli.core.errors import UsageError
+from uniaudio_cli.core.paths import is_file, show, suggest
+from uniaudio_cli.core.schema import FROM_LIST, NOT_BLANK, Schema, load_yaml, require
+from uniaudio_cli.core.strict_yaml import parse_yaml
+from uniaudio_cli.data.manifest import Note, no_notes
+from uniaudio_cli.evaluation.concepts import Concepts
+from uniaudio_cli.evaluation.controls import CONTROLS
+from uniaudio_cli.evaluation.folds import plan_folds
+from uniaudio_cli.evaluation.job import Job, ModelNames
+from uniaudio_cli.evaluation.layouts import LAYOUTS
+from uniaudio_cli.evaluation.manifest import Manifest, Selection, plan
+from uniaudio_cli.prompting.task import load_task
+
+FOLDER = Path(__file__).parent / "suites"
+Text = Annotated[str, Field(pattern=NOT_BLANK)]
+
+
+class Run(Schema):
+    """One report of a suite; a table row for each number of shots and each system."""
+
+    name: Text = Field(description="Of the run's folder in the report.")
+    ways: int | None = Field(default=None, ge=2, description="Labels in an episode; null for all, by cross-validation.")
+    shots: Annotated[tuple[int, ...], FROM_LIST] = Field(default=(1, 3, 5), description="Demonstrations per label.")
+    episodes: int | None = Field(
+        default=None, ge=1, description="Episodes; null for 300, or with all labels for folds."
+    )
+    rule: Literal["same", "other", "any"] | None = Field(default=None, description="Groups that demonstrate.")
+    groups: Annotated[tuple[str, ...], FROM_LIST] = Field(default=(), description="Only these speakers.")
+    labels: Annotated[tuple[str, ...], FROM_LIST] = Field(default=(), description="Only these labels.")
+    half: Literal["development", "test", "all"] = Field(default="all", description="Clips that are used.")
+    settings: dict[str, Any] = Field(default_factory=dict, description="Task keys that differ in this run.")
+    controls: Annotated[tuple[str, ...], FROM_LIST] = Field(
+        default=(), description="Rows that change demonstrations or queries on purpose."
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for control in self.controls:
+            require(control in CONTROLS, "controls", f"of {', '.join(CONTROLS)}", control)
+        require(all(shot >= 0 for shot in self.shots) and bool(self.shots), "shots", "numbers from 0 up", self.shots)
+        return self
+
+
+class Suite(Schema):
+    """A table of runs on one corpus. `about`: what it is and where the data comes from."""
+
+    name: Text
+    about: Text
+    layout: Text
+    task: Text
+    runs: Annotated[tuple[Run, ...], FROM_LIST]
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        require(self.layout in LAYOUTS, "layout", f"one of {', '.join(LAYOUTS)}", self.layout)
+        names = [run.name for run in self.runs]
+        require(bool(names) and len(names) == len(set(names)), "runs", "runs of different names", names)
+        return self
+
+    def jobs(self, data: Path, names: ModelNames, seed: int = 0, note: Note = no_notes) -> Iterator[tuple[Run, Job]]:
+        """Each run with its job on the corpus in `data`.
+
+        Raises:
+            UsageError: the folder has another layout, or too few clips for a run.
+        """
+        for run in self.runs:
+            task = load_task(self.task, run.settings)
+            yield run, Job(self.manifest(run, data, seed, note), data, task, names, rows_added=run.controls)
+
+    def manifest(self, run: Run, data: Path, seed: int, note: Note) -> Manifest:
+        """The episodes of a run."""
+        chosen = Selection(data, run.half, groups=run.groups or None, labels=run.labels or None, layout=self.layout)
+        if run.ways is None and run.episodes is None and run.rule != "same":
+            return plan_folds(chosen, shots=run.shots, seed=seed, rule=run.rule, note=note)
+        return plan(
+            chosen, ways=run.ways, shots=run.shots, count=run.episodes or 300, seed=seed, rule=run.rule, note=note
+        )
+
+
+def suites() -> Mapping[str, Path]:
+    """The shipped suites by name."""
+    return {path.stem: path for path in sorted(FOLDER.glob("*.yaml"))}
+
+
+def load_suite(name: str) -> Suite | Concepts:
+    """A shipped suite, or one in a .yaml file; a file of concepts is one of labels by name.
+
+    Raises:
+        UsageError: there is no such suite, or it is not one.
+    """
+    path = Path(name) if name.endswith((".yaml", ".yml")) else suites().get(name)
+    if path is None or not is_file(path):
+        known = suites()
+        raise UsageError(
+            f"no suite {show(name)!r}{suggest(name, known)}; there are {', '.join(known)}, or a .yaml file"
+        )
+    return load_yaml(path, Concepts if _is_of_concepts(path) else Suite)
+
+
+def _is_of_concepts(path: Path) -> bool:
+    try:
+        values = parse_yaml(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # said by `load_yaml`
+        return False
+    return isinstance(values, dict) and "concepts" in values
