@@ -40,7 +40,7 @@ MEMBERS: tuple[tuple[Any, tuple[str, ...]], ...] = (
     (kit.Kit, ("classifier", "zero_shot", "speaker", "enhancer", "session", "classify", "speak", "enhance")),
     (classify.Classifier, ("classify", "classify_batch", "prepare", "context_budgets", "render_prompt")),
     (names.ZeroShotClassifier, ("classify", "classify_batch", "tag", "label", "prepare", "render_prompt")),
-    (speak.Speaker, ("speak", "stream", "choose_answer", "render_prompt")),
+    (speak.Speaker, ("speak", "stream", "render_prompt")),
     (enhance.Enhancer, ("enhance", "render_prompt")),
     (results.LabelResult, ()),
     (results.SpeechResult, ()),
