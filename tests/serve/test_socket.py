@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import shlex
+import shutil
 import socket
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 
 import httpx2
 import pytest
 
 from tests.serve.conftest import SMALL, files, listening, wav
+from uniaudio_cli.serve.settings import Limits
 
 
 @pytest.fixture(scope="module")
@@ -70,3 +75,25 @@ def test_clients_at_once_get_the_answers_of_one(port):
         together = list(threads.map(ask, range(4, 10)))
     for one, other in zip(serial, together, strict=True):
         assert one["results"][0]["scores"] == pytest.approx(other["results"][0]["scores"], abs=1e-5)
+
+
+@pytest.mark.slow
+def test_the_lines_of_the_readme(kit, tmp_path):
+    """Each curl line of README.md and docs/serve.md, with a clip in place of the user's."""
+    root = Path(__file__).parents[2]
+    pages = [(root / name).read_text(encoding="utf-8") for name in ("README.md", "docs/serve.md")]
+    lines = [line for page in pages for line in page.splitlines() if line.startswith("curl ")]
+    assert len(lines) >= 6
+    if shutil.which("curl") is None:
+        pytest.skip("needs curl")
+    for number, name in enumerate("abc"):
+        (tmp_path / f"{name}.wav").write_bytes(wav(number))
+    with listening(kit, tmp_path / "state", Limits()) as port:
+        made = httpx2.post(
+            f"http://127.0.0.1:{port}/v1/sets", files=files(wav(0), wav(1)), data={"labels": ["a", "b"]}, timeout=300
+        ).json()["id"]
+        for line in lines:
+            words = shlex.split(line.replace(":8000", f":{port}").replace("0123456789abcdef", made))
+            done = subprocess.run([*words, "-sS", "--fail-with-body"], cwd=tmp_path, capture_output=True, check=False)
+            assert done.returncode == 0, (line, done.stdout, done.stderr)
+    assert (tmp_path / "answer.wav").read_bytes().startswith(b"RIFF")
