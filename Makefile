@@ -5,7 +5,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 READY := .venv/.ready
 
-.PHONY: setup demo test test-slow bench lint docs results coverage clean
+.PHONY: setup demo serve test test-slow bench lint docs results coverage clean
 
 setup: $(READY)
 
@@ -21,6 +21,11 @@ demo: setup
 	$(BIN)/uniaudio models pull small
 	$(BIN)/uniaudio models pull qwen2.5-coder-0.5b
 	$(BIN)/python examples/demo.py
+
+# The HTTP API and the page at http://127.0.0.1:8000.
+serve: setup
+	$(BIN)/uniaudio models pull small
+	$(BIN)/uniaudio serve
 
 test: lint
 	$(BIN)/uniaudio models pull small

@@ -29,8 +29,15 @@ def test_the_wheel_holds_everything_once(wheel):
         names = box.namelist()
         metadata = [name for name in names if ".dist-info/" in name]
         entry_points = box.read(next(name for name in metadata if name.endswith("entry_points.txt"))).decode()
-    wanted = files_below("uniaudio_cli", "*.py", "py.typed", "weights/*", "evaluation/suites/**/*.yaml")
+    wanted = files_below(
+        "uniaudio_cli", "*.py", "py.typed", "weights/*", "evaluation/suites/**/*.yaml", "serve/static/*"
+    )
     wanted |= {f"uniaudio_cli/{name}" for name in files_below("tasks", "*") | files_below("prompts", "*")}
+    for name in ("sounds", "digits", "enhance"):
+        wanted |= {
+            each.replace("examples/audio", "uniaudio_cli/examples")
+            for each in files_below(f"examples/audio/{name}", "*.flac")
+        }
     assert {"uniaudio_cli/py.typed", "uniaudio_cli/tasks/emotion.yaml", "uniaudio_cli/prompts/plain.yaml"} <= wanted
     assert sorted(set(names) - set(metadata)) == sorted(wanted)
     assert len(names) == len(set(names))

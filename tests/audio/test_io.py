@@ -435,3 +435,19 @@ def test_a_stream_is_a_wav_file():
     buffer = io.BytesIO()
     assert stream_wav(buffer, [torch.zeros(1, 10), torch.ones(1, 5)], RATE) == 15
     assert read_audio(buffer.getvalue(), RATE).shape == (1, 15)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"#EXTM3U\n#EXTINF:10.0,\nfile:///etc/hostname\n#EXT-X-ENDLIST\n",
+        b"ffconcat version 1.0\nfile 'other.wav'\n",
+        b"v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=audio 5004 RTP/AVP 0\n",
+    ],
+    ids=["m3u8", "concat", "sdp"],
+)
+def test_a_playlist_under_an_audio_name_opens_nothing(tmp_path, content):
+    path = tmp_path / "clip.mp3"
+    path.write_bytes(content)
+    with pytest.raises(UniAudioError, match=r"clip\.mp3: cannot be read as audio"):
+        read_wav(path, 16_000)

@@ -61,6 +61,7 @@ def test_readme_is_short():
 
 # Commands that no test runs, by how they begin, and why.
 NOT_RUN = {
+    ("serve",): "runs until it is stopped; tests/serve runs it",
     ("codec", "train"): "takes hours, and audio that a recipe downloads",
     ("codec", "convert"): "takes the published checkpoint",
     ("codec", "eval", "data/open"): "takes audio that a recipe downloads",

@@ -24,6 +24,8 @@ PYAV_SUFFIXES = (
     *(".m4a", ".m4b", ".aac", ".mp4", ".m4v", ".mov", ".webm", ".weba", ".mka", ".mkv", ".3gp", ".amr", ".wma", ".ac3"),
     *(".mpga", ".mp2", ".mp3"),
 )
+# FFmpeg's other formats include playlists, which open what files and addresses they name.
+PYAV_FORMATS = "mov,matroska,asf,amr,ac3,eac3,mp3,aac,wav,w64,ogg,flac,aiff,au,caf"
 
 
 @dataclass(frozen=True)
@@ -181,7 +183,8 @@ def _with_pyav(path: Path, name: str, stack: ExitStack) -> Decoded:
     refused = (av.error.FFmpegError, ValueError, EOFError)
     try:
         # Through a handle: FFmpeg takes no name that is not UTF-8.
-        container = stack.enter_context(av.open(stack.enter_context(path.open("rb"))))
+        handle = stack.enter_context(path.open("rb"))
+        container = stack.enter_context(av.open(handle, options={"format_whitelist": PYAV_FORMATS}))
         if not container.streams.audio:
             raise UniAudioError(f"{name}: holds no sound")
         frames = _frames(container, refused, name)

@@ -13,11 +13,11 @@ from rich.text import Text
 
 from uniaudio_cli.cli import codec_eval, codec_train
 from uniaudio_cli.cli import params as options
-from uniaudio_cli.cli.codes import decode_codes, encode_file, encode_wav, read_codes, to_record
 from uniaudio_cli.cli.console import each, finish, is_terminal, note
 from uniaudio_cli.cli.inputs import announce_conversion, find_inputs, refuse_missing
 from uniaudio_cli.cli.output_paths import audio_targets, check_targets, mirrored, names_file
 from uniaudio_cli.cli.words import chosen_levels, print_clips, print_level
+from uniaudio_cli.codec.clip_codes import decode_codes, encode_file, encode_wav, read_codes, to_record
 from uniaudio_cli.core.errors import UsageError
 from uniaudio_cli.core.jsonl import json_line
 from uniaudio_cli.core.paths import atomic, is_folder, show

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from uniaudio_cli import __version__
-from uniaudio_cli.cli import classify, codec, demos, enhance, models, run, speak, tasks
+from uniaudio_cli.cli import classify, codec, demos, enhance, models, run, serve, speak, tasks
 from uniaudio_cli.cli import eval as evaluation
 from uniaudio_cli.cli.console import complain, note
 from uniaudio_cli.core.errors import AudioWarning, UniAudioError, UsageError
@@ -31,6 +31,7 @@ app.command()(classify.classify)
 app.command()(speak.tts)
 app.command()(enhance.enhance)
 app.command()(run.run)
+app.command()(serve.serve)
 app.add_typer(evaluation.app, name="eval")
 app.add_typer(demos.app, name="demos")
 app.add_typer(tasks.app, name="tasks")

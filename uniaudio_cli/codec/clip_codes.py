@@ -1,4 +1,4 @@
-"""One clip of `uniaudio codec`: audio file to codes, codes to audio, and codes to and from JSON."""
+"""A clip in codes: audio file to codes, codes to audio, and codes to and from JSON."""
 
 from __future__ import annotations
 
@@ -50,17 +50,16 @@ def decode_codes(codec: Codec, clip: ClipCodes, seed: int) -> Tensor:
 
 
 def to_record(clip: ClipCodes, codec: str) -> dict[str, Any]:
-    """What `encode` writes, as JSON; `read_codes` reads it."""
+    """What `encode` writes, as JSON; `from_record` reads it."""
     codes = [row[0].tolist() for row in clip.codes]
     return {"codec": codec, "samples": clip.samples, "gain": clip.gain, "codes": codes}
 
 
-def read_codes(codec: Codec, file: Path) -> ClipCodes:
-    """Raises UniAudioError where the file cannot be read or does not hold codes of this codec."""
+def from_record(codec: Codec, found: Any, name: str) -> ClipCodes:
+    """What `to_record` makes, checked. Raises UniAudioError where it is no record of codes of this codec."""
     import torch
 
     try:
-        found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         codes = [torch.tensor([row]) for row in found["codes"]]
         clip = ClipCodes(codes, found["samples"], found["gain"])
         if any(row.dtype != torch.int64 for row in codes):
@@ -71,10 +70,19 @@ def read_codes(codec: Codec, file: Path) -> ClipCodes:
             raise ValueError(f"'samples' must be a whole number from 1 to {longest}")
         if clip.gain is not None and not (type(clip.gain) in (int, float) and 0 < clip.gain < math.inf):
             raise ValueError("'gain' must be a number above 0 or null")
+    except KeyError as problem:
+        raise UniAudioError(f"{name}: not codes of this codec (no {problem})") from problem
+    except (ValueError, TypeError, AttributeError, IndexError, OverflowError, RuntimeError) as problem:
+        raise UniAudioError(f"{name}: not codes of this codec ({problem})") from problem
+    return clip
+
+
+def read_codes(codec: Codec, file: Path) -> ClipCodes:
+    """Raises UniAudioError where the file cannot be read or does not hold codes of this codec."""
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
     except OSError as problem:
         raise UniAudioError(f"{show(file)}: cannot be read ({problem.strerror})") from problem
-    except KeyError as problem:
-        raise UniAudioError(f"{show(file)}: not codes of this codec (no {problem})") from problem
-    except (ValueError, TypeError, AttributeError, OverflowError, RuntimeError, RecursionError) as problem:
+    except (ValueError, RecursionError) as problem:
         raise UniAudioError(f"{show(file)}: not codes of this codec ({problem})") from problem
-    return clip
+    return from_record(codec, found, show(file))

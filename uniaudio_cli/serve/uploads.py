@@ -1,0 +1,133 @@
+"""Uploads in a private folder, and bounds on a recording that hold before and while it is decoded."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
+from typing import BinaryIO
+
+import soundfile
+from fastapi import UploadFile
+
+from uniaudio_cli.audio.decoding import STREAM_STARTS, decode
+from uniaudio_cli.audio.discovery import EXTENSIONS
+from uniaudio_cli.core.errors import UniAudioError
+from uniaudio_cli.core.paths import show
+from uniaudio_cli.serve.problems import Problem, as_problem
+from uniaudio_cli.serve.settings import Limits
+
+MOST_PARTS = 16  # recordings that follow each other in one file: each is opened as a file of its own
+RATES = range(1_000, 384_001)
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A file of a request. `name`: as the client calls it, on one line; `path`: where it lies for now."""
+
+    name: str
+    path: Path
+
+
+def client_name(given: str | None) -> str:
+    """The last part of a client's file name, on one line; it is shown and never opened."""
+    return show(PurePosixPath((given or "").replace("\\", "/")).name)[:100] or "clip"
+
+
+def suffix_of(name: str) -> str:
+    """The extension of a name where it is one of audio, else ""."""
+    suffix = PurePosixPath(name).suffix.lower()
+    return suffix if suffix in EXTENSIONS else ""
+
+
+@contextmanager
+def private_folder() -> Iterator[Path]:
+    """A folder that only this user can read, removed at the end."""
+    with TemporaryDirectory(prefix="uniaudio-serve-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
+def keep(given: Sequence[UploadFile], folder: Path, limits: Limits) -> list[Upload]:
+    """The files of a request, written to `folder` under names of the server's own, and checked.
+
+    Raises:
+        Problem: a file is not audio, or goes past a limit.
+    """
+    if len(given) > limits.files:
+        raise Problem(413, f"a request may have {limits.files} files, and this has {len(given)}")
+    kept = []
+    for number, file in enumerate(given):
+        name = client_name(file.filename)
+        upload = Upload(name, folder / f"{number}{suffix_of(name)}")
+        write(file.file, upload.path)
+        check_recording(upload.path, name, limits)
+        kept.append(upload)
+    return kept
+
+
+def write(source: BinaryIO, target: Path) -> None:
+    """A file's bytes to a new file."""
+    with target.open("xb") as file:
+        shutil.copyfileobj(source, file)
+
+
+def names_of(uploads: Sequence[Upload]) -> Mapping[Path, str]:
+    """What the client calls each file."""
+    return {upload.path: upload.name for upload in uploads}
+
+
+def check_recording(path: Path, name: str, limits: Limits) -> None:
+    """Refuse what is no audio, or longer or of more channels than `limits` allow, at the cost of the limit at most.
+
+    The header is read first. What it claims is no bound, as it may lie or be missing, so the blocks are counted too;
+    none is kept.
+
+    Raises:
+        Problem: 413 past a limit, 422 where it cannot be read as audio.
+    """
+    with path.open("rb") as file:
+        head = file.read(4)
+    try:
+        if head in STREAM_STARTS and len(STREAM_STARTS[head](path)) > MOST_PARTS:
+            raise Problem(422, f"{name}: holds more than {MOST_PARTS} recordings; split it")
+        _check_header(path, name, limits)
+        with decode(path, name) as found:
+            _check_layout(found.rate, found.channels, name, limits)
+            most, count = limits.seconds * found.rate, 0
+            for block in found.blocks:
+                count += len(block)
+                if count > most:
+                    raise _too_long(name, limits)
+    except UniAudioError as error:
+        raise as_problem(error, {path: name}) from error
+    except ValueError as error:  # an empty file cannot be mapped
+        raise Problem(422, f"{name}: cannot be read as audio; convert it to wav or flac") from error
+    if not count:
+        raise Problem(422, f"{name}: holds no samples")
+
+
+def _check_header(path: Path, name: str, limits: Limits) -> None:
+    """Refuse what libsndfile reads a header of that goes past a limit; what it cannot read is FFmpeg's."""
+    try:
+        info = soundfile.info(str(path))
+    except soundfile.LibsndfileError:
+        return
+    _check_layout(info.samplerate, info.channels, name, limits)
+    # A WAV that was streamed claims the most that its header holds; its blocks are counted below.
+    claimed = info.frames / info.samplerate
+    if claimed > limits.seconds and info.frames * info.channels < 1 << 30:
+        raise _too_long(name, limits)
+
+
+def _check_layout(rate: int, channels: int, name: str, limits: Limits) -> None:
+    if rate not in RATES:
+        raise Problem(422, f"{name}: says its rate is {rate} Hz; {RATES.start} to {RATES.stop - 1} Hz are taken")
+    if channels > limits.channels:
+        raise Problem(413, f"{name}: has {channels} channels; up to {limits.channels} are taken")
+
+
+def _too_long(name: str, limits: Limits) -> Problem:
+    return Problem(413, f"{name}: is longer than {limits.seconds:g} s")
