@@ -52,7 +52,8 @@ async def finished(request: Request, future: Future[list[Any]], limits: Limits) 
     work = asyncio.wrap_future(future)
     gone = asyncio.ensure_future(_disconnected(request))
     try:
-        await asyncio.wait({work, gone}, timeout=limits.work, return_when=asyncio.FIRST_COMPLETED)
+        both: set[asyncio.Future[Any]] = {work, gone}
+        await asyncio.wait(both, timeout=limits.work, return_when=asyncio.FIRST_COMPLETED)
         if work.done():
             return await work
         left = gone.done()
