@@ -55,7 +55,7 @@ docs: setup
 	$(BIN)/python docs/build.py
 	$(BIN)/zensical build --strict --clean
 
-# Tables of docs/ from the committed results of `uniaudio eval`.
+# Tables of docs/ and the README from the committed results of `uniaudio eval`.
 results: setup
 	$(BIN)/python docs/make_results.py
 	$(BIN)/python docs/make_answers.py

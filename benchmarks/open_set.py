@@ -23,14 +23,14 @@ from typing import Any
 
 import numpy as np
 from long_recording import recording
-from sklearn.metrics import roc_auc_score
+from scipy.stats import rankdata
 
 from uniaudio_cli.codec.frozen.units import unit
 from uniaudio_cli.inference.open_set import OpenSet
 from uniaudio_cli.inference.similarity import SCALE
 from uniaudio_cli.inference.suggest import diverse
 
-KNOWN, DRAWS = 3, 1000
+KNOWN, DRAWS = 3, 500
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,12 @@ def interval(statistic: Callable[[np.ndarray], float], groups: Sequence[str]) ->
     return f"{statistic(np.arange(len(groups))):.3f} [{low:.3f}, {high:.3f}]"
 
 
+def area(truth: np.ndarray, scores: np.ndarray) -> float:
+    """Area under the receiver operating characteristic, by ranks; ties count half."""
+    right = int(truth.sum())
+    return float((rankdata(scores)[truth].sum() - right * (right + 1) / 2) / (right * (len(truth) - right)))
+
+
 def auroc(clips: Clips, shots: int, arguments: argparse.Namespace) -> str:
     names = sorted(set(clips.labels))
     combinations = list(itertools.combinations(names, KNOWN))
@@ -92,7 +98,7 @@ def auroc(clips: Clips, shots: int, arguments: argparse.Namespace) -> str:
         rng, used = random.Random(f"{arguments.seed} {episode}"), set[str]()
         labels = combinations[episode % len(combinations)]
         shown = {label: clips.rows[clips.draw(label, shots, used, rng)] for label in labels}
-        open_set = OpenSet.of(shown, None if shots > 1 else 0.0)
+        open_set = OpenSet.of({label: list(rows) for label, rows in shown.items()}, None if shots > 1 else 0.0)
         others = [label for label in names if label not in labels]
         for truth, label in ((True, rng.choice(labels)), (False, rng.choice(others))):
             (query,) = clips.draw(label, 1, set(used), rng)
@@ -104,13 +110,13 @@ def auroc(clips: Clips, shots: int, arguments: argparse.Namespace) -> str:
             known.append(truth)
             groups.append(clips.recordings[query])
             passed.append(scores["ours"][-1] >= open_set.threshold)
-    truth, kept = np.array(known), np.array(passed)
+    is_known, kept = np.array(known), np.array(passed)
 
     def of(name: str) -> str:
         values = np.array(scores[name])
-        return interval(lambda chosen: float(roc_auc_score(truth[chosen], values[chosen])), groups)
+        return interval(lambda chosen: area(is_known[chosen], values[chosen]), groups)
 
-    shares = f"{100 * kept[truth].mean():.0f} % / {100 * (~kept[~truth]).mean():.0f} %" if shots > 1 else ""
+    shares = f"{100 * kept[is_known].mean():.0f} % / {100 * (~kept[~is_known]).mean():.0f} %" if shots > 1 else ""
     return f"| {shots} | {of('ours')} | {of('probability')} | {of('cosine')} | {shares} |"
 
 
@@ -170,8 +176,8 @@ def outliers(clips: Clips, arguments: argparse.Namespace, shots: int = 5) -> str
                 planted = label == wrong and number == members[-1]
                 hits, right = hits + (named and planted), right + (not planted)
                 alarms += named and not planted
-    planted, others = 100 * hits / arguments.episodes, 100 * alarms / right
-    return f"planted clips named: {planted:.0f} %, clips that are right: {others:.1f} %"
+    found, false = 100 * hits / arguments.episodes, 100 * alarms / right
+    return f"planted clips named: {found:.0f} %, clips that are right: {false:.1f} %"
 
 
 def main() -> None:

@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import make_answers
 import make_api
 import make_cli
+import make_enhancement
 import make_results
 import make_task_reference
 
@@ -21,7 +22,9 @@ PAGES: tuple[tuple[Path, Callable[[], str]], ...] = (
     (make_answers.TARGET, make_answers.reference),
     (make_api.TARGET, make_api.reference),
     (make_cli.TARGET, make_cli.reference),
+    (make_enhancement.TARGET, make_enhancement.reference),
     (make_results.TARGET, make_results.reference),
+    (make_results.README, make_results.readme),
     (make_task_reference.TARGET, make_task_reference.reference),
 )
 

@@ -14,10 +14,13 @@ FOLDER = Path(__file__).with_name("results")
 HEAD = """# Spoken answers: results
 
 Made by `python docs/make_answers.py` from the results files in `docs/results/`, which
-`uniaudio eval answers --demos VOICE/ --random -o REPORT/` wrote; a test checks that it is up to date. The questions are
-20 a suite, written and committed before their first run; wording, thresholds and examples were chosen on 80 others
-(`--half development`). "By speech": right by text, and free Whisper base finds the answer's words in the audio. An
-answer's audio depends on its words alone, so each word is generated and judged once. Intervals are Wilson's, 95 %.
+`uniaudio eval answers --demos VOICE/ -o REPORT/` wrote; a test checks that it is up to date. The questions are 20 a
+suite, written and committed before their first run; wording, thresholds and examples were chosen on 80 others
+(`--half development`). Right answers by text in %, without thoughts. Intervals are Wilson's, 95 %.
+"""
+SPEECH = """
+"By speech": right by text, and free Whisper base finds the answer's words in the audio. An answer's audio depends on
+its words alone, so each word is generated and judged once.
 """
 LITERAL = """## Literal texts
 
@@ -32,12 +35,12 @@ quality, 1 to 5.
 def reference() -> str:
     """The whole page."""
     found = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(FOLDER.glob("answers-*.json"))}
-    text = HEAD
+    text = HEAD + (SPEECH if any("speech" in result for result in found.values()) else "")
     for name, result in found.items():
         if result["suites"]:
             text += f"\n## {result['settings']['answer_lm']}, {name.removeprefix('answers-')}\n\n{_questions(result)}"
     rows = [row for name, result in found.items() if "speech" in result for row in _literal(name, result)]
-    return f"{text}\n{LITERAL}{''.join(rows)}"
+    return f"{text}\n{LITERAL}{''.join(rows)}" if rows else text
 
 
 def _questions(result: dict[str, Any]) -> str:

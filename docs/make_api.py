@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from uniaudio_cli import api, kit
-from uniaudio_cli.inference import classify, enhance, names, results, speak
+from uniaudio_cli.inference import classify, enhance, names, results, resynthesis, speak
 
 TARGET = Path(__file__).with_name("python-api.md")
 HEAD = """# Python API
@@ -27,21 +27,27 @@ for result in classifier.classify(["a.wav", "b.wav"]):
     print(result.file, result.label, result.margin) if result.ok else print(result.file, result.error)
 ```
 
-A session (`Classifier`, `Speaker`, `Enhancer`) encodes its demonstrations once and then serves any number of inputs.
-An input is a path (`str` or `Path`), bytes, an open binary file, or a pair of samples (`float32 [T]` or `[C, T]`) and
-their rate in Hz. Every input gives one result; one that fails gives an `ErrorResult` and never ends the batch. One
-`Kit` serves many threads: sessions take turns by a re-entrant lock.
+A session (`Classifier`, `Speaker`, `Resynthesizer`, `Enhancer`) encodes its demonstrations once and then serves any
+number of inputs. An input is a path (`str` or `Path`), bytes, an open binary file, or a pair of samples (`float32 [T]`
+or `[C, T]`) and their rate in Hz. Every input gives one result; one that fails gives an `ErrorResult` and never ends
+the batch. One `Kit` serves many threads: sessions take turns by a re-entrant lock.
 
 Importing `uniaudio_cli` loads neither torch nor a model.
 """
 MEMBERS: tuple[tuple[Any, tuple[str, ...]], ...] = (
     (api.load, ()),
     (api.load_zero_shot, ()),
-    (kit.Kit, ("classifier", "zero_shot", "speaker", "enhancer", "session", "classify", "speak", "enhance")),
+    (api.load_enhancer, ()),
+    (
+        kit.Kit,
+        ("classifier", "zero_shot", "speaker", "resynthesizer", "session", "classify", "speak", "resynthesize"),
+    ),
     (classify.Classifier, ("classify", "classify_batch", "prepare", "context_budgets", "render_prompt")),
     (names.ZeroShotClassifier, ("classify", "classify_batch", "tag", "label", "prepare", "render_prompt")),
-    (speak.Speaker, ("speak", "stream", "render_prompt")),
-    (enhance.Enhancer, ("enhance", "render_prompt")),
+    (speak.Speaker, ("speak", "stream", "plan_answer", "render_prompt")),
+    (enhance.Enhancer, ("enhance", "open", "stream")),
+    (enhance.EnhancementStream, ("push", "finish")),
+    (resynthesis.Resynthesizer, ("enhance", "render_prompt")),
     (results.LabelResult, ()),
     (results.SpeechResult, ()),
     (results.EnhancementResult, ()),

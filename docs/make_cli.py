@@ -40,7 +40,7 @@ first), `margin` (between the first two), `seconds` |
 | `enhance`, `run` from audio to audio | `file`, `output`, `seconds` |
 | any of these, of an input that failed | `file` or `text`, `error` |
 | `codec encode`, `decode`, `reconstruct` | `file`, `output` |
-| `codec words` | `file`, `tags`, `prosody` and other named levels (a list of words each), `levels` (the codec's, the coarsest first) |
+| `codec words` | `file`, `tags`, `prosody` and other named levels, `levels` (the codec's); lists of words |
 | a file of `codec encode` | `codec`, `samples`, `gain` (before encoding; null for silence), `codes` per level |
 
 A .csv of `classify` has the columns `file`, `label`, `margin`, `seconds`, `error` and `score:LABEL` for every label; a

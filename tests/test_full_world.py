@@ -107,7 +107,7 @@ def test_all_three_commands(place, models, tmp_path):
     assert spoken.read_bytes() == before
 
     flags = ["--demos", place / "pairs", "--output", tmp_path / "clean", "--set", "repeats=1", "--json"]
-    cleaned = rows("enhance", place / "queries", *flags, *models)
+    cleaned = rows("run", "resynthesis", place / "queries", *flags, *models)
     assert [list(row) for row in cleaned] == [["file", "output", "seconds"]] * 3
     written = {Path(row["output"]).relative_to(tmp_path / "clean"): row["file"] for row in cleaned}
     lengths = {"deep/phone.wav": 8_002, "deep/two windows.flac": 20_000, "short.wav": 400}

@@ -17,6 +17,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from uniaudio_cli.api import Kit as Kit
     from uniaudio_cli.api import load as load
+    from uniaudio_cli.api import load_enhancer as load_enhancer
     from uniaudio_cli.api import load_zero_shot as load_zero_shot
     from uniaudio_cli.codec.checkpoint import load_codec as load_codec
     from uniaudio_cli.inference.results import EnhancementResult as EnhancementResult
@@ -36,6 +37,7 @@ _MODULES = {
     "Task": "prompting.task",
     "load": "api",
     "load_codec": "codec.checkpoint",
+    "load_enhancer": "api",
     "load_task": "prompting.task",
     "load_zero_shot": "api",
     "override_task": "prompting.task",
@@ -50,6 +52,7 @@ __all__ = [
     "__version__",
     "load",
     "load_codec",
+    "load_enhancer",
     "load_task",
     "load_zero_shot",
     "override_task",

@@ -19,12 +19,15 @@ from uniaudio_cli.codec.frozen.levels import FrozenLevels
 from uniaudio_cli.codec.model import Codec
 from uniaudio_cli.core.device import choose_device, choose_dtype
 from uniaudio_cli.core.paths import cache_dir
+from uniaudio_cli.data.demonstrations import choose, load_demonstrations
 from uniaudio_cli.inference.answers import TextModel
 from uniaudio_cli.inference.code_cache import CodeCache
 from uniaudio_cli.inference.encoder import AudioEncoder
+from uniaudio_cli.inference.enhance import Enhancer
 from uniaudio_cli.inference.name_table import LLMScorer
 from uniaudio_cli.inference.names import ZeroShotClassifier, names_by_llm
 from uniaudio_cli.inference.session import DeferredModels, Models
+from uniaudio_cli.kit import Demos
 from uniaudio_cli.kit import Kit as Kit
 from uniaudio_cli.llm.loading import lazy_lm, load_lm
 from uniaudio_cli.llm.model import LanguageModel
@@ -154,6 +157,23 @@ def load_zero_shot(
     frozen = _frozen_levels(offline, progress)
     names = names_by_llm(frozen, LLMScorer(parts), lambda: _lm_key(files, dtype, bits))()
     return ZeroShotClassifier(frozen.tagger, names, labels, descriptions, abstain_below)
+
+
+def load_enhancer(demos: Demos | None = None, *, shots: int = 8, seed: int = 0) -> Enhancer:
+    """A session that filters noise out of recordings; needs neither a codec nor an LLM.
+
+    Args:
+        demos: a folder of (noisy, clean) pairs, or demonstrations, that it learns from; without any it is an ordinary
+            noise filter.
+        shots: pairs of a folder that are used, at most. seed: of their choice.
+
+    Raises:
+        UsageError: the folder or a pair is wrong.
+        UniAudioError: a pair cannot be read.
+    """
+    if isinstance(demos, str | Path):
+        return Enhancer(choose(load_demonstrations(Path(demos), "pair"), shots, seed))
+    return Enhancer(demos or ())
 
 
 def _lm_key(files: registry.LMFiles, dtype: str, bits: int | None) -> str:

@@ -17,10 +17,10 @@ from uniaudio_cli.data.demonstrations import Demonstration, load_demonstrations
 from uniaudio_cli.inference.classify import Classifier
 from uniaudio_cli.inference.code_cache import CodeCache
 from uniaudio_cli.inference.encoder import AudioEncoder
-from uniaudio_cli.inference.enhance import Enhancer
 from uniaudio_cli.inference.name_table import LLMScorer
 from uniaudio_cli.inference.names import ZeroShotClassifier, names_by_llm
 from uniaudio_cli.inference.results import EnhancementResult, ErrorResult, LabelResult, SpeechResult
+from uniaudio_cli.inference.resynthesis import Resynthesizer
 from uniaudio_cli.inference.selection import select_demonstrations
 from uniaudio_cli.inference.session import DeferredModels, Models, no_names
 from uniaudio_cli.inference.speak import Speaker
@@ -34,10 +34,10 @@ Demos = str | Path | Sequence[Demonstration]
 TaskLike = str | Path | Task
 
 # The one dispatch table over a task's kind.
-SESSIONS: Mapping[str, type[Classifier] | type[Speaker] | type[Enhancer]] = {
+SESSIONS: Mapping[str, type[Classifier] | type[Speaker] | type[Resynthesizer]] = {
     "classify": Classifier,
     "speak": Speaker,
-    "enhance": Enhancer,
+    "enhance": Resynthesizer,
 }
 
 
@@ -119,12 +119,15 @@ class Kit:
         chosen = self._task(task, "speak")
         return Speaker(self.models, chosen, self._selected(chosen, demos, shots, None, seed), seed)
 
-    def enhancer(
-        self, demos: Demos, task: TaskLike = "enhance", *, shots: int | None = None, seed: int = 0
-    ) -> Enhancer:
-        """A session that cleans recordings; arguments and errors as `classifier`."""
+    def resynthesizer(
+        self, demos: Demos, task: TaskLike = "resynthesis", *, shots: int | None = None, seed: int = 0
+    ) -> Resynthesizer:
+        """A session that writes recordings anew, as published; arguments and errors as `classifier`.
+
+        `load_enhancer` gives what cleans better, without the LLM.
+        """
         chosen = self._task(task, "enhance")
-        return Enhancer(self.models, chosen, self._selected(chosen, demos, shots, None, seed), seed)
+        return Resynthesizer(self.models, chosen, self._selected(chosen, demos, shots, None, seed), seed)
 
     def zero_shot(
         self,
@@ -154,7 +157,7 @@ class Kit:
         shots: int | None = None,
         labels: Collection[str] | None = None,
         seed: int = 0,
-    ) -> Classifier | Speaker | Enhancer:
+    ) -> Classifier | Speaker | Resynthesizer:
         """The session of a task of any kind."""
         if labels is not None and task.demonstration_kind == "pair":
             raise UsageError(f"labels: the demonstrations of task {task.name} have none")
@@ -188,19 +191,19 @@ class Kit:
         texts = [inputs] if isinstance(inputs, str) else inputs
         return _each(texts, lambda text: speaker.speak(text, think), str)
 
-    def enhance(
+    def resynthesize(
         self,
         inputs: AudioInput | Iterable[AudioInput],
         demos: Demos,
-        task: TaskLike = "enhance",
+        task: TaskLike = "resynthesis",
         *,
-        mix: float = 0.0,
+        strength: float = 1.0,
         shots: int | None = None,
         seed: int = 0,
     ) -> Iterator[EnhancementResult | ErrorResult]:
-        """One cleaned recording per input, in order. `mix`: as `Enhancer.enhance`; the rest as `classifier`."""
-        enhancer = self.enhancer(demos, task, shots=shots, seed=seed)
-        return _each(as_inputs(inputs), lambda source: enhancer.enhance(source, mix), source_name)
+        """One recording per input, in order. `strength`: as `Resynthesizer.enhance`; the rest as `classifier`."""
+        session = self.resynthesizer(demos, task, shots=shots, seed=seed)
+        return _each(as_inputs(inputs), lambda source: session.enhance(source, strength), source_name)
 
     def _task(self, task: TaskLike, kind: str) -> Task:
         found = task if isinstance(task, Task) else load_task(task)

@@ -55,8 +55,8 @@ def classify(world: World, uniaudio: Command) -> Command:
 
 @pytest.fixture
 def enhance(world: World, uniaudio: Command) -> Command:
-    """As `classify`."""
-    return lambda *more: uniaudio("enhance", "--task", world.clean, "--demos", world.pairs, *world.models, *more)
+    """`uniaudio run` of the small world's task from audio to audio; otherwise as `classify`."""
+    return lambda *more: uniaudio("run", world.clean, "--demos", world.pairs, *world.models, *more)
 
 
 @pytest.fixture

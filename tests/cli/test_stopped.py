@@ -17,7 +17,7 @@ from tests.cli.world import RATE, write
 from uniaudio_cli.cli.main import app, write_failure
 from uniaudio_cli.codec.model import Codec
 from uniaudio_cli.inference.classify import Classifier
-from uniaudio_cli.inference.enhance import Enhancer
+from uniaudio_cli.inference.resynthesis import Resynthesizer
 from uniaudio_cli.inference.speak import Speaker
 
 
@@ -145,7 +145,7 @@ def test_what_cannot_be_continued(world, classify, content, flags, message):
 
 
 def test_ctrl_c_keeps_the_files_so_far(world, enhance, tts, monkeypatch):
-    stopped(2, monkeypatch, Enhancer, "enhance")
+    stopped(2, monkeypatch, Resynthesizer, "enhance")
     done = enhance(world.pairs / "noisy", "-o", "out", "--json")
     assert (done.code, done.err) == (130, "interrupted\n")
     assert len(done.out.splitlines()) == 1

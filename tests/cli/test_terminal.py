@@ -30,7 +30,7 @@ def shell(command: str, **options) -> subprocess.CompletedProcess:
         "uniaudio tasks list | head -1 >/dev/null",
         "uniaudio models list | true",
         "uniaudio --help | true",
-        "uniaudio tasks show enhance >&-",
+        "uniaudio tasks show resynthesis >&-",
         "uniaudio tasks show nope 2>&-",
     ],
 )

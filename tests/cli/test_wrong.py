@@ -25,7 +25,7 @@ def metadata(folder: Path, text: str) -> Path:
 WRONG = {
     "a misspelt task": (["--task", "emotoin"], "did you mean 'emotion'?"),
     "a task file that is not there": (["--task", "nope.yaml"], "nope.yaml: cannot be read (No such file"),
-    "a task of another kind": (["--task", "enhance"], "`uniaudio run enhance` can"),
+    "a task of another kind": (["--task", "resynthesis"], "`uniaudio run resynthesis` can"),
     "a misspelt preset": (["--model", "smal"], "did you mean 'small'?"),
     "an unknown LLM": (["--lm", "nope"], "no LLM 'nope'"),
     "an unknown codec": (["--codec", "nope"], "no codec 'nope'"),
@@ -117,10 +117,11 @@ def test_a_demonstration_that_cannot_be_read_is_one_line(world, uniaudio, tmp_pa
     else:
         for label in ("one", "two"):
             write(tmp_path / "demos" / label / "a.wav").write_text(f"no audio of {label}")
-    task = {"classify": world.listen, "enhance": world.clean, "tts": world.speak}[command]
+    task = {"classify": world.listen, "enhance": None, "tts": world.speak}[command]
     queries = ["one"] if command == "tts" else [world.labels / "up" / "0.wav", world.labels / "up" / "1.wav"]
     output = {"classify": "x.jsonl", "enhance": "out", "tts": "x.wav"}[command]
-    done = uniaudio(command, *queries, "--task", task, "--demos", tmp_path / "demos", *world.models, "-o", output)
+    models = () if command == "enhance" else ("--task", task, *world.models)
+    done = uniaudio(command, *queries, "--demos", tmp_path / "demos", *models, "-o", output)
     done.is_error(1, "a.wav: cannot be read as audio")
     assert list(Path.cwd().iterdir()) == []
 
@@ -159,7 +160,7 @@ def test_run_refuses_flags_of_other_kinds_of_task(world, uniaudio):
     flags = {
         "classify": [["--labels", "a,b"], ["--resume"], ["--dry-run"], ["--readout", "label"]],
         "speak": [["--abstain-below", "0.5"], ["--voice", "x"], ["--think"], ["--stream"]],
-        "enhance": [["--mix", "0.5"]],
+        "enhance": [["--strength", "0.5"]],
     }
     for kind, (task, demos) in tasks.items():
         for other, given in flags.items():

@@ -18,6 +18,7 @@ from uniaudio_cli.evaluation.summary import summarise
 from uniaudio_cli.evaluation.systems import COUNTS, NEAREST, PRODUCT, Row, Setup, build_systems
 from uniaudio_cli.prompting.task import load_task, override_task
 
+OFFLINE = ModelNames(offline=True)
 TASK = override_task(load_task("emotion"), levels=(0, 1))
 
 
@@ -32,8 +33,9 @@ def manifest(folder):
 
 
 @pytest.fixture
-def setup(manifest, folder, monkeypatch):
-    """The product's rows and the nearest demonstration: the peers need weights."""
+def setup(manifest, folder, monkeypatch, tmp_path):
+    """The product's rows and the nearest demonstration: the peers need weights, and none are here."""
+    monkeypatch.setenv("UNIAUDIO_HOME", str(tmp_path / "home"))
     nearest = tuple(row for row in baselines.ROWS if row.name == NEAREST)
     monkeypatch.setattr(baselines, "ROWS", nearest)
     return Setup(make_kit, TASK, manifest.items(folder), offline=True)
@@ -56,7 +58,7 @@ class Constant:
 
 
 def test_every_row_answers_every_episode(setup, manifest, folder):
-    results = evaluate(Job(manifest, folder, TASK, controls="all"), load=make_kit)
+    results = evaluate(Job(manifest, folder, TASK, OFFLINE, "all"), load=make_kit)
     names = [PRODUCT, COUNTS, "LLM alone", "uniaudio, random LLM", "random LLM alone", NEAREST]
     assert [(cell.shots, list(cell.systems)) for cell in results.cells] == [(1, names), (2, names)]
     for cell in results.cells:
@@ -75,7 +77,7 @@ def test_every_row_answers_every_episode(setup, manifest, folder):
 def test_rows_of_names(manifest, folder, setup):
     """A task whose labels' names count: what takes the LLM's place in scoring them, and the LLM in context."""
     task = override_task(TASK, readout="similarity", levels=["sounds"], label_names=True)
-    results = evaluate(Job(manifest, folder, task, controls="all", names=ModelNames(offline=True)), load=make_kit)
+    results = evaluate(Job(manifest, folder, task, OFFLINE, "all"), load=make_kit)
     assert list(results.cells[0].systems) == [
         PRODUCT,
         COUNTS,
@@ -90,7 +92,7 @@ def test_rows_of_names(manifest, folder, setup):
 
 def test_rows_of_in_context_learning(manifest, folder, setup):
     task = override_task(TASK, readout="similarity", levels=["sounds"], label_names=True)
-    results = evaluate(Job(manifest, folder, task, controls="context", names=ModelNames(offline=True)), load=make_kit)
+    results = evaluate(Job(manifest, folder, task, OFFLINE, "context"), load=make_kit)
     expected = [PRODUCT, COUNTS, *(row.name for row in in_context.ROWS)]
     assert list(results.cells[0].systems) == expected
 

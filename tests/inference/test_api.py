@@ -116,15 +116,15 @@ def test_the_kit_runs_shipped_tasks(folders, clips):
     assert answer.answer in ("one", "two")
     (plain,) = kit.speak(["2"], str(folders / "digits"), think=False)
     assert plain.answer == ""
-    once = override_task(load_task("enhance"), repeats=1)
-    (cleaned,) = kit.enhance(clips / "long.wav", folders / "pairs", once)
+    once = override_task(load_task("resynthesis"), repeats=1)
+    (cleaned,) = kit.resynthesize(clips / "long.wav", folders / "pairs", once)
     assert cleaned.wav.shape == (1, 33 * CLIP // 10)
     session = kit.classifier(folders / "labels", "sound-event", shots=2)
     assert isinstance(session(clips / "1.wav"), LabelResult)
     assert len(session.demonstrations) == 6
 
 
-@pytest.mark.parametrize("task", ["sound-event", "spoken-answer", "enhance"])
+@pytest.mark.parametrize("task", ["sound-event", "spoken-answer", "resynthesis"])
 def test_a_trial_prompt_is_a_real_prompt(task):
     kit = make_kit()
     prompt = trial_prompt(load_task(task), kit.codec, kit.vocabulary)
@@ -152,7 +152,7 @@ def test_an_input_that_fails_gives_an_error_result(folders, clips, tmp_path):
     kit = make_kit()
     for results in (
         list(kit.classify(inputs, folders / "labels")),
-        list(kit.enhance(inputs, folders / "pairs", override_task(load_task("enhance"), repeats=1))),
+        list(kit.resynthesize(inputs, folders / "pairs", override_task(load_task("resynthesis"), repeats=1))),
     ):
         assert [result.ok for result in results] == [True, False, False, False, True]
         assert [result.exit_code for result in results if not result.ok] == [1, 1, 1]
@@ -169,7 +169,7 @@ def test_an_input_that_fails_gives_an_error_result(folders, clips, tmp_path):
         (lambda kit, demos: kit.classifier(demos, shots=-1), "shots must be 1 or more, not -1"),
         (lambda kit, demos: kit.classifier(demos, labels="dog"), "labels must be a collection of labels"),
         (lambda kit, demos: kit.classifier(demos, labels=["dgo"]), "no demonstration of 'dgo'.*did you mean 'dog'"),
-        (lambda kit, demos: kit.classifier(demos, "enhance"), "task enhance: turns audio into audio"),
+        (lambda kit, demos: kit.classifier(demos, "resynthesis"), "task resynthesis: turns audio into audio"),
         (lambda kit, demos: kit.classifier(demos, "sound-evnt"), "unknown task 'sound-evnt'"),
         (lambda kit, demos: kit.classifier(demos / "dog"), "holds no clips|lies in no label"),
         (lambda kit, demos: kit.classifier([]), "needs demonstrations"),

@@ -1,135 +1,272 @@
-"""Audio to audio: windows, lengths, levels, silence."""
+"""The filter: noise goes, everything else stays; blocks, rates, channels, pairs."""
 
 from __future__ import annotations
 
-import math
+import io
+import os
+from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 import torch
 
-from tests.factories import chirps
-from tests.kits import CLIP, KINDS, RATE, SECONDS, clean_task, make_kit, pairs
-from uniaudio_cli.audio.io import read_wav
-from uniaudio_cli.audio.transforms import level_db, normalise_level
-from uniaudio_cli.data.demonstrations import Demonstration
+from uniaudio_cli.audio.blocks import write_blocks
+from uniaudio_cli.audio.io import read_audio
+from uniaudio_cli.core.errors import UniAudioError, UsageError
+from uniaudio_cli.data.demonstrations import Demonstration, load_demonstrations
+from uniaudio_cli.inference import gains
 from uniaudio_cli.inference.enhance import Enhancer
-from uniaudio_cli.prompting.task import Clip
+from uniaudio_cli.inference.gains import read_pair, remix, rows_of
+
+RATE = 16_000
 
 
-class Identity(Enhancer):
-    """An enhancer whose generation returns its input; keeps the windows it was given."""
-
-    def _enhance_windows(self, windows):
-        self.windows = windows
-        return [window.clone() for window in windows], []
-
-
-@pytest.mark.parametrize("window", [800, 801, 1920])
-@pytest.mark.parametrize("share", [0, 0.5, 1, 1.01, 1.25, 1.76, 2, 3.5, 7])
-def test_windows_add_up_to_the_whole(clips, window, share):
-    samples = max(1, round(share * window))
-    for length in {samples, samples + 1, max(1, samples - 1)}:
-        wav = torch.rand(1, length, generator=torch.Generator().manual_seed(length)) + 0.5
-        task = clean_task(clip=Clip(seconds=window / RATE))
-        identity = Identity(make_kit().models, task, pairs(clips))
-        made, _ = identity.enhance_wav(wav)
-        torch.testing.assert_close(made, wav, atol=1e-5, rtol=0)
-        lengths = [each.shape[-1] for each in identity.windows]
-        assert lengths == [min(window, length)] * len(lengths)
-        assert len(lengths) == 1 or length > window
+def syllables(seconds: float, rate: int = RATE, seed: int = 0) -> np.ndarray:
+    """A voice of sorts, float32 [T]: harmonics of a moving pitch, in bursts with pauses between."""
+    rng = np.random.default_rng(seed)
+    time = np.arange(int(seconds * rate)) / rate
+    pitch = 130 + 20 * np.sin(2 * np.pi * 0.7 * time + rng.uniform(0, 6))
+    phase = 2 * np.pi * np.cumsum(pitch) / rate
+    most = int(min(3_500, 0.45 * rate) / 150)
+    voice = sum(np.sin(k * phase) / k for k in range(1, most))
+    return (0.1 * voice * np.clip(2 * np.sin(2 * np.pi * 1.7 * time), 0, 1)).astype(np.float32)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("samples", [1, 2, 479, CLIP - 1, CLIP, CLIP + 1, 33 * CLIP // 10])
-def test_audio_comes_out_as_long_as_it_goes_in(clips, kind, samples):
-    session = make_kit(kind).session(clean_task(), pairs(clips))
-    wav = chirps(samples, 30)[0] + 0.01
-    before = wav.clone()
-    made, codes = session.enhance_wav(wav)
-    assert made.shape == (1, samples)
-    assert made.dtype == torch.float32
-    assert made.isfinite().all()
-    assert samples == 1 or made.abs().max() > 0  # one sample is an offset and nothing else
-    assert torch.equal(wav, before)
-    coarse = len(codes[0])
-    assert [len(row) for row in codes] == [coarse, 2 * coarse, 4 * coarse]
+def noise(samples: int, seed: int = 1) -> np.ndarray:
+    return (0.03 * np.random.default_rng(seed).standard_normal(samples)).astype(np.float32)
 
 
-def test_what_is_mixed_in(clips):
-    session = make_kit().session(clean_task(), pairs(clips))
-    wav = chirps(2 * CLIP, 30)[0]
-    made = session.enhance_wav(wav)[0]
-    for mix in (0.0, 0.25, 1.0):
-        expected = (1 - mix) * made + mix * wav
-        torch.testing.assert_close(session.enhance_wav(wav, mix)[0], expected, atol=1e-6, rtol=0)
+def snr(clean: np.ndarray, wav: np.ndarray) -> float:
+    return float(10 * np.log10(np.square(clean).sum() / np.square(wav - clean).sum()))
 
 
-@pytest.mark.parametrize("samples", [1, 100, CLIP, 3 * CLIP])
-def test_silence_stays_silent(clips, samples):
-    session = make_kit().session(clean_task(), pairs(clips))
-    assert torch.equal(session.enhance_wav(torch.zeros(1, samples))[0], torch.zeros(1, samples))
+@pytest.fixture(scope="module", autouse=True)
+def quick():
+    """Fewer bins and trees than usual."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gains, "ROWS", 10_000)
+        patch.setattr(gains, "TREES", 40)
+        yield
 
 
-def test_silence_within_sound_stays_silent(clips):
-    wav = chirps(5 * CLIP, 3)[0]
-    wav[:, CLIP : 3 * CLIP] = 0
-    made = make_kit().session(clean_task(), pairs(clips)).enhance_wav(wav)[0]
-    # The third window holds nothing but silence, and the middle half of it is in no other.
-    assert torch.equal(made[:, 7 * CLIP // 4 : 9 * CLIP // 4], torch.zeros(1, CLIP // 2))
-    assert made[:, :CLIP].abs().max() > 0
-    assert made[:, 3 * CLIP :].abs().max() > 0
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """Two pairs."""
+    place = tmp_path_factory.mktemp("pairs")
+    for side in ("noisy", "clean"):
+        (place / side).mkdir()
+    for n in range(2):
+        clean = syllables(1.5, seed=n)
+        soundfile.write(place / "clean" / f"{n}.wav", clean, RATE)
+        soundfile.write(place / "noisy" / f"{n}.wav", clean + noise(len(clean), n + 10), RATE)
+    return place
 
 
-def clicks(samples: int) -> torch.Tensor:
-    """A faint tone with a click that keeps it from being turned up all the way."""
-    wav = 0.01 * torch.sin(torch.arange(samples) / 5)[None]
-    wav[:, samples // 2] = 0.5
-    return wav
+@pytest.fixture(scope="module")
+def taught(folder) -> Enhancer:
+    return Enhancer(load_demonstrations(folder, "pair"))
 
 
-@pytest.mark.parametrize("make", [lambda: chirps(CLIP, 31)[0], lambda: clicks(CLIP)], ids=["sound", "click"])
-@pytest.mark.parametrize("kind", KINDS)
-def test_the_level_comes_back(clips, kind, make):
-    session = make_kit(kind).session(clean_task(), pairs(clips))
-    wav, target = make(), session.models.codec.config.level_db
-    made, codes = session.enhance_wav(wav)
-    decoded = session.encoder.decode(codes, seed=0)[:, :CLIP]
-    gain = 1.0 if target is None else float(normalise_level(wav, target, RATE).abs().max() / wav.abs().max())
-    torch.testing.assert_close(made, decoded / gain, atol=1e-6, rtol=1e-4)
+@pytest.mark.parametrize("with_pairs", [False, True])
+def test_noise_goes(with_pairs, request):
+    enhancer = request.getfixturevalue("taught") if with_pairs else Enhancer()
+    clean = syllables(3, seed=5)
+    noisy = clean + noise(len(clean))
+    made = enhancer.enhance((noisy, RATE)).wav[0].numpy()
+    assert snr(clean, made) > snr(clean, noisy) + (4 if with_pairs else 1.5)
 
 
-def test_what_is_half_as_loud_comes_out_half_as_loud(clips):
-    session = make_kit().session(clean_task(), pairs(clips))
-    for wav in (chirps(2 * CLIP, 32)[0], clicks(2 * CLIP)):
-        loud, faint = session.enhance_wav(wav)[0], session.enhance_wav(wav / 2)[0]
-        assert level_db(faint, RATE) == pytest.approx(level_db(loud, RATE) - 20 * math.log10(2), abs=0.01)
+def test_pairs_help(taught):
+    clean = syllables(3, seed=5)
+    noisy = clean + noise(len(clean))
+    made = [snr(clean, each.enhance((noisy, RATE)).wav[0].numpy()) for each in (Enhancer(), taught)]
+    assert made[1] > made[0]
 
 
-def test_a_file_in_and_its_samples_out(clips):
-    session = make_kit().session(clean_task(repeats=2), pairs(clips))
-    result = session(clips / "long.wav")
-    assert torch.equal(result.wav, session.enhance_wav(read_wav(clips / "long.wav", RATE))[0])
-    assert session(clips / "short.wav").wav.shape == (1, 400)
+@pytest.mark.parametrize("rate", [8_000, 11_025, 16_000, 22_050, 44_100, 48_000])
+@pytest.mark.parametrize("channels", [1, 2, 3])
+def test_rate_channels_and_length_are_kept(rate, channels):
+    for seconds in (0.001, 0.3, 1.234):
+        clean = syllables(seconds, rate)
+        wav = np.stack([clean * (n + 1) / 3 for n in range(channels)]) + noise(len(clean)) / 2
+        result = Enhancer().enhance((wav, rate))
+        assert result.sample_rate == rate
+        assert result.wav.shape == wav.shape
+        assert result.wav.dtype == torch.float32
+        assert result.seconds == pytest.approx(len(clean) / rate)
+        assert result.wav.isfinite().all()
+        assert np.abs(result.wav.numpy()).max() <= np.abs(wav).max() * 1.1 + 1e-6
 
 
-def test_a_pair_has_the_length_of_its_noisy_side(clips):
-    for noisy, clean in (("short", "0"), ("0", "short")):
-        task = clean_task(clip=Clip(seconds=SECONDS, pad=False))
-        pair = Demonstration(clips / f"{noisy}.wav", target=clips / f"{clean}.wav")
-        (encoded,) = make_kit().session(task, [pair]).examples
-        assert list(map(len, encoded.example.input.codes)) == list(map(len, encoded.example.output.codes))
+@pytest.mark.parametrize("rate", [8_000, 48_000])
+def test_noise_goes_at_other_rates(rate):
+    clean = syllables(3, rate, seed=2)
+    noisy = clean + noise(len(clean))
+    assert snr(clean, Enhancer().enhance((noisy, rate)).wav[0].numpy()) > snr(clean, noisy) + 1
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("kept", [(2,), (1, 2)])
-def test_passthrough_levels_are_those_of_the_input(clips, kind, kept):
-    kit = make_kit(kind)
-    session = kit.session(clean_task(passthrough_levels=kept), pairs(clips))
-    wavs = [chirps(CLIP, seed)[0] for seed in range(40, 49)]  # more than one batch
-    encoded = [kit.encoder.encode(wav) for wav in wavs]
-    made = session.generator.generate([each.as_audio((0, 1, 2)) for each in encoded], CLIP)
-    for codes, each in zip(made, encoded, strict=True):
-        assert list(map(len, codes)) == list(map(len, each.codes))
-        assert [codes[level] for level in kept] == [each.codes[level] for level in kept]
-    assert [codes[0] for codes in made] != [each.codes[0] for each in encoded]
-    assert session.enhance_wav(wavs[-1])[1] == made[-1]
+def test_channels_keep_their_place():
+    clean = syllables(1)
+    wav = np.stack([clean + noise(len(clean)), np.zeros_like(clean)])
+    made = Enhancer().enhance((wav, RATE)).wav
+    assert made[0].abs().max() > 0
+    assert made[1].abs().max() == 0
+
+
+@pytest.mark.parametrize("sizes", [[16_000], [1], [100, 7_000, 3], [511, 513]])
+def test_a_stream_in_blocks_equals_the_whole(sizes):
+    wav = np.stack([syllables(2.3) + noise(int(2.3 * RATE)), noise(int(2.3 * RATE), 4)])
+    wav = wav[:, :4_000] if sizes == [1] else wav
+    stream, made, at, turn = Enhancer().stream(RATE, 2), [], 0, 0
+    while at < wav.shape[1]:
+        size = sizes[turn % len(sizes)]
+        made.append(stream.push(wav[:, at : at + size]))
+        at, turn = at + size, turn + 1
+    made.append(stream.finish())
+    whole = Enhancer().enhance((wav, RATE)).wav.numpy()
+    np.testing.assert_allclose(np.concatenate(made, axis=1), whole, atol=1e-5)
+
+
+def test_a_stream_is_32_ms_late():
+    stream = Enhancer().stream(RATE)
+    given = made = 0
+    for _ in range(20):
+        given += 160
+        made += stream.push(noise(160)[None]).shape[1]
+        assert given - made <= 0.032 * RATE
+
+
+def test_memory_does_not_grow_with_length(tmp_path):
+    blocks = 120
+
+    def source():
+        for n in range(blocks):
+            yield syllables(1, 8_000, n)[None] + noise(8_000, n)[None]
+
+    stream, held = Enhancer().stream(8_000), []
+
+    def through():
+        for block in source():
+            yield stream.push(block)
+            state = stream._filter
+            held.append(state.waiting.size + state.overlap.size)
+        yield stream.finish()
+
+    assert write_blocks(tmp_path / "long.wav", through(), 8_000, 1, False) == blocks * 8_000
+    assert max(held) < 2_000
+    assert soundfile.info(tmp_path / "long.wav").frames == blocks * 8_000
+
+
+@pytest.mark.parametrize("samples", [1, 100, 40_000])
+def test_silence_stays_silent(samples):
+    assert torch.equal(Enhancer().enhance((np.zeros((2, samples), np.float32), RATE)).wav, torch.zeros(2, samples))
+
+
+def test_silence_within_sound_stays_silent():
+    wav = syllables(3) + noise(3 * RATE)
+    wav[RATE : 2 * RATE] = 0
+    made = Enhancer().enhance((wav, RATE)).wav[0]
+    assert made[RATE + 512 : 2 * RATE - 512].abs().max() == 0
+
+
+def test_clean_speech_is_nearly_unchanged():
+    clean = np.concatenate([np.zeros(RATE // 3, np.float32), syllables(3, seed=3)])
+    clean += noise(len(clean)) / 3_000
+    made = Enhancer().enhance((clean, RATE)).wav[0].numpy()
+    assert snr(clean, made) > 20
+
+
+@pytest.mark.parametrize("gain", [0.01, 0.3, 2.0])
+def test_the_level_does_not_matter(gain):
+    wav = syllables(2) + noise(2 * RATE)
+    loud, other = (Enhancer().enhance((wav * np.float32(each), RATE)).wav for each in (1.0, gain))
+    torch.testing.assert_close(other / gain, loud, atol=2e-3, rtol=0)
+
+
+def test_strength():
+    wav = syllables(2) + noise(2 * RATE)
+    made = [Enhancer().enhance((wav, RATE), strength).wav[0].numpy() for strength in (0.0, 0.5, 1.0)]
+    np.testing.assert_allclose(made[0], wav, atol=1e-5)
+    power = [float(np.square(each).sum()) for each in made]
+    assert power[0] > power[1] > power[2]
+    for strength in (-0.1, 1.1, float("nan")):
+        with pytest.raises(UsageError, match="strength must be from 0 to 1"):
+            Enhancer().enhance((wav, RATE), strength)
+        with pytest.raises(UsageError, match="strength must be from 0 to 1"):
+            Enhancer().stream(RATE, 1, strength)
+
+
+def test_inputs_of_every_kind(tmp_path):
+    wav = np.round((syllables(0.5) + noise(RATE // 2)) * 32_767) / 32_767
+    path = tmp_path / "a.wav"
+    soundfile.write(path, wav, RATE)
+    results = [Enhancer()(each) for each in (path, str(path), path.read_bytes(), io.BytesIO(path.read_bytes()))]
+    assert results[0].file == str(path)
+    for result in [*results, Enhancer()((soundfile.read(path, dtype="float32")[0], RATE))]:
+        torch.testing.assert_close(result.wav, results[0].wav, atol=1e-6, rtol=0)
+
+
+def test_bad_inputs(tmp_path):
+    (tmp_path / "bad.wav").write_text("no audio")
+    soundfile.write(tmp_path / "empty.wav", np.zeros(0), RATE)
+    for bad in (tmp_path / "bad.wav", tmp_path / "empty.wav", tmp_path / "gone.wav", b"", (np.zeros(0), RATE)):
+        with pytest.raises(UniAudioError):
+            Enhancer().enhance(bad)
+
+
+def test_the_same_pairs_give_the_same_model(folder):
+    pairs = load_demonstrations(folder, "pair")
+    wav = syllables(1) + noise(RATE)
+    made = [Enhancer(pairs).enhance((wav, RATE)).wav for _ in range(2)]
+    assert torch.equal(*made)
+    assert not torch.equal(made[0], Enhancer().enhance((wav, RATE)).wav)
+
+
+def test_a_pair_is_cut_to_its_shorter_side(folder, tmp_path):
+    soundfile.write(tmp_path / "short.wav", syllables(0.5), RATE)
+    pair = read_pair(Demonstration(folder / "noisy" / "0.wav", target=tmp_path / "short.wav"))
+    assert [len(side) for side in pair] == [RATE // 2] * 2
+    with pytest.raises(UsageError, match="has no clean side"):
+        read_pair(Demonstration(folder / "noisy" / "0.wav"))
+
+
+def test_mixtures_have_the_pairs_clean_sides(folder):
+    pairs = [read_pair(each) for each in load_demonstrations(folder, "pair")]
+    mixed = remix(pairs, np.random.default_rng(0))
+    assert len(mixed) == 2 + 4
+    assert all(any(np.array_equal(clean, each[1]) for each in pairs) for _, clean in mixed)
+    features, wanted, weights = rows_of(mixed, 3_000, np.random.default_rng(0))
+    assert features.shape == (3_000, 18)
+    assert np.isfinite(features).all()
+    assert wanted.min() >= 0
+    assert wanted.max() <= 1
+    assert weights.min() > 0
+
+
+def test_silent_pairs_do_no_harm(tmp_path):
+    for name, side in (("noisy", noise(RATE)), ("clean", np.zeros(RATE, np.float32))):
+        soundfile.write(tmp_path / f"{name}.wav", side, RATE)
+    silent = Demonstration(tmp_path / "clean.wav", target=tmp_path / "clean.wav")
+    noise_alone = Demonstration(tmp_path / "noisy.wav", target=tmp_path / "clean.wav")
+    wav = syllables(1) + noise(RATE)
+    for pairs in ([silent], [noise_alone], [silent, noise_alone]):
+        assert Enhancer(pairs).enhance((wav, RATE)).wav.isfinite().all()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("UNIAUDIO_TEST_DATA" not in os.environ, reason="needs real recordings")
+def test_real_pairs_help_real_speech(monkeypatch):
+    monkeypatch.setattr(gains, "ROWS", 60_000)
+    pystoi = pytest.importorskip("pystoi")
+    root = Path(os.environ["UNIAUDIO_TEST_DATA"]) / "voicebank-demand"
+    pairs = load_demonstrations(root, "pair")
+    enhancer = Enhancer(pairs[:4])
+    better = []
+    for pair in pairs[4:7]:
+        assert pair.target is not None
+        noisy, clean = (read_audio(each, RATE)[0].numpy() for each in (pair.audio, pair.target))
+        made = enhancer.enhance(pair.audio).wav[0].numpy()
+        better.append(pystoi.stoi(clean, made, RATE) - pystoi.stoi(clean, noisy, RATE))
+        assert snr(clean, made) > snr(clean, noisy)
+    assert np.mean(better) > -0.005

@@ -7,13 +7,13 @@ import pytest
 
 from tests.kits import tiny
 from tests.small_tokenizers import byte_bpe
+from uniaudio_cli.codec.frozen.tags import class_weights
 from uniaudio_cli.core.errors import UsageError
 from uniaudio_cli.inference.name_table import PROMPTS, ClassWords, LLMScorer, NamePrompt, NameTable, content_words
 from uniaudio_cli.inference.names import (
     LLMAffinity,
     ZeroShotClassifier,
     calibrated,
-    class_weights,
     evidence,
     label_scores,
     meaningless,

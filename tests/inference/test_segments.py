@@ -58,7 +58,7 @@ def test_levels_do_not_depend_on_blocks(block):
 
 @pytest.fixture(scope="module")
 def segmenter(clips) -> Segmenter:
-    session = make_kit().session(label_task(readout="similarity", levels=["sounds", 0]), labelled(clips))
+    session = make_kit().classifier(labelled(clips), label_task(readout="similarity", levels=["sounds", 0]))
     return Segmenter(session, SECONDS)
 
 

@@ -28,7 +28,7 @@ def load(tmp_path):
 
 def test_shipped_tasks():
     labels = ["accent", "bird", "chord", "emotion", "language-id", "sound-event", "speech-command", "spoken-digit"]
-    assert task_names() == sorted([*labels, "enhance", "spoken-answer", "text-to-sound"])
+    assert task_names() == sorted([*labels, "resynthesis", "spoken-answer", "text-to-sound"])
     assert [task.name for task in list_tasks() if task.output == "label"] == labels
     for name, task in zip(task_names(), list_tasks(), strict=True):
         assert task.name == name
@@ -75,13 +75,13 @@ def test_everything_set(load):
 
 
 def test_fewer_levels_pass_fewer_through():
-    task = load_task("enhance")
+    task = load_task("resynthesis")
     assert (task.levels, task.generated_levels) == ((0, 1, 2), (0,))
     assert [override_task(task, levels=levels).generated_levels for levels in ((0, 1), (0,))] == [(0,), (0,)]
 
 
 def test_round_trip_through_yaml(load):
-    task = load_task("enhance")
+    task = load_task("resynthesis")
     assert (
         load(yaml.safe_dump(json.loads(json.dumps({**task.model_dump(), "qa_examples": {}, "reasoning_examples": {}}))))
         == task
@@ -243,13 +243,15 @@ def test_a_changed_task_is_checked_too():
 
 
 def test_settings_of_the_command_line():
-    task = load_task("enhance", parse_settings(["clip.seconds=2", "levels=[0, 1]", "passthrough_levels=[1]"]))
+    task = load_task("resynthesis", parse_settings(["clip.seconds=2", "levels=[0, 1]", "passthrough_levels=[1]"]))
     assert (task.clip, task.levels, task.generated_levels) == (Clip(seconds=2.0, pad=False), (0, 1), (0,))
-    assert task == load_task("enhance").replace(**{"clip.seconds": 2.0, "levels": (0, 1), "passthrough_levels": (1,)})
+    assert task == load_task("resynthesis").replace(
+        **{"clip.seconds": 2.0, "levels": (0, 1), "passthrough_levels": (1,)}
+    )
     with pytest.raises(
-        UsageError, match=r"enhance\.yaml: 'clip\.seconds' must be a number from 0\.05 to 600, not '2 s'"
+        UsageError, match=r"resynthesis\.yaml: 'clip\.seconds' must be a number from 0\.05 to 600, not '2 s'"
     ):
-        load_task("enhance", parse_settings(["clip.seconds=2 s"]))
+        load_task("resynthesis", parse_settings(["clip.seconds=2 s"]))
 
 
 def test_tasks_are_made_of_keywords_and_frozen():

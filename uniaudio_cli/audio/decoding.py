@@ -26,17 +26,6 @@ PYAV_SUFFIXES = (
 )
 # FFmpeg's other formats include playlists, which open what files and addresses they name.
 PYAV_FORMATS = "mov,matroska,asf,amr,ac3,eac3,mp3,aac,wav,w64,ogg,flac,aiff,au,caf"
-MPEG_SLACK = 4 * 1152  # samples: a tag's own frame, and what encoders put before and after
-# MPEG audio, by version (3: MPEG-1, 2: MPEG-2, 0: MPEG-2.5) and layer (3: I, 2: II, 1: III).
-MPEG_RATES = {3: (44_100, 48_000, 32_000), 2: (22_050, 24_000, 16_000), 0: (11_025, 12_000, 8_000)}
-KBITS = {
-    (3, 3): (32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
-    (3, 2): (32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
-    (3, 1): (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
-    (2, 3): (32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256),
-    (2, 2): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
-    (2, 1): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
-}
 
 
 @dataclass(frozen=True)
@@ -90,8 +79,7 @@ def _open(path: Path, name: str, stack: ExitStack) -> Decoded:
     if len(starts) > 1:
         return _with_parts(path, name, starts, stack)
     mpeg = head[:3] == b"ID3" or (len(head) > 1 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0)
-    samples, claimed = _mpeg_samples(path) if mpeg else (0, None)
-    if claimed is not None and claimed < samples - MPEG_SLACK:
+    if mpeg:  # by FFmpeg: mpg123, beneath libsndfile, prints what it objects to
         return _with_pyav(path, name, stack)
     try:
         file = stack.enter_context(_soundfile(path))
@@ -103,7 +91,7 @@ def _open(path: Path, name: str, stack: ExitStack) -> Decoded:
         raise UniAudioError(f"{name}: says its rate is {file.samplerate} Hz, which is no audio")
     if file.frames >= UNKNOWN_LENGTH or (file.frames == 0 and head[:4] == b"RIFF" and path.stat().st_size > 1024):
         return _with_pyav(path, name, stack)  # its header has no length, as of a stream that was stopped
-    if file.format == "MP3" and file.frames < samples - MPEG_SLACK:  # a guess from the first frame's bit rate
+    if file.format == "MP3":  # behind bytes that are none
         return _with_pyav(path, name, stack)
     return Decoded(file.samplerate, file.channels, _blocks(file))
 
@@ -163,7 +151,7 @@ def _flac_starts(path: Path) -> list[int]:
     starts, at = [], -1
     with _mapped(path) as data:
         while (at := data.find(b"fLaC", at + 1)) >= 0:
-            if data[at + 4] & 0x7F == 0 and data[at + 5 : at + 8] == b"\0\0\x22":
+            if data[at + 4 : at + 5] in (b"\0", b"\x80") and data[at + 5 : at + 8] == b"\0\0\x22":
                 starts.append(at)
     return starts if starts[:1] == [0] else starts[:1]
 
@@ -184,37 +172,6 @@ STREAM_STARTS: dict[bytes, Callable[[Path], list[int]]] = {
     b"fLaC": _flac_starts,
     b"RIFF": _wav_starts,
 }
-
-
-def _mpeg_samples(path: Path) -> tuple[int, int | None]:
-    """(samples per channel of an MPEG audio file by its frames, samples that its Xing header names or None)."""
-    samples, claimed, at = 0, None, 0
-    with _mapped(path) as data:
-        while at < len(data) - 4:
-            if data[at : at + 3] == b"ID3":
-                size = data[at + 6 : at + 10].ljust(4, b"\0")
-                at += 10 + (size[0] << 21 | size[1] << 14 | size[2] << 7 | size[3])
-                continue
-            version, layer = data[at + 1] >> 3 & 3, data[at + 1] >> 1 & 3
-            bitrate, rate = data[at + 2] >> 4, data[at + 2] >> 2 & 3
-            if data[at] != 0xFF or data[at + 1] < 0xE0 or version == 1 or not layer or not 0 < bitrate < 15 or rate > 2:
-                at = data.find(b"\xff", at + 1)
-                if at < 0:
-                    break
-                continue
-            kbits, hertz = KBITS[3 if version == 3 else 2, layer][bitrate - 1], MPEG_RATES[version][rate]
-            size_in_samples = 384 if layer == 3 else 1152 if layer == 2 or version == 3 else 576
-            head = data[at : at + 64]
-            tag = max(head.find(b"Xing"), head.find(b"Info")) if not samples else -1
-            if tag > 0 and data[at + tag + 7] & 1:
-                claimed = size_in_samples * int.from_bytes(data[at + tag + 8 : at + tag + 12], "big")
-            padding = data[at + 2] >> 1 & 1
-            if layer == 3:
-                at += 4 * (12 * kbits * 1000 // hertz + padding)
-            else:
-                at += size_in_samples // 8 * kbits * 1000 // hertz + padding
-            samples += size_in_samples
-    return samples, claimed
 
 
 # ---- FFmpeg

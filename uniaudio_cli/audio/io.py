@@ -152,7 +152,14 @@ def _mix_file(path: Path, name: str, max_seconds: float | None, channel: int | N
     return samples, rate
 
 
-def _mix_array(source: tuple[np.ndarray, int], name: str, max_seconds: float | None) -> tuple[np.ndarray, int]:
+def array_samples(
+    source: tuple[np.ndarray, int], name: str, max_seconds: float | None = None
+) -> tuple[np.ndarray, int]:
+    """Samples [T] or [C, T] of any number type with their rate -> float32 [C, T] and the rate.
+
+    Raises:
+        UniAudioError: not numbers of such a shape, none, or not usable.
+    """
     try:
         array, rate = np.asarray(source[0]), int(source[1])
     except (TypeError, ValueError, IndexError, OverflowError) as error:
@@ -172,12 +179,17 @@ def _mix_array(source: tuple[np.ndarray, int], name: str, max_seconds: float | N
         raise UniAudioError(f"{name}: holds no samples")
     samples = to_float(channels)
     check_samples(samples, name)
+    return samples, rate
+
+
+def _mix_array(source: tuple[np.ndarray, int], name: str, max_seconds: float | None) -> tuple[np.ndarray, int]:
+    samples, rate = array_samples(source, name, max_seconds)
     mixed, power = samples.mean(axis=0), np.square(samples, dtype=np.float64).sum(axis=1)
     return (samples[int(power.argmax())] if cancel(_energy(mixed), power, name) else mixed), rate
 
 
 def check_samples(samples: np.ndarray, name: str) -> None:
-    """Refuse samples that are NaN, infinite or absurdly large."""
+    """Raise UniAudioError where samples are NaN, infinite or absurdly large."""
     if samples.size and not np.abs(samples).max() <= LARGEST:  # false for NaN
         raise UniAudioError(f"{name}: holds samples that are NaN, infinite or absurdly large")
 
@@ -232,8 +244,8 @@ def write_wav(path: Path, wav: Tensor, sample_rate: int, force: bool = False) ->
         temporary.write_bytes(cast(bytes, buffer.getbuffer()))
 
 
-def stream_wav(file: BinaryIO, pieces: Iterable[Tensor], sample_rate: int) -> int:
-    """Write wavs [1, T] one after another as they come, as one 16-bit WAV; the samples written.
+def stream_wav(file: BinaryIO, pieces: Iterable[Tensor], sample_rate: int, channels: int = 1) -> int:
+    """Write wavs [C, T] one after another as they come, as one 16-bit WAV; the samples written a channel.
 
     The header has no length to start with, which players take from a pipe, and the true one in the end where the file
     can be sought in. Past full scale samples are clipped: the peak of a stream is not known before its end.
@@ -241,17 +253,17 @@ def stream_wav(file: BinaryIO, pieces: Iterable[Tensor], sample_rate: int) -> in
 
     def header(size: int) -> bytes:
         whole = min(size + 36, 0xFFFFFFFF)
-        layout = struct.pack("<IHHIIHH", 16, 1, 1, sample_rate, 2 * sample_rate, 2, 16)
+        layout = struct.pack("<IHHIIHH", 16, 1, channels, sample_rate, 2 * channels * sample_rate, 2 * channels, 16)
         return b"RIFF" + struct.pack("<I", whole) + b"WAVEfmt " + layout + b"data" + struct.pack("<I", size)
 
     file.write(header(0xFFFFFFFF))
     count = 0
     for piece in pieces:
-        samples = (piece[0].clamp(-1, 1) * 32767).round().to(torch.int16).cpu().numpy()
+        samples = (piece.T.clamp(-1, 1) * 32767).round().to(torch.int16).cpu().numpy()
         file.write(samples.astype("<i2").tobytes())
         file.flush()
         count += len(samples)
     if file.seekable():
         file.seek(0)
-        file.write(header(2 * count))
+        file.write(header(2 * channels * count))
     return count

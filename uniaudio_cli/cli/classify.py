@@ -17,8 +17,8 @@ from uniaudio_cli.cli import inputs
 from uniaudio_cli.cli import params as options
 from uniaudio_cli.cli.console import note, wants_records
 from uniaudio_cli.cli.label_output import COLUMNS
-from uniaudio_cli.cli.label_page import words_of
 from uniaudio_cli.cli.labelling import Labelling, label_files
+from uniaudio_cli.cli.report_page import words_of
 from uniaudio_cli.core.errors import UsageError
 from uniaudio_cli.core.jsonl import json_line
 
@@ -58,7 +58,7 @@ def classify(
             "--levels": settings.levels,
             "--select": select,
             "--readout": readout,
-            "--unknown": open_set.value,
+            "--unknown": chosen.unknown_below,
             "--embed": outputs.embed,
             "--segments": long.segments or None,
             "--stream": long.stream or None,

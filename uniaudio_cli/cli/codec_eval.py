@@ -16,6 +16,7 @@ from rich.table import Table
 from uniaudio_cli.cli import params as options
 from uniaudio_cli.cli.console import complain, counted, finish
 from uniaudio_cli.cli.inputs import refuse_missing
+from uniaudio_cli.cli.report_page import pair_page
 from uniaudio_cli.core.errors import UniAudioError, UsageError
 from uniaudio_cli.core.jsonl import json_line
 from uniaudio_cli.core.paths import show
@@ -39,6 +40,8 @@ def evaluate(
         int, typer.Option("--max-segments", min=2, help="Most segments of 3 s, drawn evenly over groups.")
     ] = 200,
     pictures: Annotated[Path | None, typer.Option("--pictures", help="Folder for spectrograms.")] = None,
+    report: options.PairReport = None,
+    force: options.Force = False,
     as_json: options.OneObject = False,
     device: options.Device = "auto",
     seed: options.Seed = 0,
@@ -53,6 +56,7 @@ def evaluate(
     from uniaudio_cli.codec import quality
 
     rows = find_rows(files, split, kind, group_regex)
+    page = pair_page(report, "uniaudio codec eval", force)
     loaded = open_codec(codec, device)
     # Evenly over all groups, so that a few segments still have every speaker.
     rows = sorted(rows, key=lambda row: (row.group, row.path))
@@ -67,6 +71,9 @@ def evaluate(
     wanted = islice(quality.segments(rows, loaded.sample_rate, leave_out), max_segments)
     for number, each in enumerate(counted(quality.measure_all(loaded, wanted, seed), max_segments, "eval", quiet)):
         measured.append(each)
+        if page is not None:
+            wavs = {"original": each.original, "decoded": each.decoded}
+            page.add(f"segment {number}", wavs, loaded.sample_rate, each.metrics)
         if pictures is not None:
             wavs = {"original": each.original, "decoded": each.decoded}
             quality.spectrograms(pictures / f"{number:03d}.png", wavs, loaded.sample_rate)
@@ -75,6 +82,8 @@ def evaluate(
     if len(measured) < 2:
         raise UniAudioError("fewer than two segments of 3 s: there is nothing to take a mean of")
     result = {"codec": codec, "groups": len({row.group for row in rows}), **summary(loaded, measured)}
+    if page is not None and report is not None:
+        page.write(report, f"{len(measured)} segments by {codec}", f"{result['bits_per_second']} bits a second.")
     if as_json:
         print(json_line(result))
     else:

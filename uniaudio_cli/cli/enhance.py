@@ -1,95 +1,83 @@
-"""`uniaudio enhance`: noisy recordings in, cleaned ones out."""
+"""`uniaudio enhance`: noise filtered out of recordings, from a few (noisy, clean) pairs or without."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from uniaudio_cli.cli import inputs
 from uniaudio_cli.cli import params as options
-from uniaudio_cli.cli.audio_output import report, required_output, write_audio
-from uniaudio_cli.cli.console import complain, counted, finish
-from uniaudio_cli.cli.output_paths import audio_targets, check_targets, is_stdout
-from uniaudio_cli.core.errors import UniAudioError, UsageError
-from uniaudio_cli.core.paths import show
+from uniaudio_cli.cli.audio_output import choose_targets, write_each
+from uniaudio_cli.cli.console import note, stderr
+from uniaudio_cli.cli.output_paths import is_stdout
+from uniaudio_cli.cli.report_page import pair_page
+from uniaudio_cli.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from uniaudio_cli.data.demonstrations import Demonstration
     from uniaudio_cli.inference.enhance import Enhancer
-    from uniaudio_cli.prompting.task import Task
+
+Pairs = Annotated[
+    Path | None, typer.Option("--demos", "-d", help="Folder of pairs: noisy/ and clean/, or metadata.csv|jsonl.")
+]
+Shots = Annotated[int, typer.Option("--shots", "-k", min=1, help="Pairs that are learnt from, at most.")]
 
 
 @options.expand
 def enhance(
     files: options.Files,
     *,
-    task: options.TaskName = "enhance",
-    demo: options.DemoOptions,
+    demos: Pairs = None,
+    shots: Shots = 8,
     output: options.Output = None,
-    run: options.RunOptions,
-    mix: options.Mix = 0.0,
-    models: options.ModelOptions,
+    strength: options.Strength = 1.0,
+    report: options.PairReport = None,
+    seed: options.Seed = 0,
+    as_json: options.AsJSON = False,
+    quiet: options.Quiet = False,
+    force: options.Force = False,
 ) -> None:
-    """Clean noisy recordings from a few (noisy, clean) pairs."""
-    chosen = inputs.choose_task(task, demo)
-    inputs.require_kind(chosen, "enhance", "enhance")
-    enhance_files(EnhancementJob(chosen, demo, models, run, output, mix), files)
-
-
-@dataclass(frozen=True)
-class EnhancementJob:
-    """A task from audio to audio with its demonstrations, models and output."""
-
-    task: Task
-    demo: options.DemoOptions
-    models: options.ModelOptions
-    run: options.RunOptions
-    output: Path | None = None
-    mix: float = 0.0
-
-    def load(self, found: Sequence[Demonstration]) -> Enhancer:
-        """The models and the demonstrations' codes."""
-        kit = self.models.load(self.run.quiet)
-        return kit.enhancer(found, self.task, shots=self.demo.shots or self.task.shots, seed=self.demo.seed)
-
-
-def enhance_files(job: EnhancementJob, files: list[Path]) -> None:
-    """Every file cleaned: of one, to the file `job.output`; else below that folder, the tree of a folder kept."""
-    quiet = job.run.quiet
+    """Filter noise out of recordings, at their own rate and channels; better with a few pairs (--demos)."""
     found = inputs.find_inputs(files, quiet)
-    if job.run.show_prompt:
-        print(job.load(inputs.find_demonstrations(job.task, job.demo, job.run.quiet)).render_prompt(found[0]))
-        return
-    output = required_output(job.output, job.task)
-    if is_stdout(output):
-        if len(found) > 1:
-            raise UsageError(f"--output {output}: takes one input, and there are {len(found)}; name a folder")
-        targets = {found[0]: output}
-    else:
-        targets = audio_targets(found, files, output)
-        check_targets(targets.values(), job.run.force)
-    demonstrations = inputs.find_demonstrations(job.task, job.demo, job.run.quiet)
-    enhancer = job.load(demonstrations)
-    found = list(targets)
-    inputs.announce_demonstrations(demonstrations, enhancer.demonstrations, job.task, quiet)
-    inputs.announce_conversion(found, enhancer.models.codec.sample_rate, quiet, written=True)
-    done = 0
-    for file in counted(found, len(found), job.task.name, quiet):
-        started = time.perf_counter()
-        try:
-            result = enhancer.enhance(file, job.mix)
-            write_audio(targets[file], result.wav, result.sample_rate, job.run.force)
-        except UniAudioError as problem:
-            if isinstance(problem, UsageError) and not done:
-                raise
-            complain(problem, show(file))
-            report(job.run, {"file": str(file), "error": str(problem)})
-            continue
-        done += 1
-        seconds = round(time.perf_counter() - started, 3)
-        row = {"file": str(file), "output": str(targets[file]), "seconds": seconds}
-        report(job.run, row, f"{show(targets[file])}: {result.seconds:.2f} s in {seconds:.1f} s")
-    finish(done, len(found))
+    if output is None:
+        raise UsageError("enhance makes audio: say where with --output")
+    targets = choose_targets(found, files, output, force)
+    if report is not None and is_stdout(output):
+        raise UsageError("--report: shows files; name one with --output")
+    page = pair_page(report, "uniaudio enhance", force)
+    enhancer = _learn(demos, shots, seed, quiet)
+
+    def work(file: Path, target: Path) -> float:
+        from uniaudio_cli.audio.blocks import stream_blocks, write_blocks
+
+        with enhancer.open(file, strength) as recording:
+            if is_stdout(target):
+                count = stream_blocks(sys.stdout.buffer, recording.blocks, recording.sample_rate, recording.channels)
+            else:
+                count = write_blocks(target, recording.blocks, recording.sample_rate, recording.channels, force)
+        if page is not None:
+            page.add(str(file), {"input": file, "enhanced": target}, recording.sample_rate)
+        return count / recording.sample_rate
+
+    try:
+        write_each(targets, work, "enhance", options.RunOptions(as_json=as_json, quiet=quiet, force=force))
+    finally:  # where some inputs failed, the page shows the others
+        if page is not None and report is not None and page.total:
+            page.write(report, f"{page.total} enhanced recordings", "Filtered by `uniaudio enhance`.")
+
+
+def _learn(demos: Path | None, shots: int, seed: int, quiet: bool) -> Enhancer:
+    """The filter, with what it learns from pairs."""
+    from uniaudio_cli.data.demonstrations import choose, load_demonstrations
+    from uniaudio_cli.inference.enhance import Enhancer
+
+    if demos is None:
+        return Enhancer()
+    pairs = load_demonstrations(demos, "pair", note=lambda line: note(line, quiet))
+    chosen = choose(pairs, shots, seed)
+    if len(chosen) < len(pairs):
+        note(f"note: {len(chosen)} of {len(pairs)} pairs are used (--shots)", quiet)
+    with stderr(quiet or not stderr().is_terminal).status(f"learning from {len(chosen)} pairs"):
+        return Enhancer(chosen)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from uniaudio_cli.cli import eval_suite, params
+from uniaudio_cli.cli import eval_pairs, eval_suite, params
 from uniaudio_cli.cli.console import note, stderr
 from uniaudio_cli.cli.eval_answers import answers
 from uniaudio_cli.cli.eval_run import EvalOptions, choose_task, model_names, print_results, print_table, run_job
@@ -41,6 +41,9 @@ app.command()(answers)
 
 
 app.command("suite")(eval_suite.suite)
+
+
+app.command()(params.expand(eval_pairs.pairs))
 
 
 class Rule(str, Enum):

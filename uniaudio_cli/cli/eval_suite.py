@@ -52,13 +52,10 @@ def suite(
     notes: list[str] = []
     by_name = isinstance(found, Concepts)
     if isinstance(found, Concepts):
-        jobs = found.jobs(data, chosen, controls.value, notes.append)
+        jobs = found.jobs(data, chosen, controls.value, notes.append, wanted)
     else:
-        there = found.runs if wanted is None else [run for run in found.runs if run.name in wanted]
-        jobs = ((run.name, job) for run, job in found.replace(runs=tuple(there)).jobs(data, chosen, seed, notes.append))
+        jobs = ((run.name, job) for run, job in found.jobs(data, chosen, seed, notes.append, wanted))
     for run, job in jobs:
-        if wanted is not None and run not in wanted:
-            continue
         for line in notes:
             note(line, quiet)
         options = EvalOptions(workers=workers, report=report / run, quiet=quiet, force=force)

@@ -14,9 +14,9 @@ from uniaudio_cli.cli import inputs
 from uniaudio_cli.cli import params as options
 from uniaudio_cli.cli.console import complain, counted, finish, note, wants_records
 from uniaudio_cli.cli.label_output import COLUMNS, LabelSummary, Write, csv_rows, json_rows, print_table, result_row
-from uniaudio_cli.cli.label_page import check_page, reviewed
 from uniaudio_cli.cli.label_sinks import Sink, check_sinks, open_sinks
 from uniaudio_cli.cli.output_paths import check_label_file
+from uniaudio_cli.cli.report_page import check_page, reviewed
 from uniaudio_cli.core.errors import UsageError
 from uniaudio_cli.core.jsonl import JsonlLog, json_line
 from uniaudio_cli.core.paths import is_file, show

@@ -36,6 +36,9 @@ LabelOutput = Annotated[
 LabelReport = Annotated[
     Path | None, typer.Option("--report", help="HTML page to write: every clip with player, spectrogram and scores.")
 ]
+PairReport = Annotated[
+    Path | None, typer.Option("--report", help="HTML page to write: players and spectrograms before and after.")
+]
 Labels = Annotated[str | None, typer.Option("--labels", help="Only these labels, comma-separated.")]
 NamedLabels = Annotated[
     str | None,
@@ -58,7 +61,9 @@ Readout = Annotated[
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue the .jsonl of --output; skip clips it has.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Report the tokens that demonstrations take; load no LLM.")]
-Mix = Annotated[float, typer.Option("--mix", min=0.0, max=1.0, help="Share of the input in the result, 0 to 1.")]
+Strength = Annotated[
+    float, typer.Option("--strength", min=0.0, max=1.0, help="How much is done: 0 leaves the input as it is.")
+]
 AbstainBelow = Annotated[
     float | None,
     typer.Option(

@@ -10,15 +10,15 @@ import typer
 from uniaudio_cli.cli import inputs
 from uniaudio_cli.cli import params as options
 from uniaudio_cli.cli.classify import LabelJob
-from uniaudio_cli.cli.enhance import EnhancementJob, enhance_files
 from uniaudio_cli.cli.labelling import label_files
+from uniaudio_cli.cli.resynthesis import ResynthesisJob, resynthesize_files
 from uniaudio_cli.cli.speak import SpeechJob, speak_texts
 from uniaudio_cli.core.errors import UsageError
 
 if TYPE_CHECKING:
     from uniaudio_cli.prompting.task import Task
 
-COMMANDS = {"classify": "classify", "speak": "tts", "enhance": "enhance"}
+COMMANDS = {"classify": "classify", "speak": "tts", "enhance": "run resynthesis"}
 
 
 @options.expand
@@ -40,10 +40,10 @@ def run(
     think: options.Think = False,
     abstain_below: options.AbstainBelow = None,
     stream: options.Stream = False,
-    mix: options.Mix = 0.0,
+    strength: options.Strength = 1.0,
     models: options.ModelOptions,
 ) -> None:
-    """Run any task as classify, tts or enhance would: audio or text in, labels or audio out."""
+    """Run any task: audio or text in, labels or audio out."""
     layout = "interleaved" if stream else None
     chosen = inputs.choose_task(
         task, demo, selection=select, readout=readout, layout=layout, abstain_below=abstain_below
@@ -51,7 +51,7 @@ def run(
     given: dict[str, dict[str, object]] = {
         "classify": {"--labels": labels, "--readout": readout, "--resume": resume, "--dry-run": dry_run},
         "speak": {"--voice": voice, "--think": think, "--abstain-below": abstain_below, "--stream": stream},
-        "enhance": {"--mix": mix},
+        "enhance": {"--strength": strength < 1},
     }
     refuse_others(chosen, given)
     files = [Path(query) for query in queries]
@@ -60,7 +60,7 @@ def run(
     elif chosen.kind == "speak":
         speak_texts(SpeechJob(chosen, demo, models, run, output, voice, think, stream), queries)
     else:
-        enhance_files(EnhancementJob(chosen, demo, models, run, output, mix), files)
+        resynthesize_files(ResynthesisJob(chosen, demo, models, run, output, strength), files)
 
 
 def refuse_others(task: Task, given: dict[str, dict[str, object]]) -> None:

@@ -18,21 +18,22 @@ from rich.text import Text
 
 from uniaudio_cli.cli import inputs
 from uniaudio_cli.cli import params as options
-from uniaudio_cli.cli.console import complain, counted, finish, note
+from uniaudio_cli.cli.console import complain, counted, finish, note, stderr
 from uniaudio_cli.cli.label_output import Row, Write, csv_rows, writing
 from uniaudio_cli.cli.labelling import row_writers
 from uniaudio_cli.cli.output_paths import check_label_file
-from uniaudio_cli.core.errors import UsageError
+from uniaudio_cli.core.errors import UniAudioError, UsageError
 from uniaudio_cli.core.jsonl import JsonlLog, json_line
 from uniaudio_cli.core.paths import show
 
 if TYPE_CHECKING:
     from uniaudio_cli.cli.classify import LabelJob
+    from uniaudio_cli.inference.results import ErrorResult
     from uniaudio_cli.inference.segments import Segmenter, SegmentResult, Window
 
 SEGMENT_FILES = (".jsonl", ".csv", ".txt")
 WINDOW_FILES = (".jsonl", ".csv")
-PCM_RATE = 16_000
+PCM_RATE, BLOCK_SECONDS = 16_000, 0.1
 
 
 def label_long(job: LabelJob, long: options.LongOptions, files: list[Path]) -> None:
@@ -86,7 +87,7 @@ def write_segments(
     seconds: dict[str, list[float]] = {}
     rows: list[Row] = []
     length, done = 0.0, 0
-    for result in counted(map(segmenter, files), len(files), "segments", quiet):
+    for result in counted(_segmented(segmenter, files, quiet), len(files), "segments", quiet):
         if isinstance(result, ErrorResult):
             complain(result.error, show(result.file))
             for write in writers:
@@ -109,6 +110,16 @@ def write_segments(
         found = ", ".join(f"{len(each)} {show(label)} ({sum(each):.0f} s)" for label, each in ranked)
         note(f"segments: {found or 'none'}; of {length:.0f} s", quiet)
     finish(done, len(files))
+
+
+def _segmented(segmenter: Segmenter, files: Sequence[Path], quiet: bool) -> Iterator[SegmentResult | ErrorResult]:
+    """Results; of a single file, how far it is labelled is shown on a terminal meanwhile."""
+    if len(files) > 1 or quiet or not stderr().is_terminal:
+        yield from map(segmenter, files)
+        return
+    with stderr().status("segments") as status:
+        for file in files:
+            yield segmenter(file, lambda done: status.update(f"segments: {clock(done)} labelled"))
 
 
 def segment_rows(result: SegmentResult) -> Iterator[dict[str, Any]]:
@@ -136,7 +147,8 @@ def _segment_writers(stack: ExitStack, job: LabelJob) -> list[Write]:
     """What takes each segment: the file of --output, and stdout."""
     output = job.outputs.output
     if output is None or output.suffix.lower() != ".txt":
-        log = stack.enter_context(JsonlLog(output, force=True)) if output and output.suffix == ".jsonl" else None
+        is_log = output is not None and output.suffix.lower() == ".jsonl"
+        log = stack.enter_context(JsonlLog(output, force=True)) if is_log else None
         columns = ("file", "start", "end", "label", "score", "error")
         return row_writers(stack, output, job.run, log, (), columns)
     with writing(output):
@@ -221,15 +233,20 @@ def stream_labels(segmenter: Segmenter, quiet: bool) -> None:
 
 def _arriving(stream: BinaryIO, read: Any) -> Iterator[tuple[float, np.ndarray]]:
     """(when it came, samples) of each block: a thread reads, so that what waits is not taken for what just came."""
-    waiting: queue.SimpleQueue[tuple[float, np.ndarray] | None] = queue.SimpleQueue()
+    waiting: queue.SimpleQueue[tuple[float, np.ndarray] | OSError | None] = queue.SimpleQueue()
+    # Without the buffer, whose lock would be held by a thread that waits for samples while the program ends.
+    raw = getattr(stream, "raw", stream)
 
     def fill() -> None:
         try:
-            for block in read(stream, 0.1, PCM_RATE):
+            for block in read(raw, BLOCK_SECONDS, PCM_RATE):
                 waiting.put((time.perf_counter(), block))
-        finally:
             waiting.put(None)
+        except OSError as problem:
+            waiting.put(problem)
 
     threading.Thread(target=fill, daemon=True).start()
     while (item := waiting.get()) is not None:
+        if isinstance(item, OSError):
+            raise UniAudioError(f"--stream: stdin cannot be read ({item.strerror})") from item
         yield item

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -35,11 +35,21 @@ class Concepts(Schema):
     concepts: dict[str, Concept]
 
     def jobs(
-        self, data: Path, names: ModelNames, controls: Controls = "fast", note: Note = no_notes
+        self,
+        data: Path,
+        names: ModelNames,
+        controls: Controls = "fast",
+        note: Note = no_notes,
+        only: Collection[str] | None = None,
     ) -> Iterator[tuple[str, Job]]:
-        """A job for each concept of which two labels or more have clips in `data`; every clip is asked once."""
+        """A job for each concept of which two labels or more have clips in `data`; every clip is asked once.
+
+        `only`: concepts of these names.
+        """
         task = load_task("sound-event")
         for name, concept in self.concepts.items():
+            if only is not None and name not in only:
+                continue
             manifest = self._manifest(name, concept, data, note)
             if manifest is not None:
                 yield name, Job(manifest, data, task, names, controls)

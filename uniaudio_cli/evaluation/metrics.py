@@ -146,6 +146,23 @@ def balanced_difference(first: ArrayLike, second: ArrayLike, groups: Sequence[Ha
     return Interval(float(gains.mean()), low, high, len(a), len(gains))
 
 
+def clustered_mean(values: ArrayLike, clusters: Sequence[Hashable], seed: int = 0) -> Interval:
+    """A mean with a percentile bootstrap over clusters; below `FEWEST_CLUSTERS` over the values themselves.
+
+    Raises:
+        ValueError: no values, or not as many clusters as values.
+    """
+    given = np.asarray(values, dtype=float)
+    if given.ndim != 1 or not len(given):
+        raise ValueError(f"values are a row of one or more, not of shape {given.shape}")
+    names = _named(given, clusters)
+    count = len(set(names))
+    if count < FEWEST_CLUSTERS:
+        names, count = range(len(given)), 0
+    low, high = _bootstrap(given, names, seed) if len(given) > 1 else (given[0], given[0])
+    return Interval(float(given.mean()), low, high, len(given), count)
+
+
 def calibration_error(confidence: ArrayLike, correct: ArrayLike, bins: int = 10) -> float:
     """Expected calibration error with equal bins (Guo et al. 2017): the mean distance of confidence from accuracy.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -43,10 +43,17 @@ class Crew(Protocol):
     `names`: of the systems, in the table's order. `seconds`: spent so far, by system.
     """
 
-    names: Sequence[str]
-    identities: Mapping[str, Mapping[str, str]]
-    skipped: Mapping[str, str]
-    seconds: Counter[str]
+    @property
+    def names(self) -> Sequence[str]: ...
+
+    @property
+    def identities(self) -> Mapping[str, Mapping[str, str]]: ...
+
+    @property
+    def skipped(self) -> Mapping[str, str]: ...
+
+    @property
+    def seconds(self) -> Mapping[str, float]: ...
 
     def answers(self, todo: Sequence[Todo]) -> Iterator[Answer]:
         """The answers, in the order of `todo`."""
@@ -72,7 +79,7 @@ class Here:
         self.systems = {system.name: system for system in systems}
         self.names = list(self.systems)
         self.skipped = dict(skipped or {})
-        self.seconds: Counter[str] = Counter()
+        self.seconds: defaultdict[str, float] = defaultdict(float)
         self._episodes: dict[int, list[Episode]] = {}
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -68,13 +68,22 @@ class Suite(Schema):
         require(bool(names) and len(names) == len(set(names)), "runs", "runs of different names", names)
         return self
 
-    def jobs(self, data: Path, names: ModelNames, seed: int = 0, note: Note = no_notes) -> Iterator[tuple[Run, Job]]:
-        """Each run with its job on the corpus in `data`.
+    def jobs(
+        self,
+        data: Path,
+        names: ModelNames,
+        seed: int = 0,
+        note: Note = no_notes,
+        only: Collection[str] | None = None,
+    ) -> Iterator[tuple[Run, Job]]:
+        """Each run with its job on the corpus in `data`. `only`: runs of these names.
 
         Raises:
             UsageError: the folder has another layout, or too few clips for a run.
         """
         for run in self.runs:
+            if only is not None and run.name not in only:
+                continue
             task = load_task(self.task, run.settings)
             yield run, Job(self.manifest(run, data, seed, note), data, task, names, rows_added=run.controls)
 
@@ -105,7 +114,7 @@ def load_suite(name: str) -> Suite | Concepts:
         raise UsageError(
             f"no suite {show(name)!r}{suggest(name, known)}; there are {', '.join(known)}, or a .yaml file"
         )
-    return load_yaml(path, Concepts if _is_of_concepts(path) else Suite)
+    return load_yaml(path, Concepts) if _is_of_concepts(path) else load_yaml(path, Suite)
 
 
 def _is_of_concepts(path: Path) -> bool:

@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import threading
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from itertools import groupby
@@ -29,7 +29,7 @@ class Workers:
 
     def __init__(self, job: Job, count: int) -> None:
         self.job = job
-        self.seconds: Counter[str] = Counter()
+        self.seconds: defaultdict[str, float] = defaultdict(float)
         self.cpu_seconds = 0.0
         # Not forked: a fork of a process in which torch has run may hang.
         self.pool = ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), _start, (job,))
@@ -51,7 +51,8 @@ class Workers:
 
     def answers(self, todo: Sequence[Todo]) -> Iterator[Answer]:
         for answers, seconds, cpu_seconds in self.pool.map(_work, blocks(self.job, todo)):
-            self.seconds.update(seconds)
+            for name, spent in seconds.items():
+                self.seconds[name] += spent
             self.cpu_seconds += cpu_seconds
             yield from answers
 
@@ -100,11 +101,12 @@ def _describe() -> tuple[dict[str, dict[str, str]], dict[str, str]]:
     return crew.identities, crew.skipped
 
 
-def _work(block: list[Todo]) -> tuple[list[Answer], Counter[str], float]:
+def _work(block: list[Todo]) -> tuple[list[Answer], dict[str, float], float]:
     started, crew = time.process_time(), _here()
-    before = Counter(crew.seconds)
+    before = dict(crew.seconds)
     answers = list(crew.answers(block))
-    return answers, crew.seconds - before, time.process_time() - started
+    spent = {name: seconds - before.get(name, 0.0) for name, seconds in crew.seconds.items()}
+    return answers, spent, time.process_time() - started
 
 
 def _words(files: Sequence[str]) -> dict[str, str]:

@@ -162,7 +162,7 @@ class Classifier(Session):
         """What the similarity readout compares of a clip: float32 [F], of length 1."""
         readout = self.readout
         assert isinstance(readout, SimilarityReadout)
-        return joined(clip.features, readout.weights)
+        return joined(clip.features, readout.weights).astype(np.float32)
 
     @cached_property
     def open_set(self) -> OpenSet | None:

@@ -1,105 +1,153 @@
-"""Enhancement: noisy recordings in, clean ones out, from a few (noisy, clean) pairs."""
+"""Enhancement: noise filtered out of recordings at their own rate and channels, with pairs to learn from or without."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 
+import numpy as np
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
-from uniaudio_cli.audio.io import AudioInput, read_audio, source_name
-from uniaudio_cli.audio.transforms import level_db, overlap_add, overlap_windows
-from uniaudio_cli.core.errors import UniAudioError, UsageError
+from uniaudio_cli.audio.blocks import open_blocks
+from uniaudio_cli.audio.gain_features import BINS
+from uniaudio_cli.audio.io import AudioInput, source_name
+from uniaudio_cli.audio.stft import BlockFilter
+from uniaudio_cli.core.errors import UsageError
 from uniaudio_cli.data.demonstrations import Demonstration
-from uniaudio_cli.inference.encoder import EncodedClip
-from uniaudio_cli.inference.generation import AudioGenerator, check_generated_levels
+from uniaudio_cli.inference.gains import GainModel, learn_gains
 from uniaudio_cli.inference.results import EnhancementResult
-from uniaudio_cli.inference.session import EncodedExample, Models, Session
-from uniaudio_cli.prompting.prompt import Example
-from uniaudio_cli.prompting.prompt import render as render_prompt
-from uniaudio_cli.prompting.task import Task
 
-# Windows of a long input overlap by this share, cross-faded.
-OVERLAP = 0.25
+# Where the recording's level lies this far above its quietest frames less and less is done, above the second nothing.
+DONE_BELOW_DB, NOTHING_ABOVE_DB = 40.0, 55.0
+LEVEL_FRAMES, QUIET_FRAMES = 600, 190  # 10 s: the time constant of the level; 3 s: where the quietest is looked for
+SMOOTHING = 0.7  # of frame powers, so that one quiet frame by chance is no pause
+DIGITAL_SILENCE = 1e-12
+TOP_BINS = 64  # whose mean gain is taken above 8 kHz
+
+Samples = NDArray[np.float32]
 
 
-class Enhancer(Session):
-    """Cleans recordings. Safe to share between threads: a call holds the models' lock."""
+def check_strength(strength: float) -> None:
+    """Raise a UsageError where `strength` is not from 0 to 1."""
+    if not 0 <= strength <= 1:
+        raise UsageError(f"strength must be from 0 to 1, not {strength}")
 
-    def __init__(self, models: Models, task: Task, demonstrations: Sequence[Demonstration], seed: int = 0) -> None:
-        check_generated_levels(task.levels)
-        super().__init__(models, task, demonstrations, seed)
-        self.generator = AudioGenerator(self)
 
-    def _encode_examples(self) -> Iterable[EncodedExample]:
-        for demonstration in self.demonstrations:
-            noisy = self.encoder.read(demonstration.audio, self.task.clip)
-            clean = self._clean_side(demonstration, noisy.shape[-1])
-            pair = [self.encoder.encode_cached(wav) for wav in (noisy, clean)]
-            yield EncodedExample(Example(*(clip.as_audio(self.task.levels, self.layout) for clip in pair)), pair[1])
+@dataclass(frozen=True)
+class Blocks:
+    """A recording that is being cleaned: `blocks` float32 [channels, n] of about a second."""
 
-    def _clean_side(self, demonstration: Demonstration, length: int) -> Tensor:
-        """The clean side of a pair, cut or padded to `length` samples."""
-        assert demonstration.target is not None
-        clean = self.encoder.read(demonstration.target, self.task.clip)[:, :length]
-        return torch.nn.functional.pad(clean, (0, length - clean.shape[-1]))
+    sample_rate: int
+    channels: int
+    blocks: Iterator[Samples]
 
-    def __call__(self, source: AudioInput, mix: float = 0.0) -> EnhancementResult:
+
+class EnhancementStream:
+    """One recording, cleaned as it comes: 32 ms late, and the same however it is cut into blocks."""
+
+    def __init__(self, model: GainModel, sample_rate: int, channels: int = 1, strength: float = 1.0) -> None:
+        check_strength(strength)
+        self._gains, self._floor = model.start(), 10 ** (model.floor_db / 20)
+        self._strength = strength
+        self._filter = BlockFilter(channels, sample_rate, self._change)
+        self._level, self._smooth, self._frames = 0.0, 0.0, 0
+        self._quiet: deque[float] = deque(maxlen=QUIET_FRAMES)
+
+    def push(self, block: Samples) -> Samples:
+        """The cleaned samples [channels, m] that are complete once `block` [channels, n] has come."""
+        return self._filter.push(block)
+
+    def finish(self) -> Samples:
+        """The rest: as many samples have come out in all as went in."""
+        return self._filter.finish()
+
+    def _change(self, spectra: NDArray) -> NDArray:
+        power = np.square(np.abs(spectra)).mean(axis=1) / self._filter.size**2
+        gains = extend(self._gains(power[:, :BINS]), power.shape[1])
+        share = np.array([self._share(each) for each in power.sum(axis=1)])[:, None]
+        gains = np.maximum(gains, self._floor) ** (self._strength * share)
+        return spectra * gains[:, None]
+
+    def _share(self, power: float) -> float:
+        """How much is done to a frame, 0 to 1, by how far its recording so far stands out of the noise."""
+        if power > DIGITAL_SILENCE:
+            self._frames += 1
+            self._level += (power - self._level) / min(self._frames, LEVEL_FRAMES)
+            self._smooth = power if self._frames == 1 else SMOOTHING * self._smooth + (1 - SMOOTHING) * power
+            self._quiet.append(self._smooth)
+        if not self._quiet:
+            return 1.0
+        ratio = 10 * np.log10(self._level / min(self._quiet))
+        return float(np.clip((NOTHING_ABOVE_DB - ratio) / (NOTHING_ABOVE_DB - DONE_BELOW_DB), 0, 1))
+
+
+class Enhancer:
+    """Filters noise out of recordings. Pairs teach it their noise and voices; without any it is an ordinary filter.
+
+    Safe to share between threads.
+
+    Raises:
+        UsageError: a demonstration has no clean side.
+        UniAudioError: a pair cannot be read.
+    """
+
+    def __init__(self, pairs: Sequence[Demonstration] = ()) -> None:
+        self.demonstrations = tuple(pairs)
+        self.model: GainModel = learn_gains(self.demonstrations)
+
+    @classmethod
+    def of(cls, model: GainModel) -> Enhancer:
+        """With gains that were made otherwise."""
+        enhancer = cls.__new__(cls)
+        enhancer.demonstrations, enhancer.model = (), model
+        return enhancer
+
+    def __repr__(self) -> str:
+        return f"Enhancer({len(self.demonstrations)} pairs)"
+
+    def __call__(self, source: AudioInput, strength: float = 1.0) -> EnhancementResult:
         """`enhance`."""
-        return self.enhance(source, mix)
+        return self.enhance(source, strength)
 
-    def enhance(self, source: AudioInput, mix: float = 0.0) -> EnhancementResult:
-        """A recording, cleaned.
+    def enhance(self, source: AudioInput, strength: float = 1.0) -> EnhancementResult:
+        """A recording, cleaned: the same rate, channels, length and level.
 
         Args:
-            mix: share of the input that is blended into the result, 0 to 1.
+            strength: how much is done, 0 (nothing) to 1.
 
         Raises:
-            UsageError: `mix` is out of range.
-            UniAudioError: the source cannot be read, or a window does not fit the LLM's context.
+            UsageError: `strength` is out of range.
+            UniAudioError: the source cannot be read.
         """
-        if not 0 <= mix <= 1:
-            raise UsageError(f"mix must be from 0 to 1, not {mix}")
-        name, rate = source_name(source), self.models.codec.sample_rate
-        try:
-            with self.models.lock:
-                wav, codes = self.enhance_wav(read_audio(source, rate), mix)
-        except ValueError as problem:
-            raise UniAudioError(f"{name}: {problem}") from problem
-        return EnhancementResult(name, wav, rate, codes)
+        with self.open(source, strength) as recording:
+            wav = np.concatenate(list(recording.blocks), axis=1)
+            return EnhancementResult(source_name(source), torch.from_numpy(wav), recording.sample_rate, [])
 
-    def enhance_wav(self, wav: Tensor, mix: float = 0.0) -> tuple[Tensor, list[list[int]]]:
-        """wav float32 [1, T] -> the cleaned wav of the same length and level, and the codes of its last window."""
-        length = wav.shape[-1]
-        window = min(length, max(1, int(self.task.clip.seconds * self.models.codec.sample_rate)))
-        hop = max(1, int(window * (1 - OVERLAP)))
-        starts = overlap_windows(length, window, hop)
-        windows, codes = self._enhance_windows([wav[:, start : start + window] for start in starts])
-        return torch.lerp(overlap_add(windows, starts, length, hop), wav, mix), codes
+    @contextmanager
+    def open(self, source: AudioInput, strength: float = 1.0) -> Iterator[Blocks]:
+        """A recording as cleaned blocks, so that memory does not grow with its length; arguments as `enhance`."""
+        check_strength(strength)
+        with open_blocks(source) as recording:
+            stream = self.stream(recording.rate, recording.channels, strength)
+            yield Blocks(recording.rate, recording.channels, _through(stream, recording.blocks))
 
-    def _enhance_windows(self, windows: Sequence[Tensor]) -> tuple[list[Tensor], list[list[int]]]:
-        """Windows of one length, cleaned, and the codes of the last one; silent windows stay silent."""
-        rate = self.models.codec.sample_rate
-        clips = [self.encoder.encode(window) for window in windows]
-        active = [n for n, window in enumerate(windows) if level_db(window, rate) > -math.inf]
-        queries = [clips[n].as_audio(self.task.levels, self.layout) for n in active]
-        generated = dict(zip(active, self.generator.generate(queries, windows[0].shape[-1]), strict=True))
-        cleaned = [torch.zeros_like(window) for window in windows]
-        for n, codes in generated.items():
-            cleaned[n] = self._decode_at_input_level(codes, windows[n])
-        last = len(windows) - 1
-        return cleaned, generated.get(last) or self._own_codes(clips[last])
+    def stream(self, sample_rate: int, channels: int = 1, strength: float = 1.0) -> EnhancementStream:
+        """A recording that comes in blocks; `strength` as `enhance`."""
+        return EnhancementStream(self.model, sample_rate, channels, strength)
 
-    def _decode_at_input_level(self, codes: Sequence[Sequence[int]], window: Tensor) -> Tensor:
-        wav = self.encoder.decode(codes, self.seed)[:, : window.shape[-1]]
-        # By the peaks: the gain that brings a window to the codec's level may be cut short by its peak.
-        return wav * (window.abs().max() / self.encoder.at_codec_level(window).abs().max())
 
-    def _own_codes(self, clip: EncodedClip) -> list[list[int]]:
-        return [clip.codes[level] for level in self.task.levels]
+def _through(stream: EnhancementStream, blocks: Iterator[Samples]) -> Iterator[Samples]:
+    for block in blocks:
+        yield stream.push(block.T)
+    yield stream.finish()
 
-    def render_prompt(self, source: AudioInput) -> str:
-        """The prompt of a recording's first seconds with token counts."""
-        clip = self.encoder.encode(self.encoder.read(source, self.task.clip))
-        return render_prompt(self.build_query(clip.as_audio(self.task.levels, self.layout)), self.vocabulary)
+
+def extend(gains: NDArray, bins: int) -> NDArray:
+    """Gains [T, F], F at most 257 -> [T, bins]: above 8 kHz the mean gain of the 2 kHz below."""
+    if bins <= BINS:
+        return gains
+    top = gains[:, -TOP_BINS:].mean(axis=1, keepdims=True)
+    return np.concatenate([gains, np.repeat(top, bins - BINS, axis=1)], axis=1)

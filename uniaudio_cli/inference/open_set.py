@@ -1,7 +1,7 @@
 """Open-set recognition: clips that are none of the labels, by their cosine to the demonstrations.
 
 A clip's score is the mean of two cosines: to the nearest label's mean and to the nearest demonstration. Probabilities
-cannot say this: they sum to 1 over the labels, whatever the clip.
+do not show this: they sum to 1 over the labels, whatever the clip.
 """
 
 from __future__ import annotations

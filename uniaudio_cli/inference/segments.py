@@ -8,7 +8,7 @@ costs a constant, which keeps segments from flickering and closes short pauses.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice, pairwise
 from typing import ClassVar
@@ -87,15 +87,23 @@ class Segmenter:
         self.classifier, self.min_seconds = classifier, min_seconds
         self.hop_seconds = self.window_seconds / 2
 
-    def __call__(self, source: AudioInput) -> SegmentResult | ErrorResult:
-        """The segments of a recording; an `ErrorResult` where it cannot be read."""
+    def __call__(
+        self, source: AudioInput, progress: Callable[[float], None] = lambda seconds: None
+    ) -> SegmentResult | ErrorResult:
+        """The segments of a recording; an `ErrorResult` where it cannot be read.
+
+        `progress`: called with the seconds that are labelled.
+        """
         name = source_name(source)
         levels = Levels(round(FRAME_SECONDS * self._rate))
+        found: list[Window] = []
         try:
-            found = tuple(self.windows(levels.measured(stream_audio(source, self._rate))))
+            for window in self.windows(levels.measured(stream_audio(source, self._rate))):
+                found.append(window)
+                progress(window.end)
         except UniAudioError as problem:
             return ErrorResult.from_exception(name, problem)
-        return SegmentResult(name, levels.samples / self._rate, self._segments(found, levels.db()), found)
+        return SegmentResult(name, levels.samples / self._rate, self._segments(found, levels.db()), tuple(found))
 
     def windows(self, blocks: Iterable[np.ndarray]) -> Iterator[Window]:
         """Labelled windows of mono blocks at the codec's rate, computed in batches.
@@ -151,8 +159,8 @@ class Segmenter:
             label = names[state]
             if label is not None and (end - start) * FRAME_SECONDS >= self.min_seconds:
                 own = likeliest if label == UNKNOWN and state > len(labels) else scores[:, state]
-                place = [round(frame * FRAME_SECONDS, 3) for frame in (start, end)]
-                segments.append(Segment(*place, label, float(np.exp(own[start:end]).mean())))
+                first, last = round(start * FRAME_SECONDS, 3), round(end * FRAME_SECONDS, 3)
+                segments.append(Segment(first, last, label, float(np.exp(own[start:end]).mean())))
         return tuple(segments)
 
     def _frame_scores(self, found: Sequence[Window], frames: int) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:

@@ -112,7 +112,7 @@ class EncodedExample:
 
 
 class Session:
-    """Demonstrations, encoded once, and the prompts made of them. Base of `Classifier`, `Speaker` and `Enhancer`.
+    """Demonstrations, encoded once, and the prompts made of them. Base of `Classifier`, `Speaker` and `Resynthesizer`.
 
     Raises:
         UsageError: there are no demonstrations, or the codec has no such levels.

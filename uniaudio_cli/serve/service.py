@@ -12,6 +12,7 @@ import numpy as np
 import soundfile
 from torch import Tensor
 
+from uniaudio_cli.api import load_enhancer
 from uniaudio_cli.audio.io import read_audio
 from uniaudio_cli.codec import clip_codes
 from uniaudio_cli.core.errors import UniAudioError
@@ -151,7 +152,7 @@ class Service:
             if found.kind == "text":
                 return self.kit.speaker(found.folder)
             if found.kind == "pair":
-                return self.kit.enhancer(found.folder)
+                return load_enhancer(found.folder)
             task = self.task(found.task)
             shots = None if task.uses_lm else max(found.labels.values())
             return self.kit.classifier(found.folder, task, shots=shots)

@@ -98,8 +98,8 @@ def trainable_copy(start: Codec, lexicon: Lexicon, coarse: bool = False) -> Code
     `coarse`: copy the encoder for level 0 where it has none of its own.
 
     The raw codebooks are computed from the words, and each level's layer is the least-squares map from the raw to the
-    projected codebook (of minimal norm where there are fewer codes than dimensions). It is exact up to rounding, as
-    the projected codebook is such a map's output.
+    projected codebook (of minimal norm where there are fewer codes than dimensions). It is exact up to rounding where
+    the projected codebook is such a map's output, and the nearest map for a codec that has got other words since.
 
     Raises:
         UsageError: the LLM lacks words of `start`, its codebooks are of another LLM, or `coarse` is given and the

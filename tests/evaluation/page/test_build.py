@@ -11,6 +11,7 @@ from tests.factories import chirps
 from uniaudio_cli.audio.io import write_wav
 from uniaudio_cli.evaluation.page import build, media, plots
 from uniaudio_cli.evaluation.page.build import ClipRow
+from uniaudio_cli.evaluation.page.pairs import PairPage
 from uniaudio_cli.evaluation.systems import MissingLibrary
 
 
@@ -97,3 +98,17 @@ def test_heat_map_cells_are_readable(share):
     light = sum(weight * each for weight, each in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
     contrast = 1.05 / (light + 0.05) if ink == "#fff" else (light + 0.05) / 0.05
     assert contrast >= 4.5
+
+
+def test_recordings_before_and_after(tmp_path):
+    page = PairPage("uniaudio codec eval")
+    wav = chirps(4_000, 1)[0]
+    write_wav(tmp_path / "a.wav", wav, 16_000)
+    page.add(NASTY, {"original": tmp_path / "a.wav", "decoded": wav}, 16_000, {"stoi": 0.9})
+    page.add("half", {"original": wav[:, ::2], "decoded": wav}, 8_000)
+    page.write(tmp_path / "pairs.html", "2 recordings", "about")
+    text = (tmp_path / "pairs.html").read_text(encoding="utf-8")
+    assert NASTY not in text
+    assert (text.count("<audio "), text.count("<img ")) == (4, 4)
+    assert "stoi 0.900" in text
+    assert "Play decoded, half" in text

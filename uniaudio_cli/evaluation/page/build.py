@@ -117,8 +117,9 @@ def environment() -> Any:
     """The templates; everything that is put into them is escaped."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
+    loader = PackageLoader("uniaudio_cli.evaluation.page")
     made = Environment(
-        loader=PackageLoader("uniaudio_cli.evaluation.page"),
+        loader=loader,
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -126,7 +127,7 @@ def environment() -> Any:
     )
     made.filters["percent"] = lambda share: f"{100 * share:.1f} %"
     made.filters["shown"] = show
-    made.globals["source"] = lambda name: _markup(made.loader.get_source(made, name)[0])
+    made.globals["source"] = lambda name: _markup(loader.get_source(made, name)[0])
     return made
 
 

@@ -17,7 +17,7 @@ COLOURS |= {"#fe0109": "currentColor", "#fe010a": "var(--line)"}
 SERIES, INK, LINE = list(COLOURS)[:4], "#fe0109", "#fe010a"
 MARKERS, DASHES = "osD^", ("-", "--", "-.", ":")
 SIZE = (4.7, 3.1)  # inches of 72 points, so that a point is a pixel on a phone
-STYLE = {
+STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "uniaudio",
     "font.family": "sans-serif",

@@ -1,4 +1,4 @@
-"""`classify --report`: the clips that are labelled, as a page to listen through."""
+"""`--report`: labelled clips, or recordings before and after, as a page to listen through."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from uniaudio_cli.core.paths import is_file, show
 
 if TYPE_CHECKING:
     from uniaudio_cli.evaluation.page.build import ClipRow
+    from uniaudio_cli.evaluation.page.pairs import PairPage
     from uniaudio_cli.inference.classify import Classifier
     from uniaudio_cli.inference.results import ErrorResult, LabelResult
 
@@ -20,6 +21,16 @@ if TYPE_CHECKING:
 
 # Doubt (1 less the lead of the first label over the second) from which the page's text counts a clip.
 DOUBTFUL = 0.6
+
+
+def pair_page(page: Path | None, command: str, force: bool) -> PairPage | None:
+    """The page of recordings before and after that a command fills; None without --report. Raises as `check_page`."""
+    check_page(page, force)
+    if page is None:
+        return None
+    from uniaudio_cli.evaluation.page.pairs import PairPage
+
+    return PairPage(command)
 
 
 def check_page(page: Path | None, force: bool) -> None:

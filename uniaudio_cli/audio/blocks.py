@@ -1,0 +1,105 @@
+"""Recordings in blocks, at their own rate and channels, so that memory does not grow with their length."""
+
+from __future__ import annotations
+
+import math
+import os
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO, BinaryIO
+
+import numpy as np
+import soundfile
+import torch
+
+from uniaudio_cli.audio.decoding import Decoded, decode
+from uniaudio_cli.audio.io import WRITTEN, AudioInput, array_samples, as_path, check_samples, source_name, stream_wav
+from uniaudio_cli.core.errors import AudioWarning, UniAudioError, UsageError
+from uniaudio_cli.core.paths import atomic, show
+
+BLOCK_SECONDS = 1.0
+
+
+@contextmanager
+def open_blocks(source: AudioInput) -> Iterator[Decoded]:
+    """A recording as blocks float32 [n, channels] of about a second, with its rate and channels.
+
+    Raises:
+        UniAudioError: as `read_audio`; what is damaged further on is noticed while the blocks are read.
+    """
+    name = show(source_name(source))
+    if isinstance(source, tuple):
+        samples, rate = array_samples(source, name)
+        yield Decoded(rate, samples.shape[0], _pieces(iter([samples.T]), rate, name))
+        return
+    with as_path(source) as path, decode(path, name) as file:
+        yield Decoded(file.rate, file.channels, _pieces(file.blocks, file.rate, name))
+
+
+def _pieces(blocks: Iterator[np.ndarray], rate: int, name: str) -> Iterator[np.ndarray]:
+    """Blocks of about a second of any others."""
+    size, count, total = max(1, round(BLOCK_SECONDS * rate)), 0, 0
+    waiting: list[np.ndarray] = []
+    for block in blocks:
+        check_samples(block, name)
+        waiting.append(block)
+        count += len(block)
+        total += len(block)
+        if count >= size:
+            joined, waiting, count = np.concatenate(waiting), [], 0
+            for start in range(0, len(joined), size):
+                yield joined[start : start + size]
+    if count:
+        yield np.concatenate(waiting)
+    if not total:
+        raise UniAudioError(f"{name}: holds no samples")
+
+
+def write_blocks(path: Path, blocks: Iterable[np.ndarray], sample_rate: int, channels: int, force: bool) -> int:
+    """Blocks float32 [channels, n] as one file, as `write_wav` writes it; the samples a channel.
+
+    They wait on the disk until the peak is known, which decides about the format.
+
+    Raises:
+        UsageError: another extension, or `path` exists and `force` is not given.
+        UniAudioError: `path` cannot be written.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in WRITTEN:
+        raise UsageError(f"{show(path)}: audio is written as {', '.join(WRITTEN)}; end the name in one of these")
+    kind, subtype = WRITTEN[suffix]
+    with atomic(path, force) as temporary, TemporaryFile(prefix="uniaudio-") as spool:
+        count, peak = _spool(blocks, spool)
+        if not math.isfinite(peak):
+            raise UniAudioError(f"{show(path)}: cannot be written, its samples are NaN or infinite")
+        turned_down = 1.0
+        if peak > 1:
+            if kind == "WAV":
+                subtype, done = "FLOAT", "it is written as 32-bit floats"
+            else:
+                turned_down, done = peak, f"it is turned down by {20 * math.log10(peak):.1f} dB"
+            warnings.warn(f"{show(path)}: peaks at {peak:.2f} of full scale; {done}", AudioWarning, stacklevel=2)
+        spool.seek(0)
+        with soundfile.SoundFile(os.fspath(temporary), "w", sample_rate, channels, subtype, format=kind) as file:
+            while data := spool.read(channels * 4 << 14):
+                file.write(np.frombuffer(data, np.float32).reshape(-1, channels) / np.float32(turned_down))
+    return count
+
+
+def _spool(blocks: Iterable[np.ndarray], spool: IO[bytes]) -> tuple[int, float]:
+    """Write interleaved float32 samples; samples a channel, and their peak."""
+    count, peak = 0, 0.0
+    for block in blocks:
+        spool.write(np.ascontiguousarray(block.T, np.float32).tobytes())
+        count += block.shape[1]
+        largest = float(np.abs(block).max(initial=0))
+        peak = largest if not math.isfinite(largest) else max(peak, largest)
+    return count, peak
+
+
+def stream_blocks(file: BinaryIO, blocks: Iterable[np.ndarray], sample_rate: int, channels: int) -> int:
+    """Blocks float32 [channels, n] as one 16-bit WAV as they come, as `stream_wav`; the samples a channel."""
+    return stream_wav(file, map(torch.from_numpy, blocks), sample_rate, channels)

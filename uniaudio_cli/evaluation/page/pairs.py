@@ -1,0 +1,75 @@
+"""Recordings before and after, side by side: what a codec keeps, or what enhancement changes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from uniaudio_cli.evaluation.page.build import require, write_page
+from uniaudio_cli.evaluation.page.media import RATE, Medium, Room, media
+
+# Pairs of a page.
+LISTED = 100
+
+
+@dataclass(frozen=True)
+class Pair:
+    """`media` by side, such as "original" and "decoded"; `numbers`: measures by name."""
+
+    name: str
+    media: Mapping[str, Medium]
+    numbers: Mapping[str, float]
+
+
+@dataclass
+class PairPage:
+    """A page that is filled pair by pair. Raises MissingLibrary where pages cannot be made.
+
+    `eyebrow`: the command that made it.
+    """
+
+    eyebrow: str
+    pairs: list[Pair] = field(default_factory=list)
+    total: int = 0
+    room: Room = field(default_factory=Room)
+
+    def __post_init__(self) -> None:
+        require()
+
+    def add(
+        self,
+        name: str,
+        sides: Mapping[str, Path | Tensor],
+        sample_rate: int,
+        numbers: Mapping[str, float] | None = None,
+    ) -> None:
+        """One recording. `sides`: files, or wav float32 [1, T] at `sample_rate`."""
+        self.total += 1
+        if self.total > LISTED:
+            return
+        found = {
+            side: source if isinstance(source, Path) else resampled(source, sample_rate)
+            for side, source in sides.items()
+        }
+        self.pairs.append(Pair(name, media(found, self.room), dict(numbers or {})))
+
+    def write(self, path: Path, title: str, about: str) -> None:
+        """Write the page; raises UniAudioError where that fails."""
+        write_page(
+            path, "pairs.html", title=title, about=about, eyebrow=self.eyebrow, pairs=self.pairs, total=self.total
+        )
+
+
+def resampled(wav: Tensor, sample_rate: int) -> Tensor:
+    """wav float32 [1, T] -> the same at 16 kHz."""
+    samples = wav.detach().float().cpu()
+    if sample_rate == RATE:
+        return samples
+    import soxr
+
+    return torch.from_numpy(np.asarray(soxr.resample(samples[0].numpy(), sample_rate, RATE)))[None]
