@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import io
-import json
 import struct
+import tempfile
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
-from tests.factories import chirps
 from tests.kits import CLIP, RATE
 from tests.serve.conftest import SMALL, encoded, files, make_client, wav
 from uniaudio_cli.core.errors import UsageError
@@ -321,8 +321,6 @@ def test_a_wrong_token(kit, tmp_path, header):
     ],
 )
 def test_settings_that_are_refused(tmp_path, settings, words):
-    from pathlib import Path
-
     given = {key: Path(value) if key == "root" else value for key, value in settings.items()}
     with pytest.raises(UsageError, match=words):
         Settings(tmp_path, **given)
@@ -336,18 +334,7 @@ def test_messages_name_no_path(tmp_path):
 
 
 def test_nothing_is_left_of_uploads(client, set_id, tmp_path, monkeypatch):
-    import tempfile
-
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     client.post("/v1/classify", files=files(wav(1), b"no audio"), data={"set": set_id})
     client.post("/v1/classify", files=files(wav(1)), data={"set": set_id})
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_record_is_json(client):
-    record = client.post("/v1/codec/encode", files=files(chirp_bytes(), field="file"))
-    assert json.loads(record.text)["codes"]
-
-
-def chirp_bytes() -> bytes:
-    return encoded(chirps(CLIP, 4)[0, 0].numpy(), "FLAC")

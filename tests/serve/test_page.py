@@ -32,7 +32,7 @@ def address(tmp_path_factory):
 def browser(tmp_path_factory):
     """Chromium with a microphone that plays a chord; skipped where it or its driver is missing."""
     webdriver = pytest.importorskip("selenium.webdriver")
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    chromium, driver = shutil.which("chromium") or shutil.which("google-chrome"), shutil.which("chromedriver")
     if not chromium or not driver:
         pytest.skip("needs chromium and chromedriver")
     microphone = tmp_path_factory.mktemp("microphone") / "chord.wav"

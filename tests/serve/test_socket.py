@@ -93,7 +93,9 @@ def test_the_lines_of_the_readme(kit, tmp_path):
             f"http://127.0.0.1:{port}/v1/sets", files=files(wav(0), wav(1)), data={"labels": ["a", "b"]}, timeout=300
         ).json()["id"]
         for line in lines:
-            words = shlex.split(line.replace(":8000", f":{port}").replace("0123456789abcdef", made))
+            # An LLM of random weights refuses questions; a demonstration's own text it need not answer.
+            line = line.replace(":8000", f":{port}").replace("0123456789abcdef", made).replace("2 + 3", "three")
+            words = shlex.split(line)
             done = subprocess.run([*words, "-sS", "--fail-with-body"], cwd=tmp_path, capture_output=True, check=False)
             assert done.returncode == 0, (line, done.stdout, done.stderr)
     assert (tmp_path / "answer.wav").read_bytes().startswith(b"RIFF")

@@ -14,7 +14,7 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 class Limits:
     """Bounds on what one request, and all together, may take.
 
-    `body`: bytes of a request. `files`: uploads a request. `seconds`, `channels`: of one recording. `texts`:
+    `body`: bytes of a request. `files`: uploads a request. `seconds`, `channels`: of one recording. `text`:
     characters of a label or a question. `receive`, `work`: seconds that a body takes to arrive and an answer to be
     made. `queue`: requests that wait. `set_clips`, `sets`: clips of a set, and sets that are kept.
     """
