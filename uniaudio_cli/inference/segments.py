@@ -159,8 +159,8 @@ class Segmenter:
             label = names[state]
             if label is not None and (end - start) * FRAME_SECONDS >= self.min_seconds:
                 own = likeliest if label == UNKNOWN and state > len(labels) else scores[:, state]
-                place = [round(frame * FRAME_SECONDS, 3) for frame in (start, end)]
-                segments.append(Segment(*place, label, float(np.exp(own[start:end]).mean())))
+                since, until = (round(frame * FRAME_SECONDS, 3) for frame in (start, end))
+                segments.append(Segment(since, until, label, float(np.exp(own[start:end]).mean())))
         return tuple(segments)
 
     def _frame_scores(self, found: Sequence[Window], frames: int) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
