@@ -23,9 +23,9 @@ HEAD = """# Few-shot results
 
 Made by `python docs/make_results.py` from the results files in `docs/results/`, which
 `uniaudio eval FOLDER --ways 5 --episodes 300 -o REPORT/` wrote; a test checks that it is up to date. Accuracy in %,
-with a 95 % interval that resamples speakers or recordings. "uniaudio less" is paired on the same episodes. With
-demonstrations the LLM has no part: its weight is 0 on these tasks. By name (0 shots), "random LLM" is the same
-architecture with random weights.
+with a 95 % interval that resamples speakers or recordings. "uniaudio less" is paired on the same episodes. "Counts
+only" leaves out the labels' names, and with them the LLM; rows of names put something else in the LLM's place. In tasks
+of speech the LLM has no part. "Random LLM" is the same architecture with random weights.
 """
 
 

@@ -8,11 +8,15 @@ ridge regression on the words' standardised embeddings and linear assignment, in
 with the table held to a linear map of the embeddings. Level 0 keeps its table; its words are the first ones left, as
 any words fit fewer codes than the embeddings have dimensions. The result is a trainable checkpoint for `init` of
 `recipes/small-cpu-codes.yaml`. Two levels of 2,048 and 8,192 codes take half an hour on one core.
+
+With --tables-stay, words are only matched to the codes as they are, and `-o` is the configuration (.json) with the new
+words: sound and codes do not change. That is how `uniaudio-small` got words that Qwen2.5 and SmolLM2 share.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -193,13 +197,37 @@ def translate(codec: Codec, lexicon: Lexicon, words: Sequence[str], frames: Tens
     return made
 
 
+def rename(codec: Codec, lexicon: Lexicon, words: Sequence[str]) -> list[list[str]]:
+    """Words of the pool for the codes as they are, each once; level 0 keeps those of its words that the pool has."""
+    rows, free = embeddings(lexicon, words), np.ones(len(words), dtype=bool)
+    levels = codec.quantizer.levels()
+    renamed: dict[int, list[str]] = {}
+    for number in sorted(range(1, len(levels)), key=lambda level: -len(codec.config.words[level] or ())):
+        table, open_rows = levels[number].projection(), np.flatnonzero(free)
+        directions = torch.linalg.eigh((table.T @ table).double())[1][:, -DIRECTIONS:].float()
+        place = {words[row]: position for position, row in enumerate(open_rows)}
+        kept = [(code, place[word]) for code, word in enumerate(codec.config.words[number] or ()) if word in place]
+        codes, own = torch.tensor(kept).T
+        flat, even = table @ directions, torch.ones(len(table))
+        first = ridge(rows[open_rows][own], flat[codes], even[codes], FIRST_RIDGE)
+        used = open_rows[match(flat, even, rows[open_rows], first).numpy()]
+        free[used] = False
+        renamed[number] = [words[row] for row in used]
+    spare = {words[row] for row in np.flatnonzero(free)}
+    old = codec.config.words[0] or ()
+    rest = iter(sorted(spare - set(old), key=lambda word: lexicon.tokenizer.word_ids(word)[0]))
+    renamed[0] = [word if word in spare else next(rest) for word in old]
+    return [renamed[number] for number in range(len(levels))]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("codec", help="preset or checkpoint")
     parser.add_argument("--lm", required=True, help="whose words: a preset or folder")
     parser.add_argument("--words", type=Path, required=True, help="word list, one a line")
     parser.add_argument("--taken", type=Path, help="word list of what the levels leave free")
-    parser.add_argument("--packed", type=Path, required=True, help="packed audio, the cache of a recipe")
+    parser.add_argument("--packed", type=Path, help="packed audio, the cache of a recipe")
+    parser.add_argument("--tables-stay", action="store_true", help="match words only; write the configuration")
     parser.add_argument("--sizes", default="225,2048,8192")
     parser.add_argument("--batches", type=int, default=120)
     parser.add_argument("-o", "--output", type=Path, required=True)
@@ -209,6 +237,10 @@ def main() -> None:
     lexicon = load_lexicon(args.lm)
     taken = set(args.taken.read_text(encoding="utf-8").split()) if args.taken else set()
     words = pool(lexicon, args.words.read_text(encoding="utf-8").split(), taken)
+    if args.tables_stay:
+        config = codec.config.replace(words=tuple(map(tuple, rename(codec, lexicon, words))))
+        args.output.write_text(json.dumps(config.model_dump(mode="json"), indent=1) + "\n", encoding="utf-8")
+        return
     sizes = [int(size) for size in args.sizes.split(",")]
     made = translate(codec, lexicon, words, residuals(codec, args.packed, args.batches), sizes)
     save_codec(made, args.output, codebook_dtype=torch.float16, force=True)

@@ -11,6 +11,8 @@ import torch
 
 from tests.factories import codec_in_words
 from tests.small_tokenizers import STEMS, byte_bpe
+from uniaudio_cli.codec.checkpoint import load_codec
+from uniaudio_cli.models.registry import resolve_codec
 from uniaudio_cli.training.initialise import Lexicon
 
 RECIPE = runpy.run_path(str(Path(__file__).parents[2] / "recipes" / "fit_words.py"))
@@ -54,3 +56,22 @@ def test_networks_and_level_0_stay():
     table = after[2].projection()
     error = ((flat - table[RECIPE["nearest"](table, flat)]) ** 2).sum()
     assert error < (flat**2).sum()
+
+
+def test_words_are_matched_to_the_codes_as_they_are():
+    tokenizer = byte_bpe()
+    rng = np.random.default_rng(1)
+    lexicon = Lexicon("new", tokenizer, rng.normal(size=(tokenizer.size, 24)).astype(np.float32))
+    codec = codec_in_words(*(STEMS[level::3][:3] for level in range(3)))
+    words = [word for word in STEMS if len(tokenizer.word_ids(word)) == 1]
+    renamed = RECIPE["rename"](codec, lexicon, words)
+    assert [len(level) for level in renamed] == [3, 3, 3]
+    names = [word for level in renamed for word in level]
+    assert len(set(names)) == len(names)
+    assert set(names) <= set(words)
+
+
+def test_the_shipped_codec_has_no_blocked_word():
+    words = load_codec(resolve_codec("uniaudio-small").weights).config.words
+    bad = RECIPE["blocked"]()
+    assert not [word for level in words for word in level or () if bad(word)]

@@ -20,6 +20,8 @@ BLOCK = 1 << 14  # samples per channel that are read at once
 UNKNOWN_LENGTH = 1 << 62  # frames that libsndfile names where a header has no length
 # Bytes at an offset that only files for FFmpeg have: MP4, Matroska and WebM, ASF, AMR, AC-3.
 MAGIC = ((4, b"ftyp"), (0, b"\x1a\x45\xdf\xa3"), (0, b"\x30\x26\xb2\x75"), (0, b"#!AMR"), (0, b"\x0b\x77"))
+# The first bytes of files that libsndfile knows whatever their name.
+SNDFILE_STARTS = (b"RIFF", b"RF64", b"riff", b"OggS", b"fLaC", b"FORM", b".snd", b"caff")
 PYAV_SUFFIXES = (
     *(".m4a", ".m4b", ".aac", ".mp4", ".m4v", ".mov", ".webm", ".weba", ".mka", ".mkv", ".3gp", ".amr", ".wma", ".ac3"),
     *(".mpga", ".mp2", ".mp3"),
@@ -79,7 +81,9 @@ def _open(path: Path, name: str, stack: ExitStack) -> Decoded:
     if len(starts) > 1:
         return _with_parts(path, name, starts, stack)
     mpeg = head[:3] == b"ID3" or (len(head) > 1 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0)
-    if mpeg:  # by FFmpeg: mpg123, beneath libsndfile, prints what it objects to
+    # libsndfile goes by the name of a file that it does not recognise.
+    named = path.suffix.lower() in PYAV_SUFFIXES and head[:4] not in SNDFILE_STARTS
+    if mpeg or named:  # by FFmpeg: mpg123, beneath libsndfile, prints what it objects to
         return _with_pyav(path, name, stack)
     try:
         file = stack.enter_context(_soundfile(path))
