@@ -29,9 +29,7 @@ def test_the_wheel_holds_everything_once(wheel):
         names = box.namelist()
         metadata = [name for name in names if ".dist-info/" in name]
         entry_points = box.read(next(name for name in metadata if name.endswith("entry_points.txt"))).decode()
-    wanted = files_below(
-        "uniaudio_cli", "*.py", "py.typed", "weights/*", "evaluation/suites/**/*.yaml", "serve/static/*"
-    )
+    wanted = files_below("uniaudio_cli", "*.py", "py.typed", "weights/*", "suites/**/*.yaml", "templates/*", "static/*")
     wanted |= {f"uniaudio_cli/{name}" for name in files_below("tasks", "*") | files_below("prompts", "*")}
     for name in ("sounds", "digits", "enhance"):
         wanted |= {
