@@ -113,7 +113,11 @@ class ProductSystem:
         return {"task": task.name, "readout": task.readout, "lm": lm, **named}
 
     def predict(self, episode: Episode) -> Mapping[str, float]:
-        return self.bound.classifier(episode)(episode.query.path).scores
+        classifier = self.bound.classifier(episode)
+        # Not by the session's own call, which reads the clip anew: the encoder keeps what it has encoded.
+        clips = classifier.encoder.encode_with_offsets(episode.query.path, classifier.task)
+        (scores,) = classifier.score([clips])
+        return scores
 
 
 class RandomLLM(ProductSystem):
