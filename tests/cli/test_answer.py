@@ -320,6 +320,7 @@ def test_one_input_may_have_an_audio_file(world, enhance, tts):
     assert tts("two", "-o", "said", "--json").rows[0]["output"] == "said/0.wav"
 
 
+@pytest.mark.slow
 def test_audio_may_go_to_stdout(world, tmp_path):
     """In a process of its own, whose stdout has bytes."""
     command = [sys.executable, "-m", "uniaudio_cli", "tts", "two", "--task", world.speak, "-o", "-"]

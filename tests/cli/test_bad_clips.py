@@ -158,6 +158,7 @@ def test_conversion_is_one_note(classify, enhance, tmp_path):
     assert len(classify("--quiet", *files).complaints) == 1
 
 
+@pytest.mark.slow
 def test_a_clip_may_come_by_stdin(world, tmp_path):
     """In processes of their own, as a shell runs them."""
     clip = write(tmp_path / "a.wav", 9)

@@ -37,6 +37,7 @@ def test_intervals_in_print():
     assert Interval(-0.1, -0.25, 0.0, 40).signed == "-10.0 [-25.0, +0.0]"
 
 
+@pytest.mark.slow
 def test_wilson_holds_the_truth_about_as_often_as_it_says():
     draw = np.random.default_rng(0)
     for share in (0.2, 0.5, 0.9):

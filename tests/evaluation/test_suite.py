@@ -67,6 +67,7 @@ def test_an_unknown_suite_is_refused():
         load_suite("esc11")
 
 
+@pytest.mark.slow
 def test_controls_change_what_they_say(folder):
     manifest = plan(Selection(folder), ways=3, shots=(2,), count=3)
     job = Job(manifest, folder, TASK, rows_added=tuple(CONTROLS))

@@ -38,6 +38,7 @@ def job(folder, world, tmp_path, monkeypatch):
     return Job(manifest, folder, load_task(str(world.listen)), names)
 
 
+@pytest.mark.slow
 def test_two_workers_and_a_killed_run_give_the_same_numbers(job, folder, world, tmp_path):
     alone = evaluate(job, runner.open_log(tmp_path / "alone", {}))
     together = evaluate(job, runner.open_log(tmp_path / "together", {}), workers=2)

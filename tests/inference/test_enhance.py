@@ -215,6 +215,7 @@ def test_bad_inputs(tmp_path):
             Enhancer().enhance(bad)
 
 
+@pytest.mark.slow
 def test_the_same_pairs_give_the_same_model(folder):
     pairs = load_demonstrations(folder, "pair")
     wav = syllables(1) + noise(RATE)
