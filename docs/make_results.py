@@ -17,7 +17,7 @@ SETS = {
     "instruments": "five instruments, 75 recordings; held out",
     "arabic-commands": "ten Arabic command words, demonstrations of other speakers; speakers 7 to 12, held out",
     "zero-shot-esc10": "labels by name without demonstrations, the five classes of ESC-10 as above; development data",
-    "zero-shot-named": "labels by name without demonstrations, 98 kinds of noise and instrument (`recipes/named_noises.py`), "
+    "zero-shot-named": "labels by name without demonstrations, 98 kinds of noise (`recipes/named_noises.py`), "
     "212 recordings; prompts were compared on half of them",
     "zero-shot-instruments": "labels by name without demonstrations, the five instruments; held out",
 }
