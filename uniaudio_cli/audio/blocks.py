@@ -16,8 +16,16 @@ import soundfile
 import torch
 
 from uniaudio_cli.audio.decoding import Decoded, decode
-from uniaudio_cli.audio.io import WRITTEN, AudioInput, array_samples, as_path, check_samples, source_name, stream_wav
-from uniaudio_cli.core.errors import AudioWarning, UniAudioError, UsageError
+from uniaudio_cli.audio.io import (
+    AudioInput,
+    array_samples,
+    as_path,
+    check_samples,
+    source_name,
+    stream_wav,
+    written_format,
+)
+from uniaudio_cli.core.errors import AudioWarning, UniAudioError
 from uniaudio_cli.core.paths import atomic, show
 
 BLOCK_SECONDS = 1.0
@@ -67,10 +75,7 @@ def write_blocks(path: Path, blocks: Iterable[np.ndarray], sample_rate: int, cha
         UsageError: another extension, or `path` exists and `force` is not given.
         UniAudioError: `path` cannot be written.
     """
-    suffix = path.suffix.lower()
-    if suffix not in WRITTEN:
-        raise UsageError(f"{show(path)}: audio is written as {', '.join(WRITTEN)}; end the name in one of these")
-    kind, subtype = WRITTEN[suffix]
+    kind, subtype = written_format(path)
     with atomic(path, force) as temporary, TemporaryFile(prefix="uniaudio-") as spool:
         count, peak = _spool(blocks, spool)
         if not math.isfinite(peak):

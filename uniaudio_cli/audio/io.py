@@ -210,6 +210,18 @@ def cancel(mixed: float, power: np.ndarray, name: str) -> bool:
     return True
 
 
+def written_format(path: Path) -> tuple[str, str]:
+    """libsndfile's format and subtype of a file to write, by its extension.
+
+    Raises:
+        UsageError: audio is not written under this extension.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in WRITTEN:
+        raise UsageError(f"{show(path)}: audio is written as {', '.join(WRITTEN)}; end the name in one of these")
+    return WRITTEN[suffix]
+
+
 def write_wav(path: Path, wav: Tensor, sample_rate: int, force: bool = False) -> None:
     """Write `wav` [C, T] as 16-bit .wav or .flac, or as Vorbis .ogg.
 
@@ -220,10 +232,7 @@ def write_wav(path: Path, wav: Tensor, sample_rate: int, force: bool = False) ->
         UsageError: another extension, or `path` exists and `force` is not given.
         UniAudioError: `path` cannot be written.
     """
-    suffix = path.suffix.lower()
-    if suffix not in WRITTEN:
-        raise UsageError(f"{show(path)}: audio is written as {', '.join(WRITTEN)}; end the name in one of these")
-    kind, subtype = WRITTEN[suffix]
+    kind, subtype = written_format(path)
     samples = np.ascontiguousarray(wav.detach().float().cpu().numpy().T)
     peak = float(np.abs(samples).max(initial=0))
     if not math.isfinite(peak):

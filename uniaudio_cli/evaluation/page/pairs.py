@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from uniaudio_cli.evaluation.page.build import require, write_page
-from uniaudio_cli.evaluation.page.media import RATE, Medium, Room, media
+from uniaudio_cli.evaluation.page.media import Medium, Room, media
+from uniaudio_cli.inference.encoder import resampled
 
 # Pairs of a page.
 LISTED = 100
@@ -53,8 +53,7 @@ class PairPage:
         if self.total > LISTED:
             return
         found = {
-            side: source if isinstance(source, Path) else resampled(source, sample_rate)
-            for side, source in sides.items()
+            side: source if isinstance(source, Path) else _at_16k(source, sample_rate) for side, source in sides.items()
         }
         self.pairs.append(Pair(name, media(found, self.room), dict(numbers or {})))
 
@@ -65,11 +64,6 @@ class PairPage:
         )
 
 
-def resampled(wav: Tensor, sample_rate: int) -> Tensor:
+def _at_16k(wav: Tensor, sample_rate: int) -> Tensor:
     """wav float32 [1, T] -> the same at 16 kHz."""
-    samples = wav.detach().float().cpu()
-    if sample_rate == RATE:
-        return samples
-    import soxr
-
-    return torch.from_numpy(np.asarray(soxr.resample(samples[0].numpy(), sample_rate, RATE)))[None]
+    return torch.from_numpy(resampled(wav.detach().float().cpu()[0].numpy(), sample_rate))[None]
