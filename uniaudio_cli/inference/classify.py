@@ -70,9 +70,14 @@ class Classifier(Session):
         self._readout: Readout | None = None
 
     def _encode_examples(self) -> Iterable[EncodedExample]:
-        for demonstration in self.demonstrations:
+        def encode(demonstration: Demonstration) -> list[EncodedClip]:
+            return self.encoder.encode_with_offsets(demonstration.audio, self.task, cached=True)
+
+        first, *others = self.demonstrations  # the first clip loads the encoders, and does so alone
+        encoded = [encode(first), *self.encoder.side_by_side(encode, others, self.task)]
+        for demonstration, clips in zip(self.demonstrations, encoded, strict=True):
             label = Text(demonstration.label or "")
-            for clip in self.encoder.encode_with_offsets(demonstration.audio, self.task, cached=True):
+            for clip in clips:
                 yield EncodedExample(Example(clip.as_audio(self.task.levels), label), clip)
 
     @property
@@ -119,11 +124,13 @@ class Classifier(Session):
     def classify_clips(self, clips: Sequence[ReadClip | ErrorResult]) -> list[LabelResult | ErrorResult]:
         """`classify_batch` of sources that are read; errors stay in their places."""
         with self.models.lock:
-            encoded = [self._encode(clip) if isinstance(clip, ReadClip) else clip for clip in clips]
+            encoded = self.encoder.side_by_side(self._encode, clips, self.task)
             labelled = iter(self._label([each for each in encoded if isinstance(each, _Encoded)]))
             return [each if isinstance(each, ErrorResult) else next(labelled) for each in encoded]
 
-    def _encode(self, clip: ReadClip) -> _Encoded | ErrorResult:
+    def _encode(self, clip: ReadClip | ErrorResult) -> _Encoded | ErrorResult:
+        if isinstance(clip, ErrorResult):
+            return clip
         try:
             return _Encoded(clip.file, self.encoder.encode_crop(clip.wav, self.task))
         except UniAudioError as problem:

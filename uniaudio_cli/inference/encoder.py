@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -19,9 +20,13 @@ from uniaudio_cli.codec.frozen.units import Array, SoftLevel, softmax
 from uniaudio_cli.codec.model import Codec
 from uniaudio_cli.core.errors import UsageError
 from uniaudio_cli.inference.code_cache import CodeCache
+from uniaudio_cli.inference.parallel import side_by_side
 from uniaudio_cli.prompting.prompt import Audio
 from uniaudio_cli.prompting.task import Clip, Task
 from uniaudio_cli.prompting.vocabulary import Layout
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 # With crop "loudest", this many times the clip's length is searched: nobody searches an hour for one second.
 SEARCHED_LENGTHS = 60
@@ -145,6 +150,15 @@ class AudioEncoder:
             replace(clip, prosody=tuple(prosody_codes(values, number / len(clips))))
             for number, clip in enumerate(clips)
         ]
+
+    def side_by_side(self, work: Callable[[Item], Result], items: Sequence[Item], task: Task) -> list[Result]:
+        """`work(item)` of every item, in order, where `work` encodes one clip as the task does.
+
+        On a CPU the clips of the similarity readout are encoded several at a time.
+        """
+        if task.readout == "similarity" and self.codec.device.type == "cpu":
+            return side_by_side(work, items)
+        return [work(item) for item in items]
 
     def encode_levels(self, wav: Tensor, levels: Sequence[int]) -> EncodedClip:
         """A crop [1, T] at the codec's rate as soft counts of these levels.

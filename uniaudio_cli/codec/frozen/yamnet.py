@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import shutil
+import threading
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -58,7 +59,7 @@ class YAMNet:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._last: tuple[bytes, Patches] | None = None  # the levels `sounds` and `tags` share one pass
+        self._last = threading.local()  # of each thread's last clip: the levels `sounds` and `tags` share one pass
 
     @cached_property
     def session(self) -> Any:
@@ -111,11 +112,13 @@ class YAMNet:
         return embedding.reshape(-1).astype(np.float64), odds / odds.sum()
 
     def patches(self, wav: np.ndarray) -> Patches:
-        """wav float32 [T] at 16 kHz, of any level -> its patches, one every 0.48 s. The last clip's are kept."""
-        last, key = self._last, hashlib.sha256(np.ascontiguousarray(wav).tobytes()).digest()
-        if last is None or last[0] != key:
-            last = self._last = key, self._patches(wav)
-        return last[1]
+        """wav float32 [T] at 16 kHz, of any level -> patches, one every 0.48 s; each thread keeps its last clip's."""
+        key = hashlib.sha256(np.ascontiguousarray(wav).tobytes()).digest()
+        last = self._last
+        if getattr(last, "key", None) != key:
+            last.patches, last.key = self._patches(wav), key
+        found: Patches = last.patches
+        return found
 
     def _patches(self, wav: np.ndarray) -> Patches:
         frames = self.frames(wav / max(float(np.abs(wav).max(initial=0.0)), 1e-6))
