@@ -1,6 +1,6 @@
 """Synthetic clips for label tasks that no open corpus here covers: languages, accents, chords, bird-like calls.
 
-    python recipes/synthetic_classes.py language FOLDER [--takes 6] [--seed 0]
+    python -m recipes.synthetic_classes language FOLDER [--takes 6] [--seed 0]
     uniaudio eval FOLDER --task language-id --ways 5 --shots 1,5 --rule other
 
 FOLDER gets LABEL/GROUP-TAKE.flac and a metadata.csv (file_name, label, group). Languages and accents are read by
@@ -70,7 +70,9 @@ BACKGROUNDS = ("wind", "stream", "road", "wood", "field")
 def language(label: str, group: str, take: int, seed: int) -> np.ndarray:
     draw = random_for(seed, label, group, take)
     texts = LANGUAGES[label]
-    return speak(texts[take % len(texts)], f"{CODES[label]}+{group}", 45 + draw.normal() * 5, 1, 165 + draw.normal() * 8)
+    return speak(
+        texts[take % len(texts)], f"{CODES[label]}+{group}", 45 + draw.normal() * 5, 1, 165 + draw.normal() * 8
+    )
 
 
 def accent(label: str, group: str, take: int, seed: int) -> np.ndarray:
