@@ -8,7 +8,6 @@ for result in classifier.classify(["a.wav", "b.wav"]):
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -26,7 +25,7 @@ from uniaudio_cli.inference.encoder import AudioEncoder
 from uniaudio_cli.inference.enhance import Enhancer
 from uniaudio_cli.inference.name_table import LLMScorer
 from uniaudio_cli.inference.names import ZeroShotClassifier, names_by_llm
-from uniaudio_cli.inference.session import DeferredModels, Models
+from uniaudio_cli.inference.session import Models
 from uniaudio_cli.kit import Demos
 from uniaudio_cli.kit import Kit as Kit
 from uniaudio_cli.llm.loading import lazy_lm, load_lm
@@ -92,9 +91,10 @@ def load(
     scorer = LLMScorer(lambda: (language_model(), load_tokenizer(str(files().folder))))
     names = names_by_llm(frozen, scorer, lambda: _lm_key(files(), dtype, bits))
     answering = _answering(answer_lm, place, dtype, bits, offline, progress)
-    if defer_lm:
-        return Kit.of(DeferredModels(encoder, language_side, threading.RLock(), names, answering))
-    return Kit.of(Models(encoder, *language_side(), threading.RLock(), names, answering))
+    models = Models(encoder, language_side, names, answering)
+    if not defer_lm:
+        _ = models.lm
+    return Kit.of(models)
 
 
 def _frozen_levels(offline: bool, progress: Callable[[str], None]) -> FrozenLevels:

@@ -22,7 +22,7 @@ from uniaudio_cli.inference.names import ZeroShotClassifier, names_by_llm
 from uniaudio_cli.inference.results import EnhancementResult, ErrorResult, LabelResult, SpeechResult
 from uniaudio_cli.inference.resynthesis import Resynthesizer
 from uniaudio_cli.inference.selection import select_demonstrations
-from uniaudio_cli.inference.session import DeferredModels, Models, no_names
+from uniaudio_cli.inference.session import Models, no_names
 from uniaudio_cli.inference.speak import Speaker
 from uniaudio_cli.llm.model import LanguageModel
 from uniaudio_cli.prompting.task import Task, load_task
@@ -57,7 +57,8 @@ class Kit:
     ) -> None:
         scorer = LLMScorer(lambda: (lm, vocabulary.tokenizer))
         names = names_by_llm(frozen, scorer, lambda: "") if frozen is not None else no_names
-        self.models = Models(AudioEncoder(codec, code_cache, frozen), lm, vocabulary, threading.RLock(), names)
+        self.models = Models(AudioEncoder(codec, code_cache, frozen), lambda: (lm, vocabulary), names)
+        _ = self.lm
 
     @classmethod
     def of(cls, models: Models) -> Kit:
@@ -67,7 +68,7 @@ class Kit:
         return kit
 
     def __repr__(self) -> str:
-        lm = "" if isinstance(self.models, DeferredModels) else f"lm={self.lm.name!r}, "
+        lm = f"lm={self.lm.name!r}, " if self.models.has_language else ""
         return f"Kit({lm}codec={self.codec.config.architecture!r})"
 
     @property

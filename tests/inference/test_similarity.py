@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import threading
 
 import numpy as np
 import pytest
@@ -14,7 +13,7 @@ from uniaudio_cli.audio.levels import TAGS
 from uniaudio_cli.core.errors import UsageError
 from uniaudio_cli.data.demonstrations import Demonstration
 from uniaudio_cli.inference.encoder import AudioEncoder
-from uniaudio_cli.inference.session import DeferredModels
+from uniaudio_cli.inference.session import Models
 from uniaudio_cli.inference.similarity import NAMES_WEIGHT, SCALE, NameScores, SimilarityReadout, joined
 
 A, B = np.array([2.0, 0.0]), np.array([0.0, 3.0])
@@ -39,7 +38,7 @@ def test_cosines_of_levels_are_added_by_weight():
 def kit() -> Kit:
     """A kit whose LLM cannot be had."""
     encoder = AudioEncoder(codec_of("words"), frozen=small_frozen())
-    return Kit.of(DeferredModels(encoder, lambda: pytest.fail("the LLM is touched"), threading.RLock()))
+    return Kit.of(Models(encoder, lambda: pytest.fail("the LLM is touched")))
 
 
 @pytest.mark.parametrize("levels", [["sounds"], ["speech"], ["sounds", 0], ["speech", "sounds", 0, 1], [0]])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 import torch
 
@@ -22,6 +20,7 @@ from tests.small_tokenizers import STEMS, byte_bpe
 from uniaudio_cli.api import Kit
 from uniaudio_cli.core.errors import AbstainedError, UsageError
 from uniaudio_cli.data.demonstrations import Demonstration
+from uniaudio_cli.inference.session import Models
 from uniaudio_cli.inference.trial import trial_prompt
 from uniaudio_cli.prompting.prompt import Audio, Text
 from uniaudio_cli.prompting.task import Clip, Generation, Task, override_task
@@ -148,7 +147,7 @@ def test_each_text_is_generated_once(clips, monkeypatch):
 
 def test_a_text_that_is_demonstrated_needs_no_answering_llm(clips):
     kit = make_kit()
-    models = replace(kit.models, answering=lambda: pytest.fail("it is loaded"))
+    models = Models(kit.encoder, lambda: (kit.lm, kit.vocabulary), answering=lambda: pytest.fail("it is loaded"))
     session = Kit.of(models).session(qa_task(), spoken(clips))
     assert [session(text).answer for text in ("one", "32", "Two!")] == ["one", "thirty two", "two"]
     with pytest.raises(UsageError, match=r"with what is demonstrated: one, two, thirty two$"):

@@ -213,7 +213,7 @@ def _as_it_is(setup: Setup, models: Models) -> Models:
 
 def _random(setup: Setup, models: Models) -> Models:
     if setup.task.uses_lm:
-        return replace(models, lm=random_lm(models.lm, setup.seed))
+        return models.with_lm(random_lm(models.lm, setup.seed))
     names = models.names()
     assert isinstance(names, LLMAffinity)
     twin = names.with_lm(lambda lm: random_lm(lm, setup.seed))

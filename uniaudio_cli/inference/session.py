@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from copy import copy
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 from typing import TypeVar
@@ -33,74 +34,69 @@ def no_names() -> Affinity:
     raise UsageError("these models score no names of labels; `load` gives ones that do")
 
 
-@dataclass(frozen=True)
 class Models:
     """Everything that is loaded once.
 
-    `lock`: re-entrant; a session holds it while it uses the models. `names`: how far the tagger's classes speak for a
-    label's name, made at its first call. `answering`: makes the LLM that answers questions in text, once; None where
-    that is `lm`.
+    `lock`: re-entrant; a session holds it while it uses the models.
+
+    Args:
+        language: makes the LLM and the vocabulary, at their first use; a session may need neither.
+        names: how far the tagger's classes speak for a label's name, made at its first call.
+        answering: makes the LLM that answers questions in text, once; None where that is `lm`.
     """
 
-    encoder: AudioEncoder
-    lm: LanguageModel
-    vocabulary: Vocabulary
-    lock: threading.RLock
-    names: Callable[[], Affinity] = no_names
-    answering: Callable[[], TextModel] | None = None
+    def __init__(
+        self,
+        encoder: AudioEncoder,
+        language: Callable[[], tuple[LanguageModel, Vocabulary]],
+        names: Callable[[], Affinity] = no_names,
+        answering: Callable[[], TextModel] | None = None,
+    ) -> None:
+        self.encoder = encoder
+        self.names = names
+        self.lock = threading.RLock()
+        self._language = language
+        self._answering = answering
+
+    @cached_property
+    def _parts(self) -> tuple[LanguageModel, Vocabulary]:
+        with self.lock:
+            return self._language()
 
     @property
     def codec(self) -> Codec:
         return self.encoder.codec
 
-    def with_encoder(self, encoder: AudioEncoder) -> Models:
-        """The same models with another encoder and a lock of their own."""
-        return replace(self, encoder=encoder, lock=threading.RLock())
-
-    def with_names(self, names: Callable[[], Affinity]) -> Models:
-        """The same models with another affinity of names."""
-        return replace(self, names=names)
-
-    def text_model(self) -> TextModel:
-        """The LLM that answers questions in text, and its tokenizer; it needs no words for the codec."""
-        return (self.lm, self.vocabulary.tokenizer) if self.answering is None else self.answering()
-
-
-class DeferredModels(Models):
-    """Models whose LLM and vocabulary are made at first use, for readouts that may need neither."""
-
-    _make: Callable[[], tuple[LanguageModel, Vocabulary]]
-
-    def __init__(
-        self,
-        encoder: AudioEncoder,
-        make: Callable[[], tuple[LanguageModel, Vocabulary]],
-        lock: threading.RLock,
-        names: Callable[[], Affinity] = no_names,
-        answering: Callable[[], TextModel] | None = None,
-    ) -> None:
-        given = (("encoder", encoder), ("_make", make), ("lock", lock), ("names", names), ("answering", answering))
-        for name, value in given:
-            object.__setattr__(self, name, value)
-
-    def with_encoder(self, encoder: AudioEncoder) -> Models:
-        return DeferredModels(encoder, self._make, threading.RLock(), self.names, self.answering)
-
-    def with_names(self, names: Callable[[], Affinity]) -> Models:
-        return DeferredModels(self.encoder, self._make, self.lock, names, self.answering)
-
-    @cached_property
-    def _made(self) -> tuple[LanguageModel, Vocabulary]:
-        with self.lock:
-            return self._make()
-
     @property
     def lm(self) -> LanguageModel:
-        return self._made[0]
+        return self._parts[0]
 
     @property
     def vocabulary(self) -> Vocabulary:
-        return self._made[1]
+        return self._parts[1]
+
+    @property
+    def has_language(self) -> bool:
+        """Whether the LLM and the vocabulary are made."""
+        return "_parts" in vars(self)
+
+    def with_encoder(self, encoder: AudioEncoder) -> Models:
+        """The same models with another encoder and a lock of their own."""
+        return Models(encoder, lambda: self._parts, self.names, self._answering)
+
+    def with_lm(self, lm: LanguageModel) -> Models:
+        """The same models with another LLM of the same vocabulary, and a lock of their own."""
+        return Models(self.encoder, lambda: (lm, self.vocabulary), self.names, self._answering)
+
+    def with_names(self, names: Callable[[], Affinity]) -> Models:
+        """The same models with another affinity of names; they share the lock."""
+        other = copy(self)
+        other.names = names
+        return other
+
+    def text_model(self) -> TextModel:
+        """The LLM that answers questions in text, and its tokenizer; it needs no words for the codec."""
+        return (self.lm, self.vocabulary.tokenizer) if self._answering is None else self._answering()
 
 
 @dataclass(frozen=True)
