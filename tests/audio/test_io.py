@@ -451,3 +451,14 @@ def test_a_playlist_under_an_audio_name_opens_nothing(tmp_path, content):
     path.write_bytes(content)
     with pytest.raises(UniAudioError, match=r"clip\.mp3: cannot be read as audio"):
         read_wav(path, 16_000)
+
+
+@pytest.mark.parametrize("kind", ["WAV", "FLAC", "AIFF"])
+def test_an_id3_tag_before_another_format_is_skipped(tmp_path, kind):
+    samples = np.random.default_rng(0).uniform(-0.5, 0.5, 4_000)
+    soundfile.write(tmp_path / "plain", samples, 16_000, format=kind, subtype="PCM_16")
+    size = 300  # 2 x 128 + 44: two bytes of 7 bits
+    tag = b"ID3\x04\x00\x00" + bytes([0, 0, size >> 7, size & 0x7F]) + bytes(size)
+    (tmp_path / "tagged.wav").write_bytes(tag + (tmp_path / "plain").read_bytes())
+    found = read_wav(tmp_path / "tagged.wav", 16_000)
+    assert torch.equal(found, read_wav(tmp_path / "plain", 16_000))

@@ -64,7 +64,7 @@ def write(folder: Path, text: str) -> Path:
         ("1_000", "1_000"),
         ("1:30", "1:30"),
         ("2024-01-01", "2024-01-01"),
-        ("[no, yes, on, off]", ["no", "yes", "on", "off"]),
+        ("['no', \"yes\", n, y, none]", ["no", "yes", "n", "y", "none"]),
         ("[true, False, ~, null]", [True, False, None, None]),
         ("[0, -12, +3, 1e-4, .5, 2., 1.5E3]", [0, -12, 3, 1e-4, 0.5, 2.0, 1500.0]),
         ("[.inf, -.inf]", [math.inf, -math.inf]),
@@ -97,6 +97,9 @@ def test_yaml_values(text, value):
         ("--- a\n--- b", "not YAML"),
         ("[" * 100_000, "nested too deeply"),
         ("9" * 5000, "not YAML"),
+        ("a: 1\nb: no", "line 2: not YAML (no is text or a truth value; put it in quotes, or write true or false)"),
+        ("[1, Off]", "Off is text or a truth value"),
+        ("YES: 1", "YES is text or a truth value"),
     ],
 )
 def test_text_that_is_not_yaml(text, message):
@@ -182,7 +185,7 @@ def test_settings_that_are_none(setting):
 
 
 def test_settings_are_yaml():
-    found = parse_settings(["clip.seconds=2", "levels=[0, 1]", "a=b=c", "none=", " x = no", "x=1e-3"])
+    found = parse_settings(["clip.seconds=2", "levels=[0, 1]", "a=b=c", "none=", " x = 'no'", "x=1e-3"])
     assert found == {"clip.seconds": 2, "levels": [0, 1], "a": "b=c", "none": None, "x": 1e-3}
 
 

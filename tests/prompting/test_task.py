@@ -104,7 +104,10 @@ def test_round_trip_through_yaml(load):
         ({**MINIMAL, "clip": {}, "shots": "010"}, "'shots' must be a whole number from 1 to 1000, not '010'"),
         (f"{yaml.safe_dump(MINIMAL)}shots: 010", "'shots' must be a whole number from 1 to 1000, not '010'"),
         (f"{yaml.safe_dump(MINIMAL)}shots: 1:30", "'shots' must be a whole number from 1 to 1000, not '1:30'"),
-        (f"{yaml.safe_dump(MINIMAL)}clip: {{pad: no}}", "'clip.pad' must be true or false, not 'no'"),
+        (
+            f"{yaml.safe_dump(MINIMAL)}clip: {{pad: no}}",
+            "no is text or a truth value; put it in quotes, or write true or false",
+        ),
         ("\x00", "not YAML"),
         ({**MINIMAL, "levles": [0]}, r"unknown key 'levles' \(did you mean 'levels'\?\)"),
         ({**MINIMAL, 3: 4}, "unknown key '3'"),  # type: ignore[misc]

@@ -59,6 +59,18 @@ def decode(path: Path, name: str) -> Iterator[Decoded]:
         raise UniAudioError(f"{name}: cannot be read ({reason})") from error
 
 
+def _head(path: Path) -> bytes:
+    """The first bytes of a file; where an ID3 tag precedes a file that is no MPEG audio, those after it."""
+    with path.open("rb") as file:
+        head = file.read(16)
+        if head[:3] != b"ID3" or len(head) < 10:
+            return head
+        size = sum(byte << 7 * place for place, byte in enumerate(reversed(head[6:10])))  # 7 bits a byte
+        file.seek(10 + size)
+        after = file.read(16)
+    return after if after[:4] in SNDFILE_STARTS else head
+
+
 def _check(path: Path, name: str) -> None:
     if path.is_dir():
         raise UniAudioError(f"{name}: is a folder, not an audio file")
@@ -71,8 +83,7 @@ def _check(path: Path, name: str) -> None:
 
 
 def _open(path: Path, name: str, stack: ExitStack) -> Decoded:
-    with path.open("rb") as start:
-        head = start.read(16)
+    head = _head(path)
     # ADTS: the sync word of MPEG audio with layer 0.
     adts = len(head) > 1 and head[0] == 0xFF and head[1] & 0xF6 == 0xF0
     if adts or any(head[at : at + len(magic)] == magic for at, magic in MAGIC):

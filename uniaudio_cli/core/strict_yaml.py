@@ -1,7 +1,8 @@
 """Strict YAML: the plain types of YAML 1.2, no duplicate keys, and no text read as a number, date or truth value.
 
-PyYAML reads YAML 1.1, where `010` is 8, `1:30` is 90, `no` is false and `2024-01-01` is a date. Here all of these stay
-text, so that a schema can refuse them by name, and `1e-4` is a number.
+PyYAML reads YAML 1.1, where `010` is 8, `1:30` is 90 and `2024-01-01` is a date. Here all of these stay text, so that a
+schema can refuse them by name, and `1e-4` is a number. `no`, `yes`, `on` and `off`, which are truth values to some readers
+of a file and text to others, are refused without quotes.
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ _FLOAT = re.compile(
     r"[-+]?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?\Z|[-+]?\.(inf|Inf|INF)\Z|\.(nan|NaN|NAN)\Z"
 )
 _BOOL = re.compile(r"(true|True|TRUE|false|False|FALSE)\Z")
+_EITHER = re.compile(r"(yes|Yes|YES|no|No|NO|on|On|ON|off|Off|OFF)\Z")
 _NULL = re.compile(r"(~|null|Null|NULL|)\Z")
 _TAG = "tag:yaml.org,2002:"
+_EITHER_TAG = "!either"
 
 
 class NotYamlError(ValueError):
@@ -52,6 +55,11 @@ class _Loader(yaml.SafeLoader):
             raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
         return convert(text)
 
+    def ambiguous(self, node: Any) -> Any:
+        """Refuse a plain scalar that is text by YAML 1.2 and a truth value by YAML 1.1."""
+        problem = f"{node.value} is text or a truth value; put it in quotes, or write true or false"
+        raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
+
 
 def _float(text: str) -> float:
     sign, name = text[:1], text.lstrip("+-.").lower()
@@ -67,12 +75,14 @@ _TYPES: dict[str, tuple[re.Pattern[str], Any]] = {
 # These two tables replace those of `SafeLoader`, which has the types and the spellings of YAML 1.1.
 _CONSTRUCTORS: dict[str | None, Any] = {
     **dict.fromkeys(_TYPES, _Loader.typed),
+    _EITHER_TAG: _Loader.ambiguous,
     f"{_TAG}str": _Loader.construct_yaml_str,
     f"{_TAG}seq": _Loader.construct_yaml_seq,
     f"{_TAG}map": _Loader.construct_yaml_map,
     None: _Loader.construct_undefined,
 }
-_Loader.yaml_implicit_resolvers = {None: [(tag, pattern) for tag, (pattern, _) in _TYPES.items()]}
+_PLAIN = [(tag, pattern) for tag, (pattern, _) in _TYPES.items()]
+_Loader.yaml_implicit_resolvers = {None: [*_PLAIN, (_EITHER_TAG, _EITHER)]}
 _Loader.yaml_constructors = _CONSTRUCTORS
 
 
