@@ -5,9 +5,11 @@ from pathlib import Path
 import pytest
 
 from tests.factories import chirps, small_codec
-from tests.kits import CLIP, codec_of, label_task, labelled, make_kit
+from tests.kits import CLIP, codec_of, label_task, labelled, make_kit, speech_task
 from uniaudio_cli.api import Kit
+from uniaudio_cli.core.errors import UsageError
 from uniaudio_cli.inference.code_cache import CodeCache
+from uniaudio_cli.inference.encoder import AudioEncoder
 
 WAV = chirps(CLIP, 3)[0]
 
@@ -64,3 +66,24 @@ def test_a_folder_that_cannot_be_written_loses_nothing(kit, cache, tmp_path):
     (tmp_path / "codes").write_text("a file where a folder should be")
     assert kit.encoder.encode_cached(WAV) == kit.encoder.encode(WAV)
     assert cache.codes(WAV) is None
+
+
+def test_a_number_belongs_to_one_clip_and_what_it_depends_on(kit, cache):
+    assert cache.number(WAV, "speech 1") is None
+    cache.keep_number(WAV, "speech 1", 0.25)
+    assert cache.number(WAV, "speech 1") == 0.25
+    assert cache.number(WAV, "speech 2") is None
+    assert cache.number(WAV * 0.999, "speech 1") is None
+    cache.file(WAV, "speech 1").write_text("NaN")
+    assert cache.number(WAV, "speech 1") is None
+
+
+def test_the_similarity_of_speech_is_measured_once(clips, cache, monkeypatch):
+    plain = make_kit()
+    encoder = AudioEncoder(plain.codec, cache, plain.encoder.frozen)
+    clip = speech_task().clip
+    first = encoder.speech_similarity(clips / "1.wav", clip)
+    monkeypatch.setattr(AudioEncoder, "decode", lambda *_: pytest.fail("it is kept"))
+    assert encoder.speech_similarity(clips / "1.wav", clip) == first
+    with pytest.raises(UsageError, match="no frozen encoders"):
+        AudioEncoder(plain.codec).speech_similarity(clips / "1.wav", clip)

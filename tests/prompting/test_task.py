@@ -156,7 +156,7 @@ def test_round_trip_through_yaml(load):
         ),
         (
             {**SPEECH, "selection": "representative"},
-            "'selection' must be random or best_reconstruction or separable where demonstrations have a text",
+            "'selection' must be random or clearest_speech or separable where demonstrations have a text",
         ),
         ({**MINIMAL, "abstain_below": 1.5}, "'abstain_below' must be a number from 0 to 1"),
         ({**MINIMAL, "readout": "labels"}, "'readout' must be one of likelihood, label"),

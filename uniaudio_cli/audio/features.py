@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 FLOOR = 1e-3  # added to magnitudes under a logarithm
 MEL_FFT, MEL_HOP, MEL_BINS = 1024, 256, 80  # of `log_mel`
-LOUD = 4.0  # nats below the loudest frame, for `loud_distance`
 
 
 def mel_filters(bins: int, fft: int, sample_rate: int) -> Tensor:
@@ -163,13 +162,6 @@ def frame_texture(wav: np.ndarray, frame_length: int, sample_rate: int = 16_000)
 def mel_distance(target: Tensor, decoded: Tensor, sample_rate: int) -> float:
     """Mean absolute difference of the log-mel spectrograms of wavs [1, T], in nats."""
     return float((log_mel(target, sample_rate) - log_mel(decoded, sample_rate)).abs().mean())
-
-
-def loud_distance(target: Tensor, decoded: Tensor, sample_rate: int) -> float:
-    """`mel_distance` over the loud frames of the target alone: those within `LOUD` nats of its loudest."""
-    a, b = log_mel(target, sample_rate), log_mel(decoded, sample_rate)
-    loudness = a.mean(dim=0)
-    return float((a - b)[:, loudness > loudness.max() - LOUD].abs().mean())
 
 
 def stft_distance(target: Tensor, decoded: Tensor) -> float:

@@ -1,8 +1,8 @@
 """Strict YAML: the plain types of YAML 1.2, no duplicate keys, and no text read as a number, date or truth value.
 
 PyYAML reads YAML 1.1, where `010` is 8, `1:30` is 90 and `2024-01-01` is a date. Here all of these stay text, so that a
-schema can refuse them by name, and `1e-4` is a number. `no`, `yes`, `on` and `off`, which are truth values to some readers
-of a file and text to others, are refused without quotes.
+schema can refuse them by name, and `1e-4` is a number. `no`, `yes`, `on` and `off`, text to some readers of a file and
+truth values to others, are refused without quotes.
 """
 
 from __future__ import annotations

@@ -74,7 +74,7 @@ class Classifier(Session):
             return self.encoder.encode_with_offsets(demonstration.audio, self.task, cached=True)
 
         first, *others = self.demonstrations  # the first clip loads the encoders, and does so alone
-        encoded = [encode(first), *self.encoder.side_by_side(encode, others, self.task)]
+        encoded = [encode(first), *self.encoder.side_by_side(encode, others)]
         for demonstration, clips in zip(self.demonstrations, encoded, strict=True):
             label = Text(demonstration.label or "")
             for clip in clips:
@@ -124,7 +124,7 @@ class Classifier(Session):
     def classify_clips(self, clips: Sequence[ReadClip | ErrorResult]) -> list[LabelResult | ErrorResult]:
         """`classify_batch` of sources that are read; errors stay in their places."""
         with self.models.lock:
-            encoded = self.encoder.side_by_side(self._encode, clips, self.task)
+            encoded = self.encoder.side_by_side(self._encode, clips)
             labelled = iter(self._label([each for each in encoded if isinstance(each, _Encoded)]))
             return [each if isinstance(each, ErrorResult) else next(labelled) for each in encoded]
 

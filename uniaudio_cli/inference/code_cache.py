@@ -1,4 +1,4 @@
-"""Cache of codes on disk: the codes of a demonstration that another run has encoded.
+"""Cache on disk: the codes of a demonstration that another run has encoded, and how clear its reconstruction is.
 
 The key is a hash of the clip's samples and of the codec's weights, so an entry never serves another clip or codec.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -34,9 +35,10 @@ class CodeCache:
             digest.update(value.detach().float().cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()[:32]
 
-    def file(self, wav: Tensor) -> Path:
-        """Where the codes of wav float32 [1, T] are kept."""
+    def file(self, wav: Tensor, what: str = "") -> Path:
+        """Where the codes of wav float32 [1, T] are kept, or the number called `what`."""
         digest = hashlib.sha256(wav.contiguous().cpu().numpy().tobytes())
+        digest.update(what.encode())
         return self.folder / self._codec_key / f"{digest.hexdigest()}.json"
 
     def codes(self, wav: Tensor) -> list[list[int]] | None:
@@ -54,6 +56,22 @@ class CodeCache:
         return rows if valid else None
 
     def keep(self, wav: Tensor, codes: list[list[int]]) -> None:
-        """Write an entry; a folder that cannot be written is no error."""
-        with suppress(OSError, UniAudioError), atomic(self.file(wav), force=True) as temporary:
-            temporary.write_text(json.dumps(codes), encoding="utf-8")
+        """Write codes; a folder that cannot be written is no error."""
+        _write(self.file(wav), codes)
+
+    def number(self, wav: Tensor, what: str) -> float | None:
+        """A number that was measured of wav, or None where the cache has no valid entry."""
+        try:
+            found = json.loads(self.file(wav, what).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        return found if isinstance(found, float) and math.isfinite(found) else None
+
+    def keep_number(self, wav: Tensor, what: str, number: float) -> None:
+        """Write a number, as `keep`. `what` identifies all that it depends on besides wav and codec."""
+        _write(self.file(wav, what), number)
+
+
+def _write(path: Path, value: object) -> None:
+    with suppress(OSError, UniAudioError), atomic(path, force=True) as temporary:
+        temporary.write_text(json.dumps(value), encoding="utf-8")

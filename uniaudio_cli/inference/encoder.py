@@ -10,9 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from uniaudio_cli.audio.features import loud_distance
 from uniaudio_cli.audio.io import AudioInput, check_audible, read_audio, source_name
-from uniaudio_cli.audio.levels import FROZEN_LEVELS, PROSODY, TAGS
+from uniaudio_cli.audio.levels import FROZEN_LEVELS, PROSODY, SPEECH, TAGS
 from uniaudio_cli.audio.prosody import measure_prosody, prosody_codes
 from uniaudio_cli.audio.transforms import fit, normalise_level
 from uniaudio_cli.codec.frozen.levels import RATE, FrozenLevels
@@ -30,6 +29,7 @@ Result = TypeVar("Result")
 
 # With crop "loudest", this many times the clip's length is searched: nobody searches an hour for one second.
 SEARCHED_LENGTHS = 60
+NO_FROZEN = "these models have no frozen encoders; `load` gives ones that have"
 # Soft counts of a codec level: cosine to logit, and how quiet a frame may be beside the loudest.
 SOFT_SCALE, QUIET = 20.0, 0.05
 
@@ -151,14 +151,9 @@ class AudioEncoder:
             for number, clip in enumerate(clips)
         ]
 
-    def side_by_side(self, work: Callable[[Item], Result], items: Sequence[Item], task: Task) -> list[Result]:
-        """`work(item)` of every item, in order, where `work` encodes one clip as the task does.
-
-        On a CPU the clips of the similarity readout are encoded several at a time.
-        """
-        if task.readout == "similarity" and self.codec.device.type == "cpu":
-            return side_by_side(work, items)
-        return [work(item) for item in items]
+    def side_by_side(self, work: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+        """`work(item)` of every item, in order, where `work` encodes a clip: on a CPU, several clips at a time."""
+        return side_by_side(work, items) if self.codec.device.type == "cpu" else [work(item) for item in items]
 
     def encode_levels(self, wav: Tensor, levels: Sequence[int]) -> EncodedClip:
         """A crop [1, T] at the codec's rate as soft counts of these levels.
@@ -170,7 +165,7 @@ class AudioEncoder:
         for level in levels:
             if level in (*FROZEN_LEVELS, TAGS):
                 if self.frozen is None:
-                    raise UsageError("these models have no frozen encoders; `load` gives ones that have")
+                    raise UsageError(NO_FROZEN)
                 soft[level] = self.frozen[level](resampled(wav[0].numpy(), self.codec.sample_rate))
         codec_levels = [level for level in levels if level >= 0]
         if codec_levels:
@@ -202,9 +197,26 @@ class AudioEncoder:
         wav = self.at_codec_level(self.read(source, clip))
         return wav, self.decode(self.encode(wav).codes)[:, : wav.shape[-1]]
 
-    def reconstruction_error(self, source: AudioInput, clip: Clip) -> float:
-        """Log-mel distance between a crop and its reconstruction over the louder frames, in nats."""
-        return loud_distance(*self.reconstruct(source, clip), self.codec.sample_rate)
+    def speech_similarity(self, source: AudioInput, clip: Clip) -> float:
+        """Cosine on the level `speech` between a crop and its reconstruction: how well the codec keeps its words.
+
+        Raises:
+            MissingWeightsError: the frozen encoder is not here and cannot be fetched.
+        """
+        if self.frozen is None:
+            raise UsageError(NO_FROZEN)
+        wav = self.at_codec_level(self.read(source, clip))
+        what = f"speech {self.frozen.fingerprint}"
+        kept = self.code_cache.number(wav, what) if self.code_cache else None
+        if kept is not None:
+            return kept
+        rate = self.codec.sample_rate
+        decoded = self.decode(self.encode(wav).codes)[:, : wav.shape[-1]]
+        given, back = (self.frozen[SPEECH](resampled(each[0].numpy(), rate)).feature for each in (wav, decoded))
+        found = float(given @ back / max(1e-9, float(np.linalg.norm(given) * np.linalg.norm(back))))
+        if self.code_cache:
+            self.code_cache.keep_number(wav, what, found)
+        return found
 
 
 def resampled(wav: Array, sample_rate: int) -> Array:

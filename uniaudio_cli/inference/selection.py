@@ -1,6 +1,6 @@
 """Selection of demonstrations: strategies that choose which of many clips a prompt shows.
 
-`random` is a seeded draw. The others rank clips by what the codec makes of them: `best_reconstruction` and `separable`
+`random` is a seeded draw. The others rank clips by what the codec makes of them: `clearest_speech` and `separable`
 for tasks whose output is audio, `representative` for labels.
 """
 
@@ -110,13 +110,18 @@ class RankedByText:
         raise NotImplementedError
 
 
-class BestReconstruction(RankedByText):
-    """The clips whose codec reconstruction is nearest to the recording."""
+class ClearestSpeech(RankedByText):
+    """The clips whose codec reconstruction is nearest to the recording on the level `speech`."""
 
     def worth(
         self, encoder: AudioEncoder, task: Task, drawn: Sequence[Demonstration], ranked: Sequence[Demonstration]
     ) -> Mapping[Demonstration, float]:
-        return {each: -encoder.reconstruction_error(each.audio, task.clip) for each in ranked}
+        def similarity(each: Demonstration) -> float:
+            return encoder.speech_similarity(each.audio, task.clip)
+
+        first, *others = ranked  # the first clip loads the frozen encoder, and does so alone
+        found = [similarity(first), *encoder.side_by_side(similarity, others)]
+        return dict(zip(ranked, found, strict=True))
 
 
 class Separable(RankedByText):
@@ -136,7 +141,7 @@ class Separable(RankedByText):
 STRATEGIES: Mapping[str, SelectionStrategy] = {
     "random": RandomSelection(),
     "representative": RepresentativeSelection(),
-    "best_reconstruction": BestReconstruction(candidates=5),
+    "clearest_speech": ClearestSpeech(candidates=5),
     "separable": Separable(candidates=8),
 }
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 DemonstrationKind = Literal["label", "text", "pair"]
 TaskKind = Literal["classify", "speak", "enhance"]
-Selection = Literal["random", "best_reconstruction", "separable", "representative"]
+Selection = Literal["random", "clearest_speech", "separable", "representative"]
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ KINDS: dict[TaskKind, KindRules] = {
         "audio",
         "text",
         (0, 1, 2),
-        ("random", "best_reconstruction", "separable"),
+        ("random", "clearest_speech", "separable"),
         lengths=("demonstrations", "free"),
     ),
     "enhance": KindRules("audio", "audio", "pair", (0, 1, 2), ("random",)),

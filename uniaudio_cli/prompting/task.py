@@ -192,8 +192,8 @@ class Task(Schema):
     )
     selection: Selection = Field(
         default="random",
-        description="How demonstrations are chosen of those given: at random; of each text, those with the smallest "
-        "reconstruction error or those that stay separable in the codec; of each label, the most representative.",
+        description="How demonstrations are chosen of those given: at random; of each text, those whose "
+        "speech the codec keeps best or those that stay separable in it; of each label, the most representative.",
         examples=["representative"],
     )
     shots: int = Field(default=1, ge=1, le=1000, description="Demonstrations per label or text.", examples=[5])

@@ -140,6 +140,12 @@ class FrozenLevels:
             raise MissingWeightsError(f"{show(path)}: no codebooks of frozen levels; install uniaudio again")
         return {name: LevelOptions(**given) for name, given in json.loads(path.read_text(encoding="utf-8")).items()}
 
+    @cached_property
+    def fingerprint(self) -> str:
+        """What identifies the codebooks and their encoders: a hash of both files."""
+        files = (self.weights, self.weights.with_suffix(".json"))
+        return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:32]
+
     def units(self, level: int) -> Units:
         """The codebooks of a level."""
         from safetensors.numpy import load_file
