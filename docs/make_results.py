@@ -28,8 +28,8 @@ SUITE_HEAD = """## Concepts outside AudioSet
 
 Labels by name that no class of the tagger has (dangerous or harmless, where a clip is recorded, what a source is made
 of): `uniaudio eval suite outside-audioset --data DATA/ --controls all -o REPORT/`, {concepts} concepts, {clips} clips
-of ESC-10, instruments and named noises; clips, labels and mapping were committed before the first run. Every class counts
-the same; intervals resample classes. Chance is {chance:.1f} %.
+of ESC-10, instruments and named noises; clips, labels and mapping were committed before the first run. Every class
+counts the same; intervals resample classes. Chance is {chance:.1f} %.
 
 | LLM | system | accuracy | uniaudio less |
 |---|---|---|---|
