@@ -146,16 +146,14 @@ class Service:
         self.worker.call(lambda: self._sessions.pop(found.id, None))
 
     def _session(self, found: DemoSet) -> Any:
-        """The session of a set: all clips of a label where the readout has no context to fill, else the task's."""
+        """The session of a set, as the command line makes it."""
 
         def make() -> Any:
             if found.kind == "text":
                 return self.kit.speaker(found.folder)
             if found.kind == "pair":
                 return load_enhancer(found.folder)
-            task = self.task(found.task)
-            shots = None if task.uses_lm else max(found.labels.values())
-            return self.kit.classifier(found.folder, task, shots=shots)
+            return self.kit.classifier(found.folder, self.task(found.task))
 
         return self._kept(found.id, make)
 
