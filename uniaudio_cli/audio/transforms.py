@@ -12,6 +12,9 @@ from torch.nn import functional
 # An offset is removed where its power is above this share of the whole: below it lies what wind or a microphone's
 # lowest frequencies leave over a clip.
 OFFSET_SHARE = 0.01
+# Active frames: their length, and how far below the loudest they may lie. Silence: the mean square below it.
+FRAMES_A_SECOND, ACTIVE_DB, SILENT = 50, 30.0, 1e-10
+PEAK = 0.99  # that no sample passes at the codec's level
 
 
 def remove_offset(wav: Tensor) -> Tensor:
@@ -41,22 +44,22 @@ def fit(
 
 def level_db(wav: Tensor, sample_rate: int) -> float:
     """RMS level in dB full scale over the active 20-ms frames (those within 30 dB of the loudest); -inf for silence."""
-    size = sample_rate // 50
+    size = sample_rate // FRAMES_A_SECOND
     frames = functional.pad(remove_offset(wav)[0], (0, -wav.shape[-1] % size)).reshape(-1, size)
     power = frames.square().mean(dim=1)
-    if power.max() <= 1e-10:
+    if power.max() <= SILENT:
         return float("-inf")
-    return float(10 * torch.log10(power[power > power.max() / 1000].mean()))
+    return float(10 * torch.log10(power[power > power.max() * 10 ** (-ACTIVE_DB / 10)].mean()))
 
 
 def normalise_level(wav: Tensor, target_db: float, sample_rate: int) -> Tensor:
-    """`wav` at the active level `target_db`, turned down further where its peak would pass 0.99; silence as it is."""
+    """`wav` at the active level `target_db`, turned down further where its peak would pass `PEAK`; silence as it is."""
     level = level_db(wav, sample_rate)
     if level == float("-inf"):
         return wav
     wav = remove_offset(wav)
     gain = 10 ** ((target_db - level) / 20)
-    return wav * min(gain, 0.99 / float(wav.abs().max()))
+    return wav * min(gain, PEAK / float(wav.abs().max()))
 
 
 def overlap_windows(length: int, window: int, hop: int) -> list[int]:

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from uniaudio_cli.codec.model import Codec
 
 
+LONG_SECONDS = 60
+
+
 class ClipCodes(NamedTuple):
     """A clip in codes, int64 [1, T_k] per level. `samples`: its length at the codec's rate. `gain`: the factor it was
     multiplied by before encoding, as some codecs encode all clips at one level; None for silence."""
@@ -26,10 +29,15 @@ class ClipCodes(NamedTuple):
 
 
 def encode_file(codec: Codec, file: Path) -> ClipCodes:
-    """Read and encode a file."""
-    from uniaudio_cli.audio.io import read_wav
+    """Read and encode a file; one that is longer than `LONG_SECONDS` in pieces, with the same codes."""
+    from uniaudio_cli.audio.io import read_audio
+    from uniaudio_cli.codec.long_recordings import encode_long
 
-    return encode_wav(codec, read_wav(file, codec.sample_rate))
+    wav = read_audio(file, codec.sample_rate, max_seconds=LONG_SECONDS + 1)
+    if wav.shape[-1] <= LONG_SECONDS * codec.sample_rate:
+        return encode_wav(codec, wav)
+    codes, level = encode_long(codec, file)
+    return ClipCodes(codes, level.samples, level.peak_gain)
 
 
 def encode_wav(codec: Codec, wav: Tensor) -> ClipCodes:

@@ -1,0 +1,91 @@
+"""Long recordings to codes in pieces, so that memory does not grow with their length.
+
+A piece is encoded with context on both sides, longer than the encoders look, so the codes are those of the whole.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from uniaudio_cli.audio.stream import stream_audio, windows
+from uniaudio_cli.audio.transforms import ACTIVE_DB, FRAMES_A_SECOND, OFFSET_SHARE, PEAK, SILENT
+from uniaudio_cli.codec.model import Codec
+
+PIECE_SECONDS, CONTEXT_SECONDS = 20.0, 4.0
+
+
+@dataclass(frozen=True)
+class Level:
+    """What brings a recording to the codec's level: `offset` is taken off, then it is multiplied by `gain`.
+
+    `peak_gain`: the ratio of the peaks after and before; None for silence.
+    """
+
+    samples: int
+    offset: float = 0.0
+    gain: float = 1.0
+    peak_gain: float | None = 1.0
+
+
+def measure(blocks: Iterable[np.ndarray], sample_rate: int, target_db: float | None) -> Level:
+    """What `normalise_level` does to a recording, from its blocks float32 [n]."""
+    size = sample_rate // FRAMES_A_SECOND
+    sums, squares, count, low, high = [], [], 0, math.inf, -math.inf
+    for _, some in windows(blocks, 100 * size, 100 * size):
+        frames = np.pad(some, (0, -len(some) % size)).reshape(-1, size).astype(np.float64)
+        sums.append(frames.sum(axis=1))
+        squares.append(np.square(frames).sum(axis=1))
+        count += len(some)
+        low, high = min(low, float(some.min())), max(high, float(some.max()))
+    total, energy = np.concatenate(sums), np.concatenate(squares)
+    offset = float(total.sum() / count)
+    if offset**2 <= OFFSET_SHARE * energy.sum() / count:
+        offset = 0.0
+    lengths = np.minimum(size, count - size * np.arange(len(total)))  # the last frame may be shorter
+    power = (energy - 2 * offset * total + lengths * offset**2) / size
+    before, after = max(high, -low), max(high - offset, offset - low)
+    if before == 0:
+        return Level(count, peak_gain=None)
+    if target_db is None or power.max() <= SILENT:
+        return Level(count)
+    level = 10 * math.log10(power[power > power.max() * 10 ** (-ACTIVE_DB / 10)].mean())
+    gain = min(10 ** ((target_db - level) / 20), PEAK / after)
+    return Level(count, offset, gain, gain * after / before)
+
+
+def encode_long(codec: Codec, file: Path) -> tuple[list[Tensor], Level]:
+    """Codes of a file, int64 [1, T_k] per level, and its level.
+
+    Raises:
+        UniAudioError: it cannot be read as audio.
+    """
+    rate = codec.sample_rate
+    level = measure(stream_audio(file, rate), rate, codec.config.level_db)
+    unit = codec.config.padding_multiple
+    piece, context = (max(1, round(seconds * rate / unit)) * unit for seconds in (PIECE_SECONDS, CONTEXT_SECONDS))
+    rows: list[list[Tensor]] = [[] for _ in codec.strides]
+    for first, last, window in _with_ends(windows(stream_audio(file, rate), piece + 2 * context, piece)):
+        wav = torch.from_numpy(np.float32(level.gain) * (window - np.float32(level.offset)))
+        for row, stride, codes in zip(rows, codec.strides, codec.encode(wav[None, None]), strict=True):
+            step = codec.hop_length * stride  # samples a code
+            start = 0 if first else context // step
+            row.append(codes[:, start : None if last else (context + piece) // step].cpu())
+    return [torch.cat(row, dim=1) for row in rows], level
+
+
+def _with_ends(found: Iterator[tuple[int, np.ndarray]]) -> Iterator[tuple[bool, bool, np.ndarray]]:
+    """(whether it is the first, whether it is the last, window)."""
+    waiting: tuple[int, np.ndarray] | None = None
+    for each in found:
+        if waiting is not None:
+            yield waiting[0] == 0, False, waiting[1]
+        waiting = each
+    if waiting is not None:
+        yield waiting[0] == 0, True, waiting[1]
