@@ -18,7 +18,7 @@ from uniaudio_cli.audio.stream import stream_audio, windows
 from uniaudio_cli.audio.transforms import ACTIVE_DB, FRAMES_A_SECOND, OFFSET_SHARE, PEAK, SILENT
 from uniaudio_cli.codec.model import Codec
 
-PIECE_SECONDS, CONTEXT_SECONDS = 20.0, 4.0
+PIECE_SECONDS, CONTEXT_SECONDS = 8.0, 2.0
 
 
 @dataclass(frozen=True)
