@@ -27,7 +27,7 @@ from uniaudio_cli.audio.noise import FLOOR, LogSpectralFilter
 from uniaudio_cli.audio.stft import BlockFilter, spectra_of
 from uniaudio_cli.data.demonstrations import load_demonstrations
 from uniaudio_cli.inference import gains
-from uniaudio_cli.inference.gains import RATE, Pair, grow_trees, read_pair, teach_gains
+from uniaudio_cli.inference.gains import RATE, Pair, gains_of, grow_trees, read_pair, teach_gains
 
 PAIRS = 4
 LEAST = 0.1  # the least gain, the same for every row
@@ -82,8 +82,7 @@ def taught(pairs: Sequence[Pair], decoded: Sequence[Wav] | None, noisy: Wav, own
 
 
 def applied(trees: HistGradientBoostingRegressor, features: NDArray) -> NDArray:
-    found = trees.predict(features.reshape(-1, features.shape[-1]))
-    return np.clip(found, 0, 1).reshape(features.shape[:2])
+    return gains_of(trees, features.reshape(-1, features.shape[-1])).reshape(features.shape[:2])
 
 
 def score(clean: Wav, made: Wav) -> tuple[float, float]:

@@ -31,6 +31,8 @@ ROWS = 60_000  # bins that the trees learn from
 TREES, LEAVES, LEARNING_RATE, BINS_A_LEAF = 80, 31, 0.12, 40
 # Loud bins count more, by this power of theirs.
 WEIGHT_POWER = 0.3
+# Trees learn this power of the gain: a lower one removes more noise, a higher one keeps more of weak speech.
+GAIN_POWER = 0.7
 # The mean probability of speech around a bin counts as certain from 1 over this on.
 PRESENCE_SCALE = 1.5
 
@@ -93,7 +95,7 @@ class TaughtGains:
             found = features(power)
             roots = spread(bands(band_inputs(found)))[:, : power.shape[1]]
             rows = np.concatenate([found, roots[..., None]], axis=-1).reshape(-1, len(FEATURES) + 1)
-            return np.clip(self.trees.predict(rows), 0, 1).reshape(power.shape)
+            return gains_of(self.trees, rows).reshape(power.shape)
 
         return gains
 
@@ -153,7 +155,7 @@ def with_roots(one: Lesson, network: BandNetwork) -> NDArray:
 
 
 def grow_trees(features: NDArray, gains: NDArray, weights: NDArray) -> HistGradientBoostingRegressor:
-    """Features [N, F], ideal gains [N] and weights [N] -> trees that give the gain."""
+    """Features [N, F], ideal gains [N] and weights [N] -> trees for `gains_of`."""
     from sklearn.ensemble import HistGradientBoostingRegressor
 
     trees = HistGradientBoostingRegressor(
@@ -164,7 +166,13 @@ def grow_trees(features: NDArray, gains: NDArray, weights: NDArray) -> HistGradi
         early_stopping=False,
         random_state=0,
     )
-    return trees.fit(features, gains, weights)
+    return trees.fit(features, gains**GAIN_POWER, weights)
+
+
+def gains_of(trees: HistGradientBoostingRegressor, features: NDArray) -> NDArray:
+    """Features [N, F] -> gains [N], 0 to 1."""
+    found: NDArray = np.clip(trees.predict(features), 0, 1) ** (1 / GAIN_POWER)
+    return found
 
 
 def read_pair(demonstration: Demonstration) -> Pair:
