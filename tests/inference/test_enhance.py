@@ -268,7 +268,8 @@ def test_silent_pairs_do_no_harm(tmp_path):
 @pytest.mark.slow
 @pytest.mark.skipif("UNIAUDIO_TEST_DATA" not in os.environ, reason="needs real recordings")
 def test_real_pairs_help_real_speech(monkeypatch):
-    monkeypatch.setattr(gains, "ROWS", 60_000)
+    for name, value in (("MIXTURES", 36), ("STEPS", 150), ("ROWS", 60_000)):
+        monkeypatch.setattr(gains, name, value)
     pystoi = pytest.importorskip("pystoi")
     root = Path(os.environ["UNIAUDIO_TEST_DATA"]) / "voicebank-demand"
     pairs = load_demonstrations(root, "pair")
