@@ -2,8 +2,9 @@
 
     python benchmarks/enhance_ablation.py PAIRS [--llm]
 
-Every row but the product's learns from the pairs as they are, without mixtures. Rows with the codec have
-two more features: the spectrum of what the codec decodes, against the input's and against its own loudest frame.
+Every row but the product's has trees alone, which learn from the pairs as they are, without mixtures. Rows with the
+codec have two more features: the spectrum of what the codec decodes, against the input's and against its own loudest
+frame.
 """
 
 from __future__ import annotations
@@ -26,14 +27,7 @@ from uniaudio_cli.audio.noise import FLOOR, LogSpectralFilter
 from uniaudio_cli.audio.stft import BlockFilter, spectra_of
 from uniaudio_cli.data.demonstrations import load_demonstrations
 from uniaudio_cli.inference import gains
-from uniaudio_cli.inference.gains import (
-    RATE,
-    Pair,
-    grow_trees,
-    read_pair,
-    remix,
-    rows_of,
-)
+from uniaudio_cli.inference.gains import RATE, Pair, gains_of, grow_trees, read_pair, teach_gains
 
 PAIRS = 4
 LEAST = 0.1  # the least gain, the same for every row
@@ -88,8 +82,7 @@ def taught(pairs: Sequence[Pair], decoded: Sequence[Wav] | None, noisy: Wav, own
 
 
 def applied(trees: HistGradientBoostingRegressor, features: NDArray) -> NDArray:
-    found = trees.predict(features.reshape(-1, features.shape[-1]))
-    return np.square(np.clip(found, 0, 1)).reshape(features.shape[:2])
+    return gains_of(trees, features.reshape(-1, features.shape[-1])).reshape(features.shape[:2])
 
 
 def score(clean: Wav, made: Wav) -> tuple[float, float]:
@@ -101,12 +94,6 @@ def score(clean: Wav, made: Wav) -> tuple[float, float]:
 
 def noise_spectrum(pairs: Sequence[Pair]) -> NDArray:
     return np.exp(np.mean([np.log(power_of(noisy - clean).mean(axis=0) + FLOOR) for noisy, clean in pairs], axis=0))
-
-
-def product(pairs: Sequence[Pair], noisy: Wav) -> NDArray:
-    """As `Enhancer` does it: mixtures too."""
-    mixed = remix(pairs, np.random.default_rng(0))
-    return applied(grow_trees(*rows_of(mixed, gains.ROWS, np.random.default_rng(0))), features_of(noisy, None))
 
 
 def decode_all(pairs: Sequence[Pair], kit: uniaudio_cli.Kit) -> list[Wav]:
@@ -148,10 +135,12 @@ def cleaned(
     power, shape = power_of(noisy), noise_spectrum(others)
     found = {
         "noisy": noisy,
-        "ordinary filter (`enhance` without pairs)": filtered(noisy, LogSpectralFilter()(power)),
+        "ordinary filter": filtered(noisy, LogSpectralFilter()(power)),
         "the same, noise spectrum of the pairs": filtered(noisy, LogSpectralFilter(shape)(power)),
         "trees taught by pairs": learnt(None),
-        "trees taught by pairs and their mixtures (`enhance` with pairs)": filtered(noisy, product(others, noisy)),
+        "networks and trees taught by pairs and their mixtures (`enhance` with pairs)": filtered(
+            noisy, teach_gains(others).start()(power)
+        ),
         "trees taught by pairs, with the codec's decoding": learnt(decoded),
         "the codec's decoding alone": decoded[number],
     }

@@ -18,7 +18,9 @@ RATE = 22_050
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    """Fewer bins and trees than usual."""
+    """Fewer mixtures, steps, bins and trees than usual."""
+    monkeypatch.setattr(gains, "MIXTURES", 4)
+    monkeypatch.setattr(gains, "STEPS", 5)
     monkeypatch.setattr(gains, "ROWS", 5_000)
     monkeypatch.setattr(gains, "TREES", 10)
 

@@ -17,7 +17,7 @@ from uniaudio_cli.core.errors import UniAudioError, UsageError
 from uniaudio_cli.data.demonstrations import Demonstration, load_demonstrations
 from uniaudio_cli.inference import gains
 from uniaudio_cli.inference.enhance import Enhancer
-from uniaudio_cli.inference.gains import read_pair, remix, rows_of
+from uniaudio_cli.inference.gains import lesson, read_pair, remix
 
 RATE = 16_000
 
@@ -43,8 +43,10 @@ def snr(clean: np.ndarray, wav: np.ndarray) -> float:
 
 @pytest.fixture(scope="module", autouse=True)
 def quick():
-    """Fewer bins and trees than usual."""
+    """Fewer mixtures, steps, bins and trees than usual."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gains, "MIXTURES", 4)
+        patch.setattr(gains, "STEPS", 30)
         patch.setattr(gains, "ROWS", 10_000)
         patch.setattr(gains, "TREES", 40)
         yield
@@ -99,11 +101,13 @@ def test_rate_channels_and_length_are_kept(rate, channels):
         assert np.abs(result.wav.numpy()).max() <= np.abs(wav).max() * 1.1 + 1e-6
 
 
+@pytest.mark.parametrize("with_pairs", [False, True])
 @pytest.mark.parametrize("rate", [8_000, 48_000])
-def test_noise_goes_at_other_rates(rate):
+def test_noise_goes_at_other_rates(rate, with_pairs, request):
+    enhancer = request.getfixturevalue("taught") if with_pairs else Enhancer()
     clean = syllables(3, rate, seed=2)
     noisy = clean + noise(len(clean))
-    assert snr(clean, Enhancer().enhance((noisy, rate)).wav[0].numpy()) > snr(clean, noisy) + 1
+    assert snr(clean, enhancer.enhance((noisy, rate)).wav[0].numpy()) > snr(clean, noisy) + 1
 
 
 def test_channels_keep_their_place():
@@ -114,17 +118,19 @@ def test_channels_keep_their_place():
     assert made[1].abs().max() == 0
 
 
+@pytest.mark.parametrize("with_pairs", [False, True])
 @pytest.mark.parametrize("sizes", [[16_000], [1], [100, 7_000, 3], [511, 513]])
-def test_a_stream_in_blocks_equals_the_whole(sizes):
+def test_a_stream_in_blocks_equals_the_whole(sizes, with_pairs, request):
+    enhancer = request.getfixturevalue("taught") if with_pairs else Enhancer()
     wav = np.stack([syllables(2.3) + noise(int(2.3 * RATE)), noise(int(2.3 * RATE), 4)])
     wav = wav[:, :4_000] if sizes == [1] else wav
-    stream, made, at, turn = Enhancer().stream(RATE, 2), [], 0, 0
+    stream, made, at, turn = enhancer.stream(RATE, 2), [], 0, 0
     while at < wav.shape[1]:
         size = sizes[turn % len(sizes)]
         made.append(stream.push(wav[:, at : at + size]))
         at, turn = at + size, turn + 1
     made.append(stream.finish())
-    whole = Enhancer().enhance((wav, RATE)).wav.numpy()
+    whole = enhancer.enhance((wav, RATE)).wav.numpy()
     np.testing.assert_allclose(np.concatenate(made, axis=1), whole, atol=1e-5)
 
 
@@ -236,13 +242,17 @@ def test_mixtures_have_the_pairs_clean_sides(folder):
     pairs = [read_pair(each) for each in load_demonstrations(folder, "pair")]
     mixed = remix(pairs, np.random.default_rng(0))
     assert len(mixed) == 2 + 4
-    assert all(any(np.array_equal(clean, each[1]) for each in pairs) for _, clean in mixed)
-    features, wanted, weights = rows_of(mixed, 3_000, np.random.default_rng(0))
-    assert features.shape == (3_000, 18)
-    assert np.isfinite(features).all()
-    assert wanted.min() >= 0
-    assert wanted.max() <= 1
-    assert weights.min() > 0
+    assert all(np.array_equal(clean, pairs[source][1]) for (_, clean), source in mixed)
+    assert [source for _, source in mixed].count(0) == 3
+    found = lesson(*mixed[2][0], 3_000, np.random.default_rng(0))
+    assert found.features.shape == (3_000, 18)
+    assert found.inputs.shape[1:] == (72,)
+    assert found.roots.shape == found.band_weights.shape == (len(found.inputs), 24)
+    assert all(np.isfinite(each).all() for each in found)
+    for wanted in (found.gains, found.roots):
+        assert wanted.min() >= 0
+        assert wanted.max() <= 1
+    assert min(found.weights.min(), found.band_weights.min()) > 0
 
 
 def test_silent_pairs_do_no_harm(tmp_path):
@@ -258,7 +268,8 @@ def test_silent_pairs_do_no_harm(tmp_path):
 @pytest.mark.slow
 @pytest.mark.skipif("UNIAUDIO_TEST_DATA" not in os.environ, reason="needs real recordings")
 def test_real_pairs_help_real_speech(monkeypatch):
-    monkeypatch.setattr(gains, "ROWS", 60_000)
+    for name, value in (("MIXTURES", 36), ("STEPS", 150), ("ROWS", 60_000)):
+        monkeypatch.setattr(gains, name, value)
     pystoi = pytest.importorskip("pystoi")
     root = Path(os.environ["UNIAUDIO_TEST_DATA"]) / "voicebank-demand"
     pairs = load_demonstrations(root, "pair")

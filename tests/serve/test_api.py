@@ -15,6 +15,7 @@ import soundfile
 from tests.kits import CLIP, RATE
 from tests.serve.conftest import SMALL, encoded, files, make_client, wav
 from uniaudio_cli.core.errors import UsageError
+from uniaudio_cli.inference import gains
 from uniaudio_cli.serve.problems import public_message
 from uniaudio_cli.serve.settings import Settings
 
@@ -90,7 +91,8 @@ def test_a_folder_below_the_root(client):
     assert answer.json()["labels"] == {"cat": 1, "dog": 1}
 
 
-def test_speech_enhancement_and_codes(client):
+def test_speech_enhancement_and_codes(client, monkeypatch):
+    monkeypatch.setattr(gains, "STEPS", 2)  # quick
     words = client.post("/v1/sets", files=files(wav(0), wav(1)), data={"labels": ["one", "two"], "task": "text"})
     spoken = client.post("/v1/speak", json={"text": "one", "set": words.json()["id"]})
     assert (spoken.status_code, spoken.headers["content-type"]) == (200, "audio/wav")

@@ -34,7 +34,7 @@ class GainFeatures:
         from scipy.ndimage import maximum_filter1d, uniform_filter1d
 
         frames, bins = power.shape
-        gain, noise, presence = self._track(power)
+        gain, noise, presence = self._filter.track(power)
         ratio = np.clip(np.log10((power + FLOOR) / noise), -3, 4)
         narrow = uniform_filter1d(ratio, NARROW, axis=1)
         wide = uniform_filter1d(ratio, WIDE, axis=1)
@@ -60,11 +60,3 @@ class GainFeatures:
             np.log10(noise) - loudest,
         ]
         return np.stack(found, axis=-1).astype(np.float32)
-
-    def _track(self, power: Array) -> tuple[Array, Array, Array]:
-        """Gains of the ordinary filter, its noise spectrum and its probability of speech, all [T, F]."""
-        gain, noise, presence = np.empty_like(power), np.empty_like(power), np.empty_like(power)
-        for n in range(len(power)):
-            gain[n] = self._filter(power[n : n + 1])[0]
-            noise[n], presence[n] = self._filter.noise, self._filter.presence
-        return gain, noise, presence

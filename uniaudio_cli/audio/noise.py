@@ -33,10 +33,18 @@ class LogSpectralFilter:
         """Power [T, F] -> gains [T, F], 0 to 1."""
         return np.stack([self._frame(each + FLOOR) for each in power]) if len(power) else power
 
+    def track(self, power: Power) -> tuple[Power, Power, Power]:
+        """Power [T, F] -> gains, the noise spectrum and the probability of speech, all [T, F]."""
+        gain, noise, presence = np.empty_like(power), np.empty_like(power), np.empty_like(power)
+        for n in range(len(power)):
+            gain[n] = self._frame(power[n] + FLOOR)
+            noise[n], presence[n] = self.noise, self.presence
+        return gain, noise, presence
+
     def _frame(self, power: Power) -> Power:
         from scipy.special import exp1
 
-        noise = self._track(power)
+        noise = self._follow(power)
         if self.shape is not None:
             tracked = np.log(noise)
             noise = np.exp((tracked + self.shape + (tracked - self.shape).mean()) / 2)
@@ -50,7 +58,7 @@ class LogSpectralFilter:
         self.speech = np.square(gain) * power
         return gain
 
-    def _track(self, power: Power) -> Power:
+    def _follow(self, power: Power) -> Power:
         self.frames += 1
         if self.frames <= FIRST_FRAMES:
             self.noise = power if self.frames == 1 else self.noise + (power - self.noise) / self.frames
