@@ -76,8 +76,9 @@ def taught(pairs: Sequence[Pair], decoded: Sequence[Wav] | None, noisy: Wav, own
         features.append(features_of(given, None if decoded is None else decoded[number]).reshape(power.size, -1))
         wanted.append(ideal.reshape(-1))
         weights.append((power.reshape(-1) / power.mean() + 1e-12) ** gains.WEIGHT_POWER)
-    drawn = np.random.default_rng(0).permutation(sum(map(len, wanted)))[: gains.ROWS]
-    trees = grow_trees(*(np.concatenate(each)[drawn] for each in (features, wanted, weights)))
+    worth = np.concatenate(weights)
+    drawn = np.random.default_rng(0).choice(len(worth), gains.ROWS, p=worth / worth.sum())
+    trees = grow_trees(*(np.concatenate(each)[drawn] for each in (features, wanted)))
     return applied(trees, features_of(noisy, own))
 
 

@@ -15,7 +15,7 @@ from uniaudio_cli.audio.gain_features import BINS, FEATURES
 BANDS = 24
 LOWEST_HERTZ, HIGHEST_HERTZ = 60.0, 7_900.0
 WIDTH, DROPOUT = 64, 0.2
-BATCH, FRAMES, LEARNING_RATE, WARM_UP = 16, 140, 4e-3, 20
+BATCH, FRAMES, LEARNING_RATE, WARM_UP = 32, 70, 4e-3, 20
 # Another microphone, now and then: the standard deviation in log10 of power of a random smooth colour of a recording.
 COLOUR, COLOUR_POINTS = 0.15, 6
 WEIGHT_POWER = 0.3  # loud bands count more, by this power of theirs
