@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import librosa
 import numpy as np
 import pytest
 
 from tests.factories import chirps
 from uniaudio_cli.audio import features
 from uniaudio_cli.audio.features import FLOOR, yamnet_log_mel
+from uniaudio_cli.audio.load_librosa import load_librosa
+
+librosa = load_librosa()
 
 
 @pytest.mark.parametrize("bins", [80, 128])

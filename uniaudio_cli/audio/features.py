@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from uniaudio_cli.audio.load_librosa import load_librosa
+
 FLOOR = 1e-3  # added to magnitudes under a logarithm
 MEL_FFT, MEL_HOP, MEL_BINS = 1024, 256, 80  # of `log_mel`
 
@@ -147,8 +149,7 @@ def frame_texture(wav: np.ndarray, frame_length: int, sample_rate: int = 16_000)
 
     wav float32 [T] -> float16 [T // frame_length, 80].
     """
-    import librosa
-
+    librosa = load_librosa()
     hops, context = 6, 48  # mel frames in a frame, and in its context
     frames = len(wav) // frame_length
     mel = librosa.feature.melspectrogram(

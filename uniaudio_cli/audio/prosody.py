@@ -54,11 +54,12 @@ def measure_prosody(wav: Tensor, sample_rate: int) -> tuple[float, ...]:
 
     Movement is the interquartile range of the pitch. Pitch and movement are -inf for a clip without voiced frames.
     """
-    import librosa
     import numpy as np
 
     from uniaudio_cli.audio.features import band_change_db
+    from uniaudio_cli.audio.load_librosa import load_librosa
 
+    librosa = load_librosa()
     samples = wav[0, : round(MAX_SECONDS * sample_rate)].float().cpu().numpy()
     seconds = wav.shape[-1] / sample_rate
     size, hop = round(FRAME * sample_rate), round(HOP * sample_rate)

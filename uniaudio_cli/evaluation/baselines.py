@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from uniaudio_cli.audio.load_librosa import load_librosa
 from uniaudio_cli.data.episodes import Episode
 from uniaudio_cli.evaluation.metrics import nearest_demonstration
 from uniaudio_cli.evaluation.systems import NEAREST, MissingLibrary, Row, Setup
@@ -133,8 +134,8 @@ class WhisperNearest:
         """float32 [512]: the mean over the clip's frames."""
         if path not in self.features:
             import ctranslate2
-            import librosa
 
+            librosa = load_librosa()
             wav, _ = librosa.effects.trim(peak_normalised(path), top_db=WHISPER_TOP_DB)
             shortest, longest = (int(seconds * RATE) for seconds in WHISPER_SECONDS)
             wav = wav[:longest]

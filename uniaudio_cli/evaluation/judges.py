@@ -17,6 +17,7 @@ import numpy as np
 from torch import Tensor
 
 from uniaudio_cli.audio.features import texture
+from uniaudio_cli.audio.load_librosa import load_librosa
 from uniaudio_cli.codec import quality
 from uniaudio_cli.codec.frozen.yamnet import PATCH, YAMNet
 from uniaudio_cli.core.errors import UsageError
@@ -40,8 +41,7 @@ class NearestClip:
         self.references = [(label, self._mfcc(wav)) for label, wavs in references.items() for wav in wavs]
 
     def _mfcc(self, wav: Tensor) -> np.ndarray:
-        import librosa
-
+        librosa = load_librosa()
         hop = self.sample_rate // 100
         trimmed, _ = librosa.effects.trim(wav[0].numpy(), top_db=30, frame_length=4 * hop, hop_length=hop)
         # Up to 4 kHz: what a telephone carries is enough to tell words apart, and codecs differ most above it.
@@ -50,8 +50,7 @@ class NearestClip:
         return mfcc - mfcc.mean(axis=1, keepdims=True)
 
     def __call__(self, wav: Tensor) -> str:
-        import librosa
-
+        librosa = load_librosa()
         query = self._mfcc(wav)
 
         def distance(reference: np.ndarray) -> float:

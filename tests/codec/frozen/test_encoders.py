@@ -9,6 +9,7 @@ import torch
 from tests.codec.frozen.parts import ct2_variables, tiny_whisper, write_ct2, write_levels, write_whisper, write_yamnet
 from tests.factories import chirps
 from uniaudio_cli.audio.levels import SOUNDS, SPEECH, TAGS
+from uniaudio_cli.audio.load_librosa import load_librosa
 from uniaudio_cli.codec.frozen.ct2 import read_variables
 from uniaudio_cli.codec.frozen.levels import WEIGHTS, FrozenLevels
 from uniaudio_cli.codec.frozen.whisper import FRAME, WhisperEncoder, WhisperFrames, encoder_state, trimmed
@@ -64,8 +65,7 @@ def test_frames_hold_the_clip_without_its_silence(tmp_path):
 
 
 def test_trim_as_librosa():
-    import librosa
-
+    librosa = load_librosa()
     wav = np.concatenate([np.zeros(9_000, np.float32), WAV, 1e-4 * WAV])
     np.testing.assert_array_equal(trimmed(wav), librosa.effects.trim(wav, top_db=35)[0])
 
