@@ -28,6 +28,8 @@ def stopped(number: int, monkeypatch, kind: type, method: str) -> None:
     def interrupted(self, *query, **options):
         calls.append(query)
         if len(calls) == number:
+            # The tests may run in the background of a shell, where Ctrl-C is ignored.
+            signal.signal(signal.SIGINT, signal.default_int_handler)
             signal.raise_signal(signal.SIGINT)
         return original(self, *query, **options)
 
