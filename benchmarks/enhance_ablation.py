@@ -27,6 +27,7 @@ from uniaudio_cli.audio.noise import FLOOR, LogSpectralFilter
 from uniaudio_cli.audio.stft import BlockFilter, spectra_of
 from uniaudio_cli.data.demonstrations import load_demonstrations
 from uniaudio_cli.inference import gains
+from uniaudio_cli.inference.band_network import loud_weights
 from uniaudio_cli.inference.gains import RATE, Pair, gains_of, grow_trees, read_pair, teach_gains
 
 PAIRS = 4
@@ -75,7 +76,7 @@ def taught(pairs: Sequence[Pair], decoded: Sequence[Wav] | None, noisy: Wav, own
         ideal = np.minimum(np.sqrt(power_of(clean)) / (np.sqrt(power) + 1e-9), 1)
         features.append(features_of(given, None if decoded is None else decoded[number]).reshape(power.size, -1))
         wanted.append(ideal.reshape(-1))
-        weights.append((power.reshape(-1) / power.mean() + 1e-12) ** gains.WEIGHT_POWER)
+        weights.append(loud_weights(power, float(power.mean())).reshape(-1))
     worth = np.concatenate(weights)
     drawn = np.random.default_rng(0).choice(len(worth), gains.ROWS, p=worth / worth.sum())
     trees = grow_trees(*(np.concatenate(each)[drawn] for each in (features, wanted)))

@@ -92,9 +92,8 @@ def _suite() -> str:
     for result in found:
         for name, value in result["accuracy"].items():
             gain = result["gain"].get(name)
-            less = f"{100 * gain['value']:+.1f} [{100 * gain['low']:+.1f}, {100 * gain['high']:+.1f}]" if gain else ""
-            interval = f"{100 * value['value']:.1f} [{100 * value['low']:.1f}, {100 * value['high']:.1f}]"
-            rows.append(f"| {result['lm']} | {name} | {interval} | {less} |")
+            less = _percent(gain, "+") if gain else ""
+            rows.append(f"| {result['lm']} | {name} | {_percent(value)} | {less} |")
     return text + "\n".join([*rows, ""])
 
 
@@ -120,9 +119,13 @@ def _rows(cell: dict[str, Any]) -> list[str]:
     for name, system in cell["systems"].items():
         accuracy = system["accuracy"]
         difference = _signed(less[name]) if name in less else ""
-        interval = f"{100 * accuracy['value']:.1f} [{100 * accuracy['low']:.1f}, {100 * accuracy['high']:.1f}]"
-        rows.append(f"| {name} | {cell['shots']} | {interval} | {difference} |")
+        rows.append(f"| {name} | {cell['shots']} | {_percent(accuracy)} | {difference} |")
     return [*rows, f"| chance | {cell['shots']} | {100 * cell['chance']:.1f} | |"]
+
+
+def _percent(interval: dict[str, float], sign: str = "") -> str:
+    value, low, high = (format(100 * interval[name], f"{sign}.1f") for name in ("value", "low", "high"))
+    return f"{value} [{low}, {high}]"
 
 
 def _signed(interval: dict[str, float]) -> str:

@@ -12,16 +12,14 @@ a task's settings are better or worse than others, and nothing about real speake
 from __future__ import annotations
 
 import argparse
-import csv
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import soundfile
 
-from recipes.synthetic_moods import RATE, random_for, say, speak
+from recipes.synthetic_moods import RATE, random_for, say, speak, write_clips
 
 VOICES = ("m1", "m3", "m7", "f1", "f2", "f4", "m5", "f5")
 LANGUAGES: Mapping[str, tuple[str, ...]] = {
@@ -125,19 +123,12 @@ KINDS: Mapping[str, tuple[Make, Sequence[str], Sequence[str]]] = {
 def make(kind: str, folder: Path, takes: int, seed: int) -> int:
     """The clips and their list; how many there are."""
     clip, labels, groups = KINDS[kind]
-    rows = []
-    for label in labels:
-        (folder / label).mkdir(parents=True, exist_ok=True)
-        for group in groups:
-            for take in range(takes):
-                name = f"{label}/{group}-{take}.flac"
-                wav = clip(label, group, take, seed)
-                samples = np.round(0.7 * wav / np.abs(wav).max() * 32_767).astype(np.int16)
-                soundfile.write(folder / name, samples, RATE, subtype="PCM_16")
-                rows.append((name, label, group))
-    with (folder / "metadata.csv").open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([("file_name", "label", "group"), *rows])
-    return len(rows)
+
+    def at_one_peak(label: str, group: str, take: int) -> np.ndarray:
+        wav = clip(label, group, take, seed)
+        return 0.7 * wav / np.abs(wav).max()
+
+    return write_clips(folder, labels, groups, takes, at_one_peak)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -19,7 +19,7 @@ import shutil
 import subprocess
 import sys
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -89,15 +89,26 @@ def clip(mood: str, voice: str, take: int, seed: int) -> np.ndarray:
 
 def make(folder: Path, takes: int, seed: int) -> int:
     """The clips and their list; how many there are."""
+    return write_clips(folder, MOODS, VOICES, takes, lambda mood, voice, take: clip(mood, voice, take, seed))
+
+
+def write_clips(
+    folder: Path,
+    labels: Iterable[str],
+    groups: Sequence[str],
+    takes: int,
+    clip: Callable[[str, str, int], np.ndarray],
+) -> int:
+    """LABEL/GROUP-TAKE.flac of `clip(label, group, take)`, [T] at RATE, and metadata.csv; how many clips there are."""
     rows = []
-    for mood in MOODS:
-        (folder / mood).mkdir(parents=True, exist_ok=True)
-        for voice in VOICES:
+    for label in labels:
+        (folder / label).mkdir(parents=True, exist_ok=True)
+        for group in groups:
             for take in range(takes):
-                name = f"{mood}/{voice.replace('+', '-')}-{take}.flac"
-                wav = clip(mood, voice, take, seed)
+                name = f"{label}/{group.replace('+', '-')}-{take}.flac"
+                wav = clip(label, group, take)
                 soundfile.write(folder / name, np.round(wav * 32_767).astype(np.int16), RATE, subtype="PCM_16")
-                rows.append((name, mood, voice))
+                rows.append((name, label, group))
     with (folder / "metadata.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([("file_name", "label", "group"), *rows])
     return len(rows)

@@ -9,10 +9,12 @@ from __future__ import annotations
 import getpass
 import tempfile
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 
 
+@cache  # the lock is taken once, and not for every clip
 def load_librosa() -> ModuleType:
     """The package, its compiled modules loaded."""
     from filelock import FileLock

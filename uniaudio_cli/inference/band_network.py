@@ -65,11 +65,17 @@ def band_inputs(features: NDArray) -> NDArray:
     return np.concatenate(found, axis=1).astype(np.float32)
 
 
+def loud_weights(power: NDArray, mean: float) -> NDArray:
+    """Power of any shape -> weights by which its loud parts count more; `mean`: of the recording's power."""
+    weights: NDArray = (power / (mean + 1e-14) + 1e-12) ** WEIGHT_POWER
+    return weights
+
+
 def band_targets(noisy: NDArray, clean: NDArray) -> tuple[NDArray, NDArray]:
     """Power of two sides [T, 257] -> the root of the ideal gain of every band and its weight, float32 [T, 24]."""
     power = noisy @ MEANS
     gain = np.sqrt(np.minimum(clean @ MEANS / (power + 1e-14), 1))
-    weight = (power / (noisy.mean() + 1e-14) + 1e-12) ** WEIGHT_POWER
+    weight = loud_weights(power, float(noisy.mean()))
     return np.sqrt(gain).astype(np.float32), weight.astype(np.float32)
 
 

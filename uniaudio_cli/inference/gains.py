@@ -16,7 +16,15 @@ from uniaudio_cli.audio.stft import spectra_of
 from uniaudio_cli.core.errors import UsageError
 from uniaudio_cli.core.paths import show
 from uniaudio_cli.data.demonstrations import Demonstration
-from uniaudio_cli.inference.band_network import BandGains, BandNetwork, band_inputs, band_targets, spread, teach
+from uniaudio_cli.inference.band_network import (
+    BandGains,
+    BandNetwork,
+    band_inputs,
+    band_targets,
+    loud_weights,
+    spread,
+    teach,
+)
 
 if TYPE_CHECKING:
     from sklearn.ensemble import HistGradientBoostingRegressor
@@ -29,8 +37,6 @@ RATIOS_DB = (-5, 0, 5, 10, 15, 20)
 STEPS = 80  # of teaching each network
 ROWS = 60_000  # bins that the trees learn from
 TREES, LEAVES, LEARNING_RATE, BINS_A_LEAF = 80, 31, 0.12, 40
-# Loud bins count more, by this power of theirs.
-WEIGHT_POWER = 0.3
 # Trees learn this power of the gain: a lower one removes more noise, a higher one keeps more of weak speech.
 GAIN_POWER = 0.7
 # The mean probability of speech around a bin counts as certain from 1 over this on.
@@ -203,7 +209,7 @@ def lesson(noisy: NDArray, clean: NDArray, bins: int, rng: np.random.Generator) 
     power, wanted = (np.square(np.abs(spectra_of(each, RATE))) for each in (noisy, clean))
     features = GainFeatures()(power)
     # Drawn by weight and not weighted: scikit-learn takes ten times as long to bin features that have weights.
-    weights = (power / (power.mean() + 1e-14) + 1e-12).reshape(-1) ** WEIGHT_POWER
+    weights = loud_weights(power, float(power.mean())).reshape(-1)
     chosen = rng.choice(power.size, min(power.size, bins), p=weights / weights.sum())
     frames, places = np.unravel_index(chosen, power.shape)
     drawn, ideal = power[frames, places], wanted[frames, places]
