@@ -16,6 +16,7 @@ from uniaudio_cli.cli.eval_run import EvalOptions, choose_task, model_names, pri
 from uniaudio_cli.core.errors import UsageError
 from uniaudio_cli.core.jsonl import json_line
 from uniaudio_cli.core.paths import is_file, is_folder, show
+from uniaudio_cli.evaluation.systems import PRODUCT
 
 DEFAULT = "run"
 EPISODES = 300  # where episodes are drawn and their number is not given
@@ -161,6 +162,21 @@ def compare(
     for key, (one, two) in found.changed.items():
         print(f"{key}: {one} -> {two}")
     print_table(("system", "shots", first.name, second.name, "points gained, 95 %"), comparing.rows(found))
+
+
+@app.command()
+def pool(
+    reports: Annotated[list[Path], typer.Argument(help="Report folders of runs on different data.")],
+    as_json: params.OneObject = False,
+) -> None:
+    """Accuracy and paired differences over the episodes of several reports together."""
+    from uniaudio_cli.evaluation import pool as pooling
+
+    found = pooling.pool(reports)
+    if as_json:
+        print(json_line(found.model_dump(mode="json")))
+        return
+    print_table(("shots", "system", "right", f"points that {PRODUCT} gains, 95 %"), pooling.rows(found))
 
 
 def _number(text: str, flag: str, least: int) -> int:
