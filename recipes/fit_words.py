@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -31,36 +31,18 @@ from uniaudio_cli.core.errors import UsageError
 from uniaudio_cli.models.registry import resolve_codec
 from uniaudio_cli.training.data import Crops, load_packed
 from uniaudio_cli.training.initialise import Lexicon, load_lexicon
-from uniaudio_cli.training.words import standardised
+from uniaudio_cli.training.words import read_blocklist, standardised
 
 BLOCKLIST = Path(__file__).with_name("blocklist.txt")
-ENDINGS = ("", "s", "es", "d", "ed", "er", "ers", "ing", "y", "ly")
 LETTERS = range(3, 13)
 DIRECTIONS = 48  # the strongest of the latents, in which codes are fitted
 ROUNDS, MATCHES, MOVES = 6, 4, 5
 FIRST_RIDGE, RIDGE = 0.02, 0.003
 
 
-def blocked(path: Path = BLOCKLIST) -> Callable[[str], bool]:
-    """Whether a word is on a blocklist; its head says how entries are written."""
-    exact: set[str] = set()
-    starts: list[str] = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        entry = line.strip()
-        if not entry or entry.startswith("#"):
-            continue
-        if entry.endswith("*"):
-            starts.append(entry.strip("=*"))
-        elif entry.startswith("="):
-            exact.add(entry[1:])
-        else:
-            exact |= {entry + ending for ending in ENDINGS}
-    return lambda word: word in exact or word.startswith(tuple(starts))
-
-
 def pool(lexicon: Lexicon, words: Sequence[str], taken: set[str]) -> list[str]:
     """The words that are one id of the LLM, of 3 to 12 letters, neither blocked nor taken, in order."""
-    bad = blocked()
+    bad = read_blocklist(BLOCKLIST)
     fits = (word for word in sorted(set(words)) if word.isascii() and word.islower() and len(word) in LETTERS)
     return [word for word in fits if not bad(word) and word not in taken and len(lexicon.tokenizer.word_ids(word)) == 1]
 

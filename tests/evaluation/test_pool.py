@@ -79,7 +79,8 @@ def test_the_command_prints_a_table_or_json(tmp_path, uniaudio):
     folders = [report(tmp_path / name, {"uniaudio": [True] * 3, "counts": [False] * 3}) for name in ("a", "b")]
     table = uniaudio("eval", "pool", *folders)
     assert table.code == 0, table.err
-    assert "+100.0" in table.out and "counts" in table.out
+    assert "+100.0" in table.out
+    assert "counts" in table.out
     found = json.loads(uniaudio("eval", "pool", *folders, "--json").out)
     assert found["cells"][0]["episodes"] == 6
     uniaudio("eval", "pool", folders[0]).is_error(2, "two or more")

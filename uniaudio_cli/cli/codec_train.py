@@ -11,10 +11,10 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from uniaudio_cli.cli import params as options
-from uniaudio_cli.cli.console import note, stderr
+from uniaudio_cli.cli.console import counted, note, stderr
 from uniaudio_cli.cli.output_paths import check_targets
 from uniaudio_cli.core.errors import UsageError
-from uniaudio_cli.core.paths import show
+from uniaudio_cli.core.paths import atomic, show
 
 if TYPE_CHECKING:
     from uniaudio_cli.training.loop import Progress as Trained
@@ -107,4 +107,56 @@ def build(
     check_targets([output], force)
     lexicon = load_lexicon(lm, offline, lambda line: note(line, quiet))
     write_vocabulary(output, lm, choose_levels(counts, level0, lexicon, seed, max_ids), force)
+    print(show(output))
+
+
+@vocabulary.command()
+@options.expand
+def name(
+    clips: Annotated[Path, typer.Argument(help="Folder of clips, or one with a metadata.csv or .jsonl: kind, text.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="File .json to write: the codec's, with the new words.")
+    ],
+    codec: options.CodecName = "uniaudio-small",
+    lms: Annotated[
+        str, typer.Option("--lm", help="LLMs, comma-separated: a word is one id in each.")
+    ] = "smollm2-135m,qwen2.5-coder-0.5b",
+    blocklist: Annotated[
+        Path | None, typer.Option("--blocklist", help="File of words that no code gets, one a line.")
+    ] = None,
+    offline: options.Offline = False,
+    quiet: options.Quiet = False,
+    force: options.Force = False,
+) -> None:
+    """Give each code of level 0 the word that it occurs with most, as written by YAMNet or a clip's text.
+
+    Codes and sound stay as they are; only the words change.
+    """
+    from uniaudio_cli.codec.checkpoint import load_codec
+    from uniaudio_cli.codec.config import write_description
+    from uniaudio_cli.codec.frozen.yamnet import YAMNet
+    from uniaudio_cli.data.manifest import listing
+    from uniaudio_cli.llm.tokenizer import load_tokenizer
+    from uniaudio_cli.models.registry import resolve_codec, resolve_lm, resolve_teacher
+    from uniaudio_cli.training.naming import name_level0
+    from uniaudio_cli.training.words import read_blocklist
+
+    def say(line: str) -> None:
+        note(line, quiet)
+
+    check_targets([output], force)
+    loaded = load_codec((files := resolve_codec(codec)).weights, files.config, files.words)
+    blocked = read_blocklist(blocklist) if blocklist else lambda word: False
+    tokenizers = [load_tokenizer(str(resolve_lm(lm.strip(), offline, say).folder)) for lm in lms.split(",")]
+    rows = listing(clips)
+    words = name_level0(
+        loaded,
+        counted(rows, len(rows), "clips", quiet),
+        YAMNet(resolve_teacher("yamnet", offline, say)),
+        tokenizers,
+        blocked,
+        say,
+    )
+    with atomic(output, force) as temporary:
+        write_description(temporary, loaded.config.replace(words=(words, *loaded.config.words[1:])))
     print(show(output))

@@ -7,12 +7,12 @@ words of its own: its codes are LLM ids, as in the published codec.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from uniaudio_cli.core.errors import UniAudioError, UsageError
+from uniaudio_cli.core.errors import UniAudioError, UsageError, first_line
 from uniaudio_cli.core.paths import atomic, show
 from uniaudio_cli.llm.tokenizer import Tokenizer
 
@@ -20,6 +20,8 @@ from uniaudio_cli.llm.tokenizer import Tokenizer
 GLUE_WORDS = 400
 COMMON_WORDS = 5_000
 LETTERS = range(3, 10)
+# With which a blocked word is blocked too.
+ENDINGS = ("", "s", "es", "d", "ed", "er", "ers", "ing", "y", "ly")
 
 Levels = tuple[tuple[str, ...] | None, ...]
 
@@ -127,3 +129,28 @@ def read_vocabulary(path: Path) -> Levels:
     except (ValueError, KeyError, TypeError) as problem:
         raise UsageError(f"{show(path)}: holds no levels of words; make one with codec vocabulary build") from problem
     return levels
+
+
+def read_blocklist(path: Path) -> Callable[[str], bool]:
+    """Whether a word is on a blocklist. A line: `word`, with its `ENDINGS`; `word*`, all that begins so; `=word` alone.
+
+    Raises:
+        UsageError: the file cannot be read.
+    """
+    exact: set[str] = set()
+    starts: list[str] = []
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError) as problem:
+        raise UsageError(f"{show(path)}: cannot be read ({first_line(problem)})") from problem
+    for line in lines:
+        entry = line.strip()
+        if not entry or entry.startswith("#"):
+            continue
+        if entry.endswith("*"):
+            starts.append(entry.strip("=*"))
+        elif entry.startswith("="):
+            exact.add(entry[1:])
+        else:
+            exact |= {entry + ending for ending in ENDINGS}
+    return lambda word: word in exact or word.startswith(tuple(starts))
