@@ -23,6 +23,33 @@ SETS = {
     "212 recordings; prompts were compared on half of them",
     "zero-shot-instruments": "labels by name without demonstrations, the five instruments; held out",
 }
+POOLS = {
+    "pooled-zero-shot": "labels by name without demonstrations: esc10, instruments and named noises",
+    "pooled-1-shot": "one demonstration a label: esc10, instruments and the 43 named noises of two or more recordings",
+}
+POOL_HEAD = """## Pooled
+
+What the LLM adds, over the episodes of several sets together (`uniaudio eval pool REPORT/ REPORT/ ...`). Every episode
+counts the same, and intervals resample the recordings of all sets.
+
+| set | system | accuracy | uniaudio less |
+|---|---|---|---|
+"""
+# The paper's direct readout by the size of the LLM: set, LLM, results file.
+LABEL_SIZES = (
+    ("esc10", "smollm2-135m", "label-esc10-135m"),
+    ("esc10", "qwen2.5-coder-0.5b", "label-esc10-0.5b"),
+    ("fsdd-other", "smollm2-135m", "label-fsdd-135m"),
+    ("fsdd-other", "qwen2.5-coder-0.5b", "label-fsdd-0.5b"),
+)
+LABEL_HEAD = """## The `label` readout by LLM size
+
+The paper's readout: one prompt with all demonstrations in level-0 words, and the label that the LLM writes next. 5-way,
+3-shot, {n} episodes; clips of ESC-10 are cut to their loudest 2 s.
+
+| set | LLM | accuracy | chance |
+|---|---|---|---|
+"""
 SUITE = "outside-audioset"
 SUITE_HEAD = """## Concepts outside AudioSet
 
@@ -70,7 +97,7 @@ def readme() -> str:
 
 
 def _readme_row(name: str, about: str, shots: tuple[int, ...], peer: str, short: str) -> str:
-    result = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+    result = _read(name)
     by_shots = {cell["shots"]: cell["systems"] for cell in result["cells"]}
     ours, nearest, other = (
         " / ".join(f"{100 * by_shots[shot][system]['accuracy']['value']:.1f}" for shot in shots)
@@ -81,7 +108,34 @@ def _readme_row(name: str, about: str, shots: tuple[int, ...], peer: str, short:
 
 def reference() -> str:
     """The whole page."""
-    return "\n".join([HEAD, *(_section(name, about) for name, about in SETS.items()), _suite()])
+    return "\n".join(
+        [HEAD, *(_section(name, about) for name, about in SETS.items()), _pools(), _label_sizes(), _suite()]
+    )
+
+
+def _read(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+    return found
+
+
+def _pools() -> str:
+    rows = []
+    for name, about in POOLS.items():
+        (cell,) = _read(name)["cells"]
+        gains = {each["reference"]: _percent(each["accuracy"], "+") for each in cell["differences"]}
+        for system, rate in cell["systems"].items():
+            rows.append(f"| {about} (n = {rate['n']:,}) | {system} | {_percent(rate)} | {gains.get(system, '')} |")
+    return POOL_HEAD + "\n".join([*rows, ""])
+
+
+def _label_sizes() -> str:
+    rows = []
+    for data, lm, name in LABEL_SIZES:
+        (cell,) = _read(name)["cells"]
+        rows.append(
+            f"| {data} | {lm} | {_percent(cell['systems']['uniaudio']['accuracy'])} | {100 * cell['chance']:.1f} |"
+        )
+    return LABEL_HEAD.format(n=cell["systems"]["uniaudio"]["accuracy"]["n"]) + "\n".join([*rows, ""])
 
 
 def _suite() -> str:
@@ -98,7 +152,7 @@ def _suite() -> str:
 
 
 def _section(name: str, about: str) -> str:
-    result = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+    result = _read(name)
     lines = [
         f"## {name}",
         "",

@@ -69,9 +69,19 @@ def test_what_cannot_be_pooled_is_refused(tmp_path, others, words):
         pool([first, *(report(tmp_path / f"b{place}", **each) for place, each in enumerate(others))])
 
 
+def test_groups_of_one_data_stay_one(tmp_path):
+    """Two draws of episodes from one folder resample its groups, not its draws."""
+    (tmp_path / "other").mkdir()
+    first = report(tmp_path / "a", {"uniaudio": [True] * 6})
+    second = report(tmp_path / "other" / "a", {"uniaudio": [True] * 5})
+    (cell,) = pool([first, second]).cells
+    assert (cell.episodes, cell.systems["uniaudio"].clusters) == (11, 0)
+    assert first.name == second.name
+
+
 def test_a_report_is_pooled_once(tmp_path):
     first = report(tmp_path / "a", {"uniaudio": [True, False]})
-    with pytest.raises(UsageError, match="a is pooled already"):
+    with pytest.raises(UsageError, match="a: its episodes are pooled already"):
         pool([first, first])
 
 

@@ -77,7 +77,7 @@ def test_a_codec_is_named(clips):
     ]
     rows += [Row(clips / "2.wav"), Row(clips / "nothing.wav")]
     heard: list[str] = []
-    named = name_level0(codec, rows, MadeTagger(), [byte_bpe()], lambda word: word == spoken[0], heard.append)
+    named = name_level0(codec, rows, MadeTagger(), [byte_bpe()], lambda word: word != spoken[0], heard.append)
     assert len(set(named)) == 3
     assert set(named) <= {spoken[1], TAGS[1], *STEMS[:3]}
     assert not {*named} & finer

@@ -121,6 +121,9 @@ def name(
     lms: Annotated[
         str, typer.Option("--lm", help="LLMs, comma-separated: a word is one id in each.")
     ] = "smollm2-135m,qwen2.5-coder-0.5b",
+    words: Annotated[
+        Path | None, typer.Option("--words", help="File of the words to take, one a line [default: any].")
+    ] = None,
     blocklist: Annotated[
         Path | None, typer.Option("--blocklist", help="File of words that no code gets, one a line.")
     ] = None,
@@ -139,24 +142,25 @@ def name(
     from uniaudio_cli.llm.tokenizer import load_tokenizer
     from uniaudio_cli.models.registry import resolve_codec, resolve_lm, resolve_teacher
     from uniaudio_cli.training.naming import name_level0
-    from uniaudio_cli.training.words import read_blocklist
+    from uniaudio_cli.training.words import read_blocklist, read_word_list
 
     def say(line: str) -> None:
         note(line, quiet)
 
     check_targets([output], force)
     loaded = load_codec((files := resolve_codec(codec)).weights, files.config, files.words)
+    allowed = read_word_list(words) if words else None
     blocked = read_blocklist(blocklist) if blocklist else lambda word: False
     tokenizers = [load_tokenizer(str(resolve_lm(lm.strip(), offline, say).folder)) for lm in lms.split(",")]
     rows = listing(clips)
-    words = name_level0(
+    named = name_level0(
         loaded,
         counted(rows, len(rows), "clips", quiet),
         YAMNet(resolve_teacher("yamnet", offline, say)),
         tokenizers,
-        blocked,
+        lambda word: (allowed is None or word in allowed) and not blocked(word),
         say,
     )
     with atomic(output, force) as temporary:
-        write_description(temporary, loaded.config.replace(words=(words, *loaded.config.words[1:])))
+        write_description(temporary, loaded.config.replace(words=(named, *loaded.config.words[1:])))
     print(show(output))

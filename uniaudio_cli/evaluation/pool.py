@@ -26,28 +26,28 @@ class PooledCell(Document):
 
 
 class Pool(Document):
-    """Reports pooled. `reports`: data -> hash of its manifest. Every episode counts the same."""
+    """Reports pooled. `reports`: data and hash of the manifest of each. Every episode counts the same."""
 
     schema_version: Literal[1] = 1
     ways: int
-    reports: dict[str, str]
+    reports: tuple[tuple[str, str], ...]
     cells: tuple[PooledCell, ...]
 
 
 def pool(folders: Sequence[Path]) -> Pool:
     """Pool the answers of report folders, at each number of shots that all of them have.
 
-    A group is one of its own report: intervals resample the groups of all reports together.
+    Intervals resample the groups of all reports together. Groups of one name are one where their data has one name.
 
     Raises:
-        UsageError: a folder is no report, two are of the same data, or they share no ways, shots or product rows.
+        UsageError: a folder is no report, two are of the same episodes, or they share no ways, shots or product rows.
     """
     if len(folders) < 2:
         raise UsageError("give two or more report folders")
     results = [read_results(folder) for folder in folders]
     for place, (folder, result) in enumerate(zip(folders, results, strict=True)):
-        if result.data in (other.data for other in results[:place]):
-            raise UsageError(f"{show(folder)}: {result.data} is pooled already")
+        if result.manifest in (other.manifest for other in results[:place]):
+            raise UsageError(f"{show(folder)}: its episodes are pooled already")
     ways = {cell.ways for result in results for cell in result.cells}
     if len(ways) != 1:
         raise UsageError(f"the reports differ in their number of labels: {', '.join(map(str, sorted(ways)))}")
@@ -59,13 +59,13 @@ def pool(folders: Sequence[Path]) -> Pool:
         raise UsageError("the reports have no number of shots in common")
     return Pool(
         ways=ways.pop(),
-        reports={result.data: result.manifest for result in results},
+        reports=tuple((result.data, result.manifest) for result in results),
         cells=tuple(_cell(shots, results, answers) for shots in sorted(shared)),
     )
 
 
 def _apart(answers: Sequence[Answer], result: Results, start: int) -> list[Answer]:
-    """Answers whose groups and episodes are those of no other report."""
+    """Answers whose episodes are those of no other report, and whose groups are those of no other data."""
     return [
         each.model_copy(update={"group": f"{result.data}/{each.group}", "episode": start + each.episode})
         for each in answers

@@ -17,7 +17,7 @@ from uniaudio_cli.core.quiet import quiet_transformers
 from uniaudio_cli.llm.tokenizer import Tokenizer, load_tokenizer
 from uniaudio_cli.models.registry import resolve_codec, resolve_lm
 from uniaudio_cli.training.recipe import Recipe
-from uniaudio_cli.training.words import Levels, choose_words, codebooks, read_vocabulary
+from uniaudio_cli.training.words import Levels, choose_words, codebooks, read_vocabulary, read_word_list
 
 
 @dataclass(frozen=True)
@@ -65,10 +65,7 @@ def choose_levels(sizes: tuple[int, ...], words: Path | None, lexicon: Lexicon, 
     Raises:
         UsageError: the file cannot be read.
     """
-    try:
-        allowed = set(words.read_text(encoding="utf-8").split()) if words else None
-    except OSError as problem:
-        raise UsageError(f"{words}: cannot be read ({problem.strerror})") from problem
+    allowed = read_word_list(words) if words else None
     return choose_words(lexicon.tokenizer, lexicon.embeddings, sizes, allowed, pieces, seed)
 
 

@@ -38,7 +38,7 @@ def name_level0(
     rows: Iterable[Row],
     yamnet: YAMNet,
     tokenizers: Sequence[Tokenizer],
-    blocked: Callable[[str], bool] = lambda word: False,
+    suits: Callable[[str], bool] = lambda word: True,
     warn: Callable[[str], None] = lambda line: None,
 ) -> tuple[str, ...]:
     """A word for every code of level 0, in code order; codes that no word of the clips is left for keep theirs.
@@ -46,7 +46,7 @@ def name_level0(
     Args:
         rows: clips; those with kind "speech" and a text give its words, others their tags.
         tokenizers: a word must be a single id in each of them.
-        blocked: whether no code gets a word.
+        suits: whether a code may get a word.
         warn: called with a line for each clip that cannot be read.
 
     Raises:
@@ -55,10 +55,12 @@ def name_level0(
     old, *finer = codec.config.words
     if old is None:
         raise UniAudioError("level 0 has no words of its own: its codes are the LLM's ids")
-    taken = {word for level in finer for word in level or ()}
+    from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
+
+    taken = {*ENGLISH_STOP_WORDS, *(word for level in finer for word in level or ())}
 
     def fits(word: str) -> bool:
-        whole = word.isascii() and word.isalpha() and len(word) in LETTERS and word not in taken and not blocked(word)
+        whole = word.isascii() and word.isalpha() and len(word) in LETTERS and word not in taken and suits(word)
         return whole and all(len(tokenizer.word_ids(word)) == 1 for tokenizer in tokenizers)
 
     counts, words = co_occurrence(codec, rows, yamnet, fits, warn)

@@ -131,6 +131,15 @@ def read_vocabulary(path: Path) -> Levels:
     return levels
 
 
+def read_word_list(path: Path) -> set[str]:
+    """The words of a file, one a line.
+
+    Raises:
+        UsageError: the file cannot be read.
+    """
+    return set(_text(path).split())
+
+
 def read_blocklist(path: Path) -> Callable[[str], bool]:
     """Whether a word is on a blocklist. A line: `word`, with its `ENDINGS`; `word*`, all that begins so; `=word` alone.
 
@@ -139,11 +148,7 @@ def read_blocklist(path: Path) -> Callable[[str], bool]:
     """
     exact: set[str] = set()
     starts: list[str] = []
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, ValueError) as problem:
-        raise UsageError(f"{show(path)}: cannot be read ({first_line(problem)})") from problem
-    for line in lines:
+    for line in _text(path).splitlines():
         entry = line.strip()
         if not entry or entry.startswith("#"):
             continue
@@ -154,3 +159,11 @@ def read_blocklist(path: Path) -> Callable[[str], bool]:
         else:
             exact |= {entry + ending for ending in ENDINGS}
     return lambda word: word in exact or word.startswith(tuple(starts))
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as problem:
+        reason = problem.strerror if isinstance(problem, OSError) else first_line(problem)
+        raise UsageError(f"{show(path)}: cannot be read ({reason})") from problem
