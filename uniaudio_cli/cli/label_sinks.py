@@ -63,7 +63,7 @@ def check_sinks(outputs: options.LabelOutputs, given: Sequence[Path], force: boo
             kinds = ", ".join(FEATURE_FILES)
             raise UsageError(f"{show(outputs.embed)}: features are written as {kinds}; end the name in one of these")
         if outputs.embed.suffix.lower() == ".parquet":
-            _pyarrow()
+            _pyarrow(outputs.embed)
         check_targets([outputs.embed], force)
 
 
@@ -197,7 +197,7 @@ def _csv(path: Path, total: int, size: int, stack: ExitStack) -> Callable[..., N
 
 def _parquet(path: Path, total: int, size: int, stack: ExitStack) -> Callable[..., None]:
     """Columns file, label and features, a list of float32; a row group every 1,000 clips."""
-    arrow, parquet = _pyarrow()
+    arrow, parquet = _pyarrow(path)
     schema = arrow.schema(
         [("file", arrow.string()), ("label", arrow.string()), ("features", arrow.list_(arrow.float32()))]
     )
@@ -219,12 +219,14 @@ def _parquet(path: Path, total: int, size: int, stack: ExitStack) -> Callable[..
     return write
 
 
-def _pyarrow() -> tuple[Any, Any]:
+def _pyarrow(path: Path) -> tuple[Any, Any]:
     try:
-        import pyarrow  # type: ignore[import-not-found, unused-ignore]
-        import pyarrow.parquet  # type: ignore[import-not-found, unused-ignore]
+        import pyarrow
+        import pyarrow.parquet
     except ImportError as problem:
-        raise UsageError("--embed: .parquet needs pyarrow: pip install pyarrow, or write .npy or .csv") from problem
+        raise UsageError(
+            f"{show(path)}: needs pyarrow: pip install 'uniaudio[parquet]', or write .npy or .csv"
+        ) from problem
     return pyarrow, pyarrow.parquet
 
 
