@@ -104,3 +104,16 @@ def test_what_cannot_be_written_is_refused(classify, clips, flags, words):
 def test_readouts_without_features_are_refused(classify, clips):
     classify(clips[1], "--readout", "likelihood", "--embed", "x.npy").is_error(2, "pass --readout similarity")
     assert not Path("x.npy").exists()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+@pytest.mark.parametrize("suffix", ["npy", "csv", "parquet"])
+def test_a_full_disk_is_one_line(classify, clips, suffix):
+    if suffix == "parquet":
+        pytest.importorskip("pyarrow.parquet")
+    target = Path(f"x.{suffix}")
+    target.symlink_to("/dev/full")
+    done = classify(clips[1], *FAST, "--embed", target, "--force")
+    assert (done.code, len(done.complaints)) == (1, 1), done.err
+    assert f"x.{suffix}: cannot be written" in done.err
+    assert "No space left on device" in done.err
