@@ -162,6 +162,8 @@ def test_wrong_commands(world, uniaudio):
         uniaudio("codec", command, "a/clip.wav", "b/clip.wav", "-o", "out").is_error(2, "would both be written to")
         uniaudio("codec", command, clip, "-o", clip / "out").is_error(2, "is not a folder")
         uniaudio("codec", command, clip, "-o", "out", "--device", "warp").is_error(2, "device 'warp'")
+        for stdout in ("-", "/dev/stdout"):
+            uniaudio("codec", command, clip, "-o", stdout).is_error(2, f"--output {stdout}: names a file or a folder")
     uniaudio("codec", "encode", "a", "-o", "x.json").is_error(2, "x.json: is one file, and there are 2 inputs")
     uniaudio("codec", "encode", clip, "-o", "x.wav").is_error(2, "codes are written as .json")
     uniaudio("codec", "reconstruct", clip, "-o", "x.mp3").is_error(2, "audio is written as .wav, .flac, .ogg")

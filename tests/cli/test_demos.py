@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from tests.cli.world import CLIP, RATE, clip_samples, write, write_samples
 
@@ -44,6 +45,11 @@ def folder(folder: Path) -> None:
     shutil.copy(folder / "a" / "0.wav", folder / "a" / "x.wav")
 
 
+def duplicate(folder: Path) -> None:
+    """The same samples in another file format."""
+    soundfile.write(folder / "a" / "x.flac", *soundfile.read(folder / "a" / "0.wav", dtype="int16"))
+
+
 def outlier(folder: Path) -> None:
     write(folder / "a" / "x.wav", 10, 4 * CLIP + 7)
 
@@ -58,7 +64,7 @@ def loudness(folder: Path) -> None:
         write_samples(folder / "a" / f"{shot}.wav", 0.01 * clip_samples(4 * CLIP + shot), subtype="FLOAT")
 
 
-@pytest.mark.parametrize("maker", [short, quiet, clipped, unreadable, folder, outlier, imbalance, loudness])
+@pytest.mark.parametrize("maker", [short, quiet, clipped, unreadable, folder, duplicate, outlier, imbalance, loudness])
 def test_each_kind_is_remarked_on(check, tmp_path, maker):
     demos = fine(tmp_path / "demos")
     maker(demos)

@@ -66,6 +66,7 @@ REFUSED = [
     (["--stream"], "--stream: reads samples from stdin; give - as the only input"),
     (["--copy-to", "a", "--link-to", "b"], "name one of them"),
     (["--copy-to", "here.txt"], "is a file, not a folder"),
+    (["--copy-to", "-"], "--copy-to -: names a file or a folder, not standard output"),
     (["--embed", "x.txt"], "features are written as"),
     (["--embed", "x.npy", "-o", "x.jsonl", "--resume"], "leave out --resume"),
     (["--unknown-below", "2"], "less than or equal to 1"),

@@ -190,3 +190,11 @@ def test_a_writer_that_is_killed_loses_and_doubles_nothing(tmp_path):
     with JsonlLog(path, {"a": 1}, resume=True) as log:
         numbers = [row["n"] for row in log.rows]
     assert len(numbers) == len(set(numbers)) > 100
+
+
+def test_rows_that_are_not_kept_are_written(tmp_path):
+    with JsonlLog(tmp_path / "x.jsonl", {}, keep=False) as log:
+        log.write({"n": 1})
+        assert log.rows == []
+    with JsonlLog(tmp_path / "x.jsonl", {}, resume=True, keep=False) as log:
+        assert log.rows == [{"n": 1}]

@@ -50,6 +50,8 @@ BAD_CSV = {
     HEADER + "a.wav,rain, heavy\nb.wav,siren": r"csv:2: 'heavy' lies in no named column; a cell with a comma .* quotes",
     "file_name,label,\na.wav,rain,heavy": "csv:2: 'heavy' lies in no named column",
     "file_name,label,label\na.wav,rain,old": "csv:1: 2 columns are named 'label'",
+    "file_name,label,Label\na.wav,rain,old": "csv:1: 2 columns are named 'label'",
+    "file_name,label\na.wav,ra\0in": r"csv:2: 'ra\\x00in' holds a NUL",
     "file_name;label\na.wav;rain": "no column 'file_name' among file_name;label; columns are separated by commas",
     "file_name\tlabel\na.wav\train": "columns are separated by commas, not '.t'",
     HEADER + 'a.wav,"rain\nb.wav,siren\n': "csv:2: a quote is not closed",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from uniaudio_cli.core.errors import UniAudioError
+from uniaudio_cli.core.errors import AudioWarning, UniAudioError
 
 BLOCK = 1 << 14  # samples per channel that are read at once
 UNKNOWN_LENGTH = 1 << 62  # frames that libsndfile names where a header has no length
@@ -202,6 +203,9 @@ def _with_pyav(path: Path, name: str, stack: ExitStack) -> Decoded:
         container = stack.enter_context(av.open(handle, options={"format_whitelist": PYAV_FORMATS}))
         if not container.streams.audio:
             raise UniAudioError(f"{name}: holds no sound")
+        if (tracks := len(container.streams.audio)) > 1:
+            message = f"{name}: holds {tracks} sound tracks side by side; the first is used"
+            warnings.warn(message, AudioWarning, stacklevel=6)
         frames = _frames(container, refused, name)
         first = next(frames, None)
     except refused as error:

@@ -40,7 +40,7 @@ def note(message: str, quiet: bool = False) -> None:
 
 def complain(problem: object, about: str = "") -> None:
     """An error on one line of stderr, which names what it is about."""
-    message = " ".join(str(problem).split())
+    message = " ".join(line.strip() for line in str(problem).splitlines()).strip()
     note(f"error: {message}" if about in message else f"error: {about}: {message}")
 
 

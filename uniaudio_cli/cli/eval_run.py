@@ -16,6 +16,7 @@ from rich.table import Table
 
 from uniaudio_cli.cli import params
 from uniaudio_cli.cli.console import counted, note
+from uniaudio_cli.cli.output_paths import refuse_stdout
 from uniaudio_cli.core.errors import UsageError
 from uniaudio_cli.core.jsonl import json_line
 from uniaudio_cli.core.paths import show
@@ -79,6 +80,7 @@ def run_job(
 
     quiet, report = evaluation.quiet, evaluation.report
     if report is not None:
+        refuse_stdout(report)
         runner.settle_manifest(report, job.manifest, evaluation.force)
         settings = {"manifest": job.manifest.hash, **job.facts}
     with nullcontext() if report is None else runner.open_log(report, settings, evaluation.force) as log:

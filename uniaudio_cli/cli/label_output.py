@@ -89,16 +89,24 @@ def csv_rows(path: Path, labels: Sequence[str], columns: Sequence[str] = COLUMNS
 
 @contextmanager
 def json_rows(path: Path) -> Iterator[Write]:
-    """One JSON array of all rows, written in the end; of a run that is stopped, of those there are."""
-    rows: list[str] = []
+    """One JSON array of all rows, each written at once; of a run that is stopped, of those there are."""
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-    try:
-        yield lambda row: rows.append(json_line(row))
-    finally:
-        with writing(path):
-            path.write_bytes(("[\n" + ",\n".join(rows) + "\n]\n").encode())
+        file = path.open("wb", buffering=0)
+    with file:
+        before = "[\n"
+
+        def write(row: Row) -> None:
+            nonlocal before
+            with writing(path):
+                file.write((before + json_line(row)).encode())
+            before = ",\n"
+
+        try:
+            yield write
+        finally:
+            with writing(path):
+                file.write((("" if before == ",\n" else before) + "\n]\n").encode())
 
 
 @dataclass

@@ -11,12 +11,12 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from uniaudio_cli.cli import params as options
 from uniaudio_cli.cli.console import note
 from uniaudio_cli.cli.label_output import UNDECIDED, writing
-from uniaudio_cli.cli.output_paths import check_targets
+from uniaudio_cli.cli.output_paths import check_targets, refuse_stdout
 from uniaudio_cli.core.errors import UsageError
 from uniaudio_cli.core.paths import is_folder, show
 
@@ -48,6 +48,7 @@ def check_sinks(outputs: options.LabelOutputs, given: Sequence[Path], force: boo
         raise UsageError("--copy-to and --link-to: name one of them")
     if (folder := outputs.copy_to or outputs.link_to) is not None:
         flag = "--copy-to" if outputs.copy_to else "--link-to"
+        refuse_stdout(folder, flag)
         if os.path.lexists(folder) and not is_folder(folder):
             raise UsageError(f"{flag} {show(folder)}: is a file, not a folder")
         if is_folder(folder) and any(folder.iterdir()) and not (force or outputs.resume):
@@ -63,7 +64,7 @@ def check_sinks(outputs: options.LabelOutputs, given: Sequence[Path], force: boo
             kinds = ", ".join(FEATURE_FILES)
             raise UsageError(f"{show(outputs.embed)}: features are written as {kinds}; end the name in one of these")
         if outputs.embed.suffix.lower() == ".parquet":
-            _pyarrow()
+            _pyarrow(outputs.embed)
         check_targets([outputs.embed], force)
 
 
@@ -162,25 +163,33 @@ class Features:
 
 
 def _npy(path: Path, total: int, size: int, stack: ExitStack) -> Callable[..., None]:
-    """float32 [clips, F], written in place: a run of any length needs no memory for it."""
+    """float32 [clips, F], row by row: a run of any length needs no memory for it. Not mapped: a full disk would end
+    the process."""
     import numpy as np
 
-    rows = np.lib.format.open_memmap(path, "w+", np.float32, (total, size))
-    rows[:] = np.nan
-    stack.callback(rows.flush)
-    numbers = iter(range(total))
+    out = stack.enter_context(path.open("wb", buffering=0))
+    np.lib.format.write_array_header_1_0(out, {"descr": "<f4", "fortran_order": False, "shape": (total, size)})
+    rows = 0
 
     def write(file: str, label: str | None, features: np.ndarray | None) -> None:
-        number = next(numbers)
-        if features is not None:
-            rows[number] = features
+        nonlocal rows
+        row = np.full(size, np.nan) if features is None else features
+        out.write(row.astype("<f4").tobytes())
+        rows += 1
 
+    def rest() -> None:
+        """A run that is stopped leaves rows of NaN."""
+        with writing(path):
+            for _ in range(total - rows):
+                write("", None, None)
+
+    stack.callback(rest)
     return write
 
 
 def _csv(path: Path, total: int, size: int, stack: ExitStack) -> Callable[..., None]:
     """Columns file, label and f0, f1, ..."""
-    out: BinaryIO = stack.enter_context(path.open("wb"))
+    out = stack.enter_context(path.open("wb", buffering=0))
 
     def line(cells: Sequence[object]) -> None:
         text = io.StringIO()
@@ -197,11 +206,11 @@ def _csv(path: Path, total: int, size: int, stack: ExitStack) -> Callable[..., N
 
 def _parquet(path: Path, total: int, size: int, stack: ExitStack) -> Callable[..., None]:
     """Columns file, label and features, a list of float32; a row group every 1,000 clips."""
-    arrow, parquet = _pyarrow()
+    arrow, parquet = _pyarrow(path)
     schema = arrow.schema(
         [("file", arrow.string()), ("label", arrow.string()), ("features", arrow.list_(arrow.float32()))]
     )
-    out = stack.enter_context(parquet.ParquetWriter(str(path), schema))
+    out = parquet.ParquetWriter(str(path), schema)
     rows: list[dict[str, Any]] = []
 
     def flush() -> None:
@@ -209,7 +218,12 @@ def _parquet(path: Path, total: int, size: int, stack: ExitStack) -> Callable[..
             out.write_table(arrow.Table.from_pylist(rows, schema))
             rows.clear()
 
-    stack.callback(flush)
+    def close() -> None:
+        with writing(path):
+            flush()
+            out.close()
+
+    stack.callback(close)
 
     def write(file: str, label: str | None, features: np.ndarray | None) -> None:
         rows.append({"file": show(file), "label": label, "features": None if features is None else features.tolist()})
@@ -219,12 +233,14 @@ def _parquet(path: Path, total: int, size: int, stack: ExitStack) -> Callable[..
     return write
 
 
-def _pyarrow() -> tuple[Any, Any]:
+def _pyarrow(path: Path) -> tuple[Any, Any]:
     try:
-        import pyarrow  # type: ignore[import-not-found, unused-ignore]
-        import pyarrow.parquet  # type: ignore[import-not-found, unused-ignore]
+        import pyarrow
+        import pyarrow.parquet
     except ImportError as problem:
-        raise UsageError("--embed: .parquet needs pyarrow: pip install pyarrow, or write .npy or .csv") from problem
+        raise UsageError(
+            f"{show(path)}: needs pyarrow: pip install 'uniaudio[parquet]', or write .npy or .csv"
+        ) from problem
     return pyarrow, pyarrow.parquet
 
 

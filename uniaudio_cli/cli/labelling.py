@@ -79,7 +79,9 @@ class Labelling(ABC):
         assert self.outputs.output is not None
         settings = {**self.settings(), "folder": str(Path.cwd())}  # that relative paths start from
         resume = self.outputs.resume
-        return JsonlLog(self.outputs.output, settings, resume=resume, force=True, retry=lambda row: "scores" not in row)
+        return JsonlLog(
+            self.outputs.output, settings, resume=resume, force=True, retry=lambda row: "scores" not in row, keep=False
+        )
 
 
 def label_files(job: Labelling, files: list[Path]) -> None:

@@ -22,6 +22,12 @@ def is_stdout(output: Path | None) -> bool:
     return str(output) in STANDARD_OUTPUT
 
 
+def refuse_stdout(output: Path, flag: str = "--output") -> None:
+    """Raise UsageError where `output` names standard output, which nothing is written to here."""
+    if is_stdout(output):
+        raise UsageError(f"{flag} {output}: names a file or a folder, not standard output")
+
+
 def check_targets(targets: Iterable[Path], force: bool) -> None:
     """Refuse files that cannot be written.
 
@@ -54,10 +60,11 @@ def names_file(output: Path, inputs: int, suffixes: Sequence[str] = ()) -> bool:
     """Whether `output` names one file, by its ending, and not a folder. `suffixes`: those of files; audio by default.
 
     Raises:
-        UsageError: it names a file, and there are several inputs or files of its kind are not written.
+        UsageError: it names a file, and there are several inputs or files of its kind are not written; or stdout.
     """
     from uniaudio_cli.audio.io import WRITTEN
 
+    refuse_stdout(output)
     kinds, suffix = tuple(suffixes or WRITTEN), output.suffix.lower()
     if suffix in {*OTHER_FILES, *WRITTEN} - {*kinds} and not is_folder(output):
         what = "codes are" if suffixes else "audio is"

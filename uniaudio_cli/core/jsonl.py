@@ -58,6 +58,7 @@ class JsonlLog:
         settings: what the rows depend on, of JSON's types; None writes no header and accepts any.
         resume: go on with the rows that the file has; otherwise it must not exist, or `force` is given.
         retry: says which rows are dropped on resuming, so that their work is done again.
+        keep: whether `rows` takes what is written, too; without, memory does not grow with the log.
 
     Raises:
         UsageError: the file exists, was made with other settings, or is no such log.
@@ -72,8 +73,9 @@ class JsonlLog:
         resume: bool = False,
         force: bool = False,
         retry: Callable[[dict[str, Any]], bool] = lambda row: False,
+        keep: bool = True,
     ) -> None:
-        self.path = path
+        self.path, self.keep = path, keep
         self.rows: list[dict[str, Any]] = []
         self._settings = None if settings is None else finite(settings)
         self._file = -1
@@ -105,7 +107,8 @@ class JsonlLog:
             UniAudioError: the file cannot be written; what there is of the line is taken back.
         """
         self._append(row)
-        self.rows.append(dict(row))
+        if self.keep:
+            self.rows.append(dict(row))
 
     def once(self, name: str, make: Callable[[], Value]) -> Value:
         """What `make` makes, or has made in the run that this one resumes; kept in the row `name`."""

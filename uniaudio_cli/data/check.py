@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -26,7 +27,7 @@ LOUDER_DB = 15.0  # between the medians of two labels: the level may be what tel
 IMBALANCE = 3.0
 READ_SECONDS = 60.0
 
-Kind = Literal["folder", "unreadable", "short", "quiet", "clipped", "leak", "outlier", "loudness", "imbalance"]
+Kind = Literal["folder", "unreadable", "duplicate", "short", "quiet", "clipped", "leak", "outlier", "loudness", "imbalance"]
 
 
 @dataclass(frozen=True)
@@ -41,12 +42,16 @@ class Finding:
 
 @dataclass(frozen=True)
 class Measured:
-    """A clip that can be read. `level`: dB full scale of its active frames. `clipped`: share at full scale."""
+    """A clip that can be read. `level`: dB full scale of its active frames. `clipped`: share at full scale.
+
+    `sound`: a digest of its samples.
+    """
 
     demonstration: Demonstration
     seconds: float
     level: float
     clipped: float
+    sound: bytes
 
 
 def check_demonstrations(
@@ -65,13 +70,16 @@ def check_demonstrations(
     """
     if against is not None:
         yield from _leaks(demonstrations, against)
-    measured = []
+    measured: list[Measured] = []
+    first: dict[bytes, Path] = {}
     for each in demonstrations:
         found = measure(each)
         if isinstance(found, Finding):
             yield found
             continue
         measured.append(found)
+        if (same := first.setdefault(found.sound, each.audio)) != each.audio:
+            yield Finding("duplicate", each.audio, each.label or "", f"sounds exactly as {show(same)}")
         yield from _of_clip(found)
     if features is not None:
         yield from _outliers(measured, features)
@@ -91,7 +99,8 @@ def measure(demonstration: Demonstration) -> Measured | Finding:
         return Finding("unreadable", demonstration.audio, label, reason)
     samples = wav[0].numpy()
     clipped = float(np.mean(np.abs(samples) >= 0.999))
-    return Measured(demonstration, len(samples) / RATE, level_db(wav, RATE), clipped)
+    sound = hashlib.sha256(samples.tobytes()).digest()
+    return Measured(demonstration, len(samples) / RATE, level_db(wav, RATE), clipped, sound)
 
 
 def _of_clip(clip: Measured) -> Iterator[Finding]:

@@ -124,6 +124,8 @@ def normalise_label(text: str, where: str) -> str:
         text.encode()
     except UnicodeEncodeError as error:
         raise UsageError(f"{where}: '{show(text)}' is not UTF-8 text") from error
+    if "\0" in text:
+        raise UsageError(f"{where}: '{show(text)}' holds a NUL, which no text has")
     return " ".join(unicodedata.normalize("NFC", text).split())
 
 

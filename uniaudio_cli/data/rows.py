@@ -51,7 +51,7 @@ def _csv_rows(file: Path, content: str) -> Iterator[tuple[str, dict[str, Any]]]:
                 continue
             if header is None:
                 header = cells
-                for name, count in Counter(header).items():
+                for name, count in Counter(name.casefold() for name in header).items():
                     if count > 1 and name in KNOWN_COLUMNS:
                         raise UsageError(f"{where}: {count} columns are named {name!r}; keep one of them")
                 continue

@@ -17,7 +17,7 @@ from uniaudio_cli.audio.io import AudioInput
 from uniaudio_cli.codec.frozen.levels import FrozenLevels
 from uniaudio_cli.data.demonstrations import Demonstration
 from uniaudio_cli.data.episodes import Episode, Item
-from uniaudio_cli.evaluation import affinities
+from uniaudio_cli.evaluation import affinities, open_set
 from uniaudio_cli.evaluation.systems import COUNTS, PRODUCT, Controls, NotApplicable, Row, Setup
 from uniaudio_cli.inference.classify import Classifier
 from uniaudio_cli.inference.encoder import AudioEncoder, EncodedClip
@@ -118,6 +118,14 @@ class ProductSystem:
         clips = classifier.encoder.encode_with_offsets(episode.query.path, classifier.task)
         (scores,) = classifier.score([clips])
         return scores
+
+    def similarities(self, episode: Episode) -> tuple[float, float] | None:
+        classifier = self.bound.classifier(episode)
+        if classifier.task.readout != "similarity" or len(classifier.labels) < open_set.FEWEST_LABELS:
+            return None
+        (clip,) = classifier.encoder.encode_with_offsets(episode.query.path, classifier.task)
+        shown = classifier.demonstration_features
+        return open_set.similarities(shown, classifier.features(clip), episode.query.label)
 
 
 class RandomLLM(ProductSystem):

@@ -14,14 +14,16 @@ from uniaudio_cli.evaluation.confidence import Bin, Coverage
 from uniaudio_cli.evaluation.manifest import Document
 from uniaudio_cli.evaluation.metrics import Interval
 
-# Version 2 adds the design, precision, reliability, abstention, clips, advice and cost; version 1 is still read.
-SCHEMA_VERSIONS = (1, 2)
+# Version 2 adds the design, precision, reliability, abstention, clips, advice and cost, version 3 the open set; the
+# older ones are still read.
+SCHEMA_VERSIONS = (1, 2, 3)
 
 
 class Answer(Document):
     """One system's answer to one episode: a line of episodes.jsonl.
 
-    `scores`: per label, likeliest first. `probabilities`: whether they are probabilities.
+    `scores`: per label, likeliest first. `probabilities`: whether they are probabilities. `similarities`: of the
+    product, the clip's open-set score without the label after its own and without its own (`open_set.left_out`).
     """
 
     system: str
@@ -33,6 +35,7 @@ class Answer(Document):
     answer: str
     scores: dict[str, float]
     probabilities: bool
+    similarities: tuple[float, float] | None = None
 
     @property
     def correct(self) -> bool:
@@ -111,6 +114,18 @@ class Cell(Document):
     differences: tuple[Difference, ...]
 
 
+class OpenSetResult(Document):
+    """Clips of a label told from clips of none: the area under the ROC curve of two scores.
+
+    Every query counts twice: with its label's demonstrations among those of `labels` labels, and with those of
+    `labels` others. `similarity`: the score of `classify --unknown`. `probability`: the largest probability.
+    """
+
+    labels: int
+    similarity: Rate
+    probability: Rate
+
+
 class ClipReview(Document):
     """What the product makes of one clip over all its episodes at the most shots.
 
@@ -160,9 +175,10 @@ class Results(Document):
     """Everything that results.json holds. `skipped`: rows that were not run, and why.
 
     `folds`, `rounds`: of a cross-validation; 0 for episodes. `suite`, `notes`: what else a reader has to know.
+    `open_set`: at the most shots; None where it is not measured.
     """
 
-    schema_version: Literal[1, 2] = 2
+    schema_version: Literal[1, 2, 3] = 3
     data: str
     clips: int
     labels: tuple[str, ...]
@@ -184,6 +200,7 @@ class Results(Document):
     reviews: tuple[ClipReview, ...] = ()
     advice: tuple[Advice, ...] = ()
     cost: Cost = Cost()
+    open_set: OpenSetResult | None = None
 
     @property
     def deepest(self) -> Cell:
@@ -214,7 +231,7 @@ def read_results(path: Path) -> Results:
         raise UsageError(f"{show(file)}: is not JSON") from problem
     version = rows.get("schema_version") if isinstance(rows, dict) else None
     if version not in SCHEMA_VERSIONS:
-        known = " and ".join(map(str, SCHEMA_VERSIONS))
+        known = ", ".join(map(str, SCHEMA_VERSIONS))
         raise UsageError(f"{show(file)}: has schema version {version}, and this program reads {known}")
     try:
         return Results.model_validate(rows)

@@ -18,7 +18,7 @@ from uniaudio_cli.data.episodes import Episode
 from uniaudio_cli.evaluation.manifest import Manifest, read_manifest
 from uniaudio_cli.evaluation.metrics import best
 from uniaudio_cli.evaluation.results import Answer
-from uniaudio_cli.evaluation.systems import COUNTS, NEAREST, PRODUCT, System
+from uniaudio_cli.evaluation.systems import COUNTS, NEAREST, PRODUCT, OpenSetSystem, System
 
 MANIFEST, EPISODES, RESULTS, PAGE = "manifest.json", "episodes.jsonl", "results.json", "report.html"
 # Whom the other rows are compared with, where they ran.
@@ -93,9 +93,12 @@ class Here:
             episode = self._episodes[each.shots][each.episode]
             for name in each.systems:
                 started = time.perf_counter()
-                scores = self.systems[name].predict(episode)
+                system = self.systems[name]
+                scores, near = system.predict(episode), None
+                if name == PRODUCT and isinstance(system, OpenSetSystem):
+                    near = system.similarities(episode)
                 self.seconds[name] += time.perf_counter() - started
-                yield _answer(self.manifest, self.systems[name], each.shots, each.episode, scores)
+                yield _answer(self.manifest, system, each.shots, each.episode, scores, near)
 
     def words(self, files: Sequence[str]) -> dict[str, str]:
         return {file: self.words_of(self.folder / file) for file in files}
@@ -128,12 +131,19 @@ def run(manifest: Manifest, crew: Crew, log: JsonlLog, watch: Watch = unwatched)
             if missing := tuple(name for name in crew.names if (name, shots, number) not in known):
                 todo.append(Todo(shots, number, missing))
     for answer in watch(crew.answers(todo), sum(len(each.systems) for each in todo)):
-        log.write(answer.model_dump(mode="json"))
+        log.write(answer.model_dump(mode="json", exclude_none=True))
         kept.append(answer)
     return sorted(kept, key=lambda each: (each.shots, order[each.system], each.episode))
 
 
-def _answer(manifest: Manifest, system: System, shots: int, number: int, scores: Mapping[str, float]) -> Answer:
+def _answer(
+    manifest: Manifest,
+    system: System,
+    shots: int,
+    number: int,
+    scores: Mapping[str, float],
+    near: tuple[float, float] | None,
+) -> Answer:
     clip = manifest.clips[manifest.episodes[number].query]
     ranked = sorted(scores.items(), key=lambda item: -item[1])
     return Answer(
@@ -146,6 +156,7 @@ def _answer(manifest: Manifest, system: System, shots: int, number: int, scores:
         answer=best(scores, f"{manifest.seed} {number}"),
         scores={label: float(f"{score:.{DIGITS}g}") for label, score in ranked},
         probabilities=system.probabilities,
+        similarities=near and (round(near[0], DIGITS), round(near[1], DIGITS)),
     )
 
 

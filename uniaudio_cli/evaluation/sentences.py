@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from uniaudio_cli.core.paths import show
+from uniaudio_cli.evaluation import open_set
 from uniaudio_cli.evaluation.baselines import PEERS
-from uniaudio_cli.evaluation.results import Cell, ClipReview, Results, SystemResult
+from uniaudio_cli.evaluation.results import Cell, ClipReview, Rate, Results, SystemResult
 from uniaudio_cli.evaluation.systems import PRODUCT
 
 # The share of right answers that the abstention sentence is about; the next one where all answers reach it.
@@ -60,6 +61,22 @@ def abstaining(results: Results) -> str:
     )
 
 
+def telling_unknown(results: Results) -> str:
+    """How well clips of no label are told apart, or why that is not measured."""
+    if found := results.open_set:
+        return (
+            f"clips of no label are told from clips of one with an AUROC of {_area(found.similarity)} by --unknown, "
+            f"{_area(found.probability)} by the largest probability (0.5: not at all; each label left out in turn)"
+        )
+    readout = results.settings.get("task", {}).get("readout")
+    if readout is None:  # labels by name
+        return ""
+    if readout != "similarity":
+        return f"clips of no label: not measured, as readout {readout} has no --unknown"
+    few = results.deepest.ways < open_set.FEWEST_LABELS
+    return f"clips of no label: not measured, which takes {open_set.FEWEST_LABELS} labels" if few else ""
+
+
 def more_shots(results: Results) -> str:
     """How accuracy rises with shots."""
     cells = sorted(results.cells, key=lambda cell: cell.shots)
@@ -100,6 +117,7 @@ def cost(results: Results) -> str:
 def lines(results: Results) -> list[str]:
     """All of it, a line each, the most important first."""
     found = [f"{results.data}: {headline(results)}; {beside(results)}", more_shots(results), abstaining(results)]
+    found.append(telling_unknown(results))
     found += [
         f"add clips of {show(each.label)}: {100 * each.recall:.0f} % of {each.n} right, {100 * each.share:.0f} % taken "
         f"for {show(each.taken_for)}{_listed('; it lacks clips such as', each.show)}"
@@ -126,6 +144,10 @@ def _listed(before: str, files: Sequence[str]) -> str:
 
 def _hundred(share: float) -> str:
     return f"{100 * share:.0f}"
+
+
+def _area(rate: Rate) -> str:
+    return f"{rate.value:.3f} [{rate.low:.3f}, {rate.high:.3f}]"
 
 
 def _duration(seconds: float) -> str:

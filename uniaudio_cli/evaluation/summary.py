@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from uniaudio_cli.core.errors import UsageError
-from uniaudio_cli.evaluation import metrics
+from uniaudio_cli.evaluation import metrics, open_set
 from uniaudio_cli.evaluation.confidence import (
     TARGETS,
     abstention,
@@ -64,6 +64,7 @@ def summarise(
             ordered = {name: sorted(each, key=lambda one: one.episode) for name, each in by_system.items()}
             cells.append(_cell(manifest, shots, ordered, references))
     reviews = review(manifest, answers, words)
+    deepest = [each for each in answers if (each.system, each.shots) == (PRODUCT, max(manifest.shots))]
     ours = cells[-1].systems.get(PRODUCT) if cells else None
     return Results(
         data=manifest.data,
@@ -80,6 +81,7 @@ def summarise(
         rounds=manifest.rounds,
         reviews=tuple(reviews),
         advice=tuple(advise(reviews, ours) if ours else ()),
+        open_set=open_set.measure(deepest, manifest.seed),
         **facts,
     )
 

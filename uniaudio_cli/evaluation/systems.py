@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from uniaudio_cli.core.errors import MissingWeightsError, UniAudioError
 from uniaudio_cli.data.episodes import Episode, Item
@@ -43,6 +43,15 @@ class System(Protocol):
         Raises:
             UniAudioError: a clip cannot be read, or the demonstrations do not fit the LLM's context.
         """
+        ...
+
+
+@runtime_checkable
+class OpenSetSystem(Protocol):
+    """A system whose answers also say how near a clip is to the demonstrations."""
+
+    def similarities(self, episode: Episode) -> tuple[float, float] | None:
+        """As `open_set.similarities`; None where nothing is compared, or labels are too few."""
         ...
 
 

@@ -172,6 +172,11 @@ class Classifier(Session):
         return joined(clip.features, readout.weights).astype(np.float32)
 
     @cached_property
+    def demonstration_features(self) -> dict[str, list[Array]]:
+        """`features` of each label's demonstrations."""
+        return {label: [self.features(each.clip) for each in self.examples_for(label)] for label in self.labels}
+
+    @cached_property
     def open_set(self) -> OpenSet | None:
         """What tells clips of no label apart, where the task has `unknown_below`.
 
@@ -183,8 +188,7 @@ class Classifier(Session):
             return None
         if UNKNOWN in self.labels:
             raise UsageError(f"unknown_below: a label of the demonstrations is called {UNKNOWN!r} already")
-        rows = {label: [self.features(each.clip) for each in self.examples_for(label)] for label in self.labels}
-        return OpenSet.of(rows, None if below == "auto" else below)
+        return OpenSet.of(self.demonstration_features, None if below == "auto" else below)
 
     def score(self, clips: Sequence[Sequence[EncodedClip]]) -> list[dict[str, float]]:
         """Probabilities per label of clips that are encoded already, each once for each time offset."""
