@@ -10,7 +10,7 @@ import typer
 
 from uniaudio_cli.cli import params
 from uniaudio_cli.cli.console import note
-from uniaudio_cli.cli.eval_run import Controls, EvalOptions, model_names, print_table, run_job
+from uniaudio_cli.cli.eval_run import Controls, EvalOptions, Peers, model_names, print_table, run_job
 from uniaudio_cli.core.errors import UsageError
 from uniaudio_cli.core.jsonl import json_line
 from uniaudio_cli.core.paths import atomic, is_folder, show
@@ -31,6 +31,7 @@ def suite(
     controls: Annotated[
         Controls, typer.Option("--controls", help="Rows: fast, or all with the LLM's controls.")
     ] = Controls.fast,
+    peers: Peers = None,
     workers: Annotated[int, typer.Option("--workers", min=1, help="Processes, each with its own models.")] = 1,
     seed: params.Seed = 0,
     as_json: params.OneObject = False,
@@ -40,13 +41,14 @@ def suite(
     """Run a suite: a paper's table, a protocol, or concepts for labels by name, on your copy of the data."""
     from uniaudio_cli.evaluation.compare import read_answers
     from uniaudio_cli.evaluation.concepts import Concepts, summarise
+    from uniaudio_cli.evaluation.peers import parse_peers
     from uniaudio_cli.evaluation.suite import load_suite
 
     if not is_folder(data):
         raise UsageError(f"--data {show(data)}: no such folder")
     found, title = load_suite(name), Path(name).stem
     wanted = {each.strip() for each in only.split(",")} if only else None
-    chosen = model_names(models)
+    chosen, added = model_names(models), parse_peers(peers)
     results: dict[str, Results] = {}
     answers: dict[str, list[Answer]] = {}
     notes: list[str] = []
@@ -59,7 +61,7 @@ def suite(
         for line in notes:
             note(line, quiet)
         options = EvalOptions(workers=workers, report=report / run, quiet=quiet, force=force)
-        given = job if by_name else replace(job, controls=controls.value)
+        given = replace(job, peers=added) if by_name else replace(job, controls=controls.value, peers=added)
         results[run] = run_job(given, options, models, notes, suite=f"{title}: {run}")
         answers[run] = read_answers(report / run)
         notes.clear()

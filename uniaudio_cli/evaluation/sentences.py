@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from uniaudio_cli.core.paths import show
-from uniaudio_cli.evaluation.baselines import PEERS
+from uniaudio_cli.evaluation import baselines, peers
 from uniaudio_cli.evaluation.results import Cell, ClipReview, Results, SystemResult
 from uniaudio_cli.evaluation.systems import PRODUCT
 
+PEERS = (*baselines.PEERS, *peers.NAMES)
 # The share of right answers that the abstention sentence is about; the next one where all answers reach it.
 WANTED, STRICTER = "0.95", "0.99"
 NAMED = 5  # clips that a sentence names
@@ -24,7 +25,7 @@ def peer(cell: Cell) -> tuple[str, SystemResult] | None:
     """What a user would take instead: the best of the peers, else of the other rows."""
     name, _ = product(cell)
     others = {other: each for other, each in cell.systems.items() if other != name}
-    among = {other: each for other, each in others.items() if other in PEERS} or others
+    among = {other: each for other, each in others.items() if other.startswith(PEERS)} or others
     return max(among.items(), key=lambda item: item[1].accuracy.value, default=None)
 
 
