@@ -106,7 +106,7 @@ def test_mistakes_are_named(text, words):
 
 def test_missing_weights_say_the_way_out(monkeypatch):
     monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_, **__: None)
-    with pytest.raises(MissingWeightsError, match="--compare mimi: kyutai/mimi .*; mimi=FOLDER takes a copy"):
+    with pytest.raises(MissingWeightsError, match=r"--compare mimi: kyutai/mimi .*; mimi=FOLDER takes a copy"):
         load_compared(parse_compared("mimi"), 1_000.0, offline=True)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -171,11 +170,7 @@ def test_a_cascade_labels_transcripts(episode, monkeypatch):
     monkeypatch.setattr(Setup, "models", Models())
     system = cascade.Cascade("cascade", setup, Peer("cascade", "whisper-base"), Path("nowhere"))
 
-    class Recogniser:
-        def transcribe(self, wav, **_):
-            return [SimpleNamespace(text=f" {next(said)} ")], None
-
-    monkeypatch.setattr(cascade.Cascade, "_recogniser", Recogniser())
+    monkeypatch.setattr(cascade.Cascade, "_transcriber", lambda self, wav: next(said))
     found = system.predict(episode)
     assert sum(found.values()) == pytest.approx(1)
     (context,) = lm.contexts[:1]

@@ -79,7 +79,10 @@ class YAMNetLogisticRegression:
 
     @property
     def identity(self) -> Mapping[str, str]:
-        return {"encoder": "yamnet", "classifier": f"logistic regression (scikit-learn {package_version('scikit-learn')})"}
+        return {
+            "encoder": "yamnet",
+            "classifier": f"logistic regression (scikit-learn {package_version('scikit-learn')})",
+        }
 
     def predict(self, episode: Episode) -> Mapping[str, float]:
         return logistic_regression(episode, self.feature)

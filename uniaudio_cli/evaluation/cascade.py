@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from uniaudio_cli.data.episodes import Episode, Item
 from uniaudio_cli.evaluation.baselines import package_version, peak_normalised, require_modules
+from uniaudio_cli.evaluation.judges import Transcriber
 from uniaudio_cli.evaluation.peers import CASCADE, Peer, softmax
 from uniaudio_cli.evaluation.systems import Row, Setup
 from uniaudio_cli.llm.model import Prefix
@@ -57,9 +58,7 @@ class Cascade:
             UniAudioError: the clip cannot be read.
         """
         if path not in self.transcripts:
-            wav = peak_normalised(path)
-            found, _ = self._recogniser.transcribe(wav, temperature=0.0, without_timestamps=True)
-            self.transcripts[path] = " ".join(" ".join(each.text for each in found).split()) or NO_SPEECH
+            self.transcripts[path] = self._transcriber(peak_normalised(path)) or NO_SPEECH
         return self.transcripts[path]
 
     def _context(self, episode: Episode) -> Prefix:
@@ -80,10 +79,8 @@ class Cascade:
         return self._read[2]
 
     @cached_property
-    def _recogniser(self) -> Any:
-        from faster_whisper import WhisperModel
-
-        return WhisperModel(str(self.folder), device="cpu", compute_type="int8", local_files_only=True)
+    def _transcriber(self) -> Transcriber:
+        return Transcriber(self.folder)
 
 
 def _line(transcript: str) -> str:
