@@ -222,7 +222,7 @@ def test_missing_weights_say_the_way_out(episode, monkeypatch):
 
 def test_rows_in_a_report(uniaudio, world, clips, clap_folder, qwen_folder, monkeypatch):
     monkeypatch.setattr(baselines, "ROWS", baselines.ROWS[:1])  # the others need weights
-    flags = ("--shots", 1, "--task", world.listen, *world.models, "-o", "report", "--json")
+    flags = ("-q", "--shots", 1, "--task", world.listen, *world.models, "-o", "report", "--json")
     weights = f"clap={clap_folder},qwen2-audio={qwen_folder}"
     done = uniaudio("eval", clips, *flags, "--peers", weights)
     assert done.code == 0, done.err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from uniaudio_cli.core.paths import show
@@ -55,9 +56,11 @@ def abstaining(results: Results) -> str:
     if target not in ours.covered:
         return f"no threshold of its probability gets {name} right on these clips"
     point = ours.covered[target]
+    # Cut, not rounded: 1.00 for .9987 would refuse every clip.
+    least = f"{math.floor(point.threshold * 10_000) / 10_000:g}"
     return (
         f"at {name} right it answers {100 * point.coverage:.0f} % of clips, those with a probability of "
-        f"{point.threshold:.2f} or more (--set abstain_below={point.threshold:.2f}; chosen on these clips)"
+        f"{least} or more (--set abstain_below={least}; chosen on these clips)"
     )
 
 
