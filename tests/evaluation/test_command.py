@@ -11,7 +11,7 @@ import soundfile
 from tests.cli.conftest import uniaudio, world
 from tests.evaluation.folders import clip_folder
 from uniaudio_cli.evaluation import baselines
-from uniaudio_cli.evaluation.manifest import read_manifest
+from uniaudio_cli.evaluation.manifest import Manifest, read_manifest
 
 __all__ = ["uniaudio", "world"]
 
@@ -102,6 +102,7 @@ def test_a_planted_speaker_overlap_is_caught(evaluate, clips, tmp_path):
         if clip.group == query.group and place != first.query and clip.label in first.labels
     )
     planted = first.model_copy(update={"demonstrations": (same, *first.demonstrations[1:])})
-    changed = manifest.model_copy(update={"episodes": (planted, *manifest.episodes[1:])})
+    # Made anew: a copy would keep the hash of what it was copied from.
+    changed = Manifest.model_validate({**manifest.model_dump(), "episodes": (planted, *manifest.episodes[1:])})
     changed.write(tmp_path / "planted.json")
     evaluate("replay", tmp_path / "planted.json", clips).is_error(2, query.file, f"of one group ({query.group})")
