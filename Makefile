@@ -55,10 +55,11 @@ docs: setup
 	$(BIN)/python docs/build.py
 	$(BIN)/zensical build --strict --clean
 
-# Tables of docs/ and the README from the committed results of `uniaudio eval`.
+# Tables of docs/ and the README from the committed results of `uniaudio eval`; CI checks that nothing changes.
 results: setup
 	$(BIN)/python docs/make_results.py
 	$(BIN)/python docs/make_answers.py
+	$(BIN)/python docs/make_enhancement.py
 
 coverage: setup
 	$(BIN)/uniaudio models pull small

@@ -10,7 +10,7 @@ from tests.factories import chirps, small_codec
 from uniaudio_cli.audio.features import mel_distance, stft_distance, texture
 from uniaudio_cli.audio.io import write_wav
 from uniaudio_cli.codec import quality
-from uniaudio_cli.codec.quality import SEGMENT_SECONDS, bits_per_second, measure, segments, si_sdr, spectrograms, usage
+from uniaudio_cli.codec.quality import SEGMENT_SECONDS, bits, code_rates, measure, segments, si_sdr, spectrograms, usage
 from uniaudio_cli.data.manifest import Row
 
 RATE = 16_000
@@ -86,9 +86,9 @@ def test_usage_counts_codes_and_their_perplexity():
 
 def test_bits_are_rates_times_entropy():
     codec = small_codec()  # 60, 320 and 320 codes at 8.3, 16.7 and 33.3 Hz
-    plain, used = bits_per_second(codec, [1.0, 2.0, 4.0])
-    assert plain == pytest.approx(100 / 12 * np.log2(60) + 50 * np.log2(320))
-    assert used == pytest.approx(100 / 6 + 2 * 100 / 3)
+    rates = code_rates(codec)
+    assert bits(rates, codec.config.sizes) == pytest.approx(100 / 12 * np.log2(60) + 50 * np.log2(320))
+    assert bits(rates, [1.0, 2.0, 4.0]) == pytest.approx(100 / 6 + 2 * 100 / 3)
 
 
 def test_spectrograms_are_a_picture(tmp_path):

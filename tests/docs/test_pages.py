@@ -55,6 +55,31 @@ def test_generated_pages_are_current():
     assert (done.returncode, done.stdout) == (0, "")
 
 
+def test_make_results_gives_the_committed_tables(tmp_path):
+    """What `make results` runs, in a copy whose tables are gone."""
+    recipe = (ROOT / "Makefile").read_text(encoding="utf-8").split("\nresults: setup\n")[1].split("\n\n")[0]
+    scripts = re.findall(r"python (docs/\w+\.py)$", recipe, re.MULTILINE)
+    makers = {name for name, text in _makers() if '"results"' in text}
+    assert {Path(script).name for script in scripts} == makers
+    for name in ("docs/results", *scripts):
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copyfile
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        copy(ROOT / name, tmp_path / name)
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    mark, end = "<!-- results -->\n", "<!-- /results -->\n"
+    (tmp_path / "README.md").write_text(readme.split(mark)[0] + mark + end + readme.split(end)[1], encoding="utf-8")
+    for script in scripts:
+        subprocess.run([sys.executable, str(tmp_path / script)], check=True)
+    written = [tmp_path / "README.md", *(tmp_path / "docs").glob("*.md")]
+    assert len(written) == 1 + len(scripts)
+    for path in written:
+        assert path.read_text(encoding="utf-8") == (ROOT / path.relative_to(tmp_path)).read_text(encoding="utf-8")
+
+
+def _makers() -> list[tuple[str, str]]:
+    return [(path.name, path.read_text(encoding="utf-8")) for path in (ROOT / "docs").glob("make_*.py")]
+
+
 def test_readme_is_short():
     assert len((ROOT / "README.md").read_text(encoding="utf-8").split()) <= 1000
 

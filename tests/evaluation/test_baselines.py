@@ -58,7 +58,7 @@ class FakeYAMNet:
 def test_yamnet_leaves_silence_out_and_scales_to_ten(monkeypatch, tmp_path, episode):
     monkeypatch.setattr("uniaudio_cli.codec.frozen.yamnet.YAMNet", FakeYAMNet)
     monkeypatch.setattr("uniaudio_cli.models.registry.resolve_teacher", lambda *_: tmp_path)
-    monkeypatch.setattr(baselines, "_require", lambda *_: None)
+    monkeypatch.setattr(baselines, "require_modules", lambda *_: None)
     system = YAMNetLogisticRegression(setup_of(episode))
     wav = torch.cat([torch.zeros(1, 48_000), chirps(48_000, 1)[0].clamp(min=0.01)], dim=1)
     write_wav(tmp_path / "half.wav", wav, 16_000)
@@ -108,7 +108,7 @@ def test_clips_are_brought_to_one_peak(tmp_path, episode):
 
 def test_a_missing_library_is_said():
     with pytest.raises(MissingLibrary, match=r"needs no_such_library: pip install 'uniaudio\[eval\]'"):
-        baselines._require("no_such_library")
+        baselines.require_modules("no_such_library")
 
 
 @pytest.mark.slow

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
+import soundfile
 
 from tests.cli.conftest import uniaudio, world
 from tests.evaluation.folders import clip_folder
 from uniaudio_cli.evaluation import baselines
+from uniaudio_cli.evaluation.manifest import Manifest, read_manifest
 
 __all__ = ["uniaudio", "world"]
 
@@ -74,3 +77,32 @@ def test_a_folder_that_is_not_there(evaluate):
 
 def test_a_task_without_labels_is_refused(uniaudio, world, clips):
     uniaudio("eval", clips, "--task", world.speak, *world.models).is_error(2, "gives no labels")
+
+
+def test_a_planted_duplicate_is_caught(evaluate, clips, tmp_path):
+    """The same recording under another name and in another format, by folds and by episodes."""
+    copy = tmp_path / "copy"
+    shutil.copytree(clips, copy)
+    samples, rate = soundfile.read(copy / "one" / "a-0.wav", dtype="int16")
+    soundfile.write(copy / "one" / "new.flac", samples, rate, subtype="PCM_16")
+    for flags in ((), ("--episodes", 60)):
+        evaluate(copy, *flags).is_error(2, "one/a-0.wav", "one/new.flac", "hold the same audio", "remove one")
+
+
+def test_a_planted_speaker_overlap_is_caught(evaluate, clips, tmp_path):
+    """A manifest that shows a clip of the query's own speaker, with a hash that fits."""
+    assert evaluate(clips, *FLAGS, "-o", "report").code == 0
+    manifest = read_manifest(tmp_path / "here" / "report" / "manifest.json")
+    assert manifest.rule == "other"
+    first = manifest.episodes[0]
+    query = manifest.clips[first.query]
+    same = next(
+        place
+        for place, clip in enumerate(manifest.clips)
+        if clip.group == query.group and place != first.query and clip.label in first.labels
+    )
+    planted = first.model_copy(update={"demonstrations": (same, *first.demonstrations[1:])})
+    # Made anew: a copy would keep the hash of what it was copied from.
+    changed = Manifest.model_validate({**manifest.model_dump(), "episodes": (planted, *manifest.episodes[1:])})
+    changed.write(tmp_path / "planted.json")
+    evaluate("replay", tmp_path / "planted.json", clips).is_error(2, query.file, f"of one group ({query.group})")

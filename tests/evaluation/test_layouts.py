@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from uniaudio_cli.core.errors import UsageError
-from uniaudio_cli.evaluation.layouts import LAYOUTS
+from uniaudio_cli.evaluation.layouts import LAYOUTS, voicebank_demand
 
 # Layout: the files of a miniature, and label and group of those that are clips of it.
 MINIATURES = {
@@ -74,6 +74,39 @@ def test_speech_commands_keep_to_their_test_list(tmp_path):
     write(tmp_path, MINIATURES["speech-commands"][0])
     (tmp_path / "testing_list.txt").write_text("no/1b4c9b89_nohash_0.wav\n")
     assert [item.path.name for item in LAYOUTS["speech-commands"](tmp_path)] == ["1b4c9b89_nohash_0.wav"]
+
+
+VOICEBANK = [
+    *(f"{side}_trainset_28spk_wav/p226_00{n}.wav" for side in ("noisy", "clean") for n in range(1, 9)),
+    *(f"{side}_testset_wav/{side}_testset_wav/p{n}.wav" for side in ("noisy", "clean") for n in ("232_001", "257_434")),
+    "noisy_testset_wav/noisy_testset_wav/p232_009.wav",
+]
+
+
+def test_voicebank_is_read_with_its_log(tmp_path):
+    write(tmp_path, VOICEBANK)
+    (tmp_path / "logfiles").mkdir()
+    (tmp_path / "logfiles" / "log_testset.txt").write_text("p232_001 living 17.5\np257_434 bus 2.5\n\n")
+    corpus = voicebank_demand(tmp_path)
+    assert [pair.audio.name for pair in corpus.judged] == ["p232_001.wav", "p257_434.wav"]
+    for pair in corpus.judged:
+        assert pair.target is not None
+        assert (pair.target.name, pair.target.parent.name) == (pair.audio.name, "clean_testset_wav")
+    assert corpus.conditions == {"p232_001": "17.5 dB", "p257_434": "2.5 dB"}
+    shown, judged = corpus.split(4)
+    assert [pair.audio.name for pair in shown] == [f"p226_00{n}.wav" for n in (1, 3, 5, 7)]
+    assert judged == list(corpus.judged)
+
+
+def test_a_test_set_alone_is_learnt_from_too(tmp_path):
+    write(tmp_path, [f"{side}/p232_00{n}.flac" for side in ("noisy", "clean") for n in range(3)])
+    corpus = voicebank_demand(tmp_path)
+    shown, judged = corpus.split(2)
+    assert [[pair.audio.stem for pair in some] for some in (shown, judged)] == [["p232_000", "p232_001"], ["p232_002"]]
+    with pytest.raises(UsageError, match="none is left to judge"):
+        corpus.split(3)
+    with pytest.raises(UsageError, match="holds no noisy_testset_wav"):
+        voicebank_demand(tmp_path / "noisy")
 
 
 @pytest.mark.parametrize("layout", sorted(set(LAYOUTS) - {"fsdd", "audio-folder"}))

@@ -28,8 +28,9 @@ def folder(tmp_path_factory):
 @pytest.mark.parametrize("name", suites())
 def test_shipped_suites_are_valid(name):
     found = load_suite(name)
-    if isinstance(found, Suite):
+    if not isinstance(found, Concepts):
         assert found.name == name
+    if isinstance(found, Suite):
         for run in found.runs:
             load_task(found.task, run.settings)
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 
 import pytest
+import soundfile
 
 from tests.cli.conftest import uniaudio, world
 from tests.cli.test_zero_shot import by_name
 from tests.evaluation.folders import clip_folder
-from uniaudio_cli.evaluation import baselines
+from tests.factories import chirps
+from uniaudio_cli.evaluation import baselines, enhancement
 
 __all__ = ["by_name", "uniaudio", "world"]
 
@@ -44,3 +46,27 @@ def test_concepts_are_answered_by_name(by_name, clips, tmp_path):
     assert (summary["concepts"], summary["clips"], summary["chance"]) == (1, 12, 0.5)
     assert {"uniaudio", "names, word overlap"} <= set(summary["accuracy"])
     assert (tmp_path / "here" / "report" / "mood" / "report.html").is_file()
+
+
+def test_denoising_takes_the_layout_of_voicebank(uniaudio, tmp_path, monkeypatch):
+    monkeypatch.setattr("uniaudio_cli.cli.eval_pairs._systems", lambda shown: {"half": lambda wav, rate: wav / 2})
+    monkeypatch.setattr(enhancement, "score", lambda clean, made: {"stoi": float(made.abs().max())})
+    for part, count in (("trainset_28spk", 4), ("testset", 2)):
+        for side in ("noisy", "clean"):
+            (tmp_path / f"{side}_{part}_wav").mkdir()
+            for n in range(count):
+                soundfile.write(
+                    tmp_path / f"{side}_{part}_wav" / f"p232_{n}.wav", chirps(8_000, n)[0][0].numpy(), 16_000
+                )
+    (tmp_path / "log_testset.txt").write_text("p232_0 bus 2.5\np232_1 cafe 7.5\n")
+    done = uniaudio("eval", "suite", "denoising", "--data", tmp_path, "-o", "report", "--json")
+    assert done.code == 0, done.err
+    result = json.loads(done.out)
+    assert list(result["conditions"]) == ["2.5 dB", "7.5 dB", "all"]
+    assert list(result["conditions"]["all"]) == ["noisy", "half"]
+    assert result["shown"] == [f"p232_{n}.wav" for n in range(4)]
+    assert json.loads((tmp_path / "here" / "report" / "results.json").read_text()) == result
+    table = uniaudio("eval", "suite", "denoising", "--data", tmp_path, "-o", "report")
+    assert "| 2.5 dB | noisy | 1 |" in table.out
+    refused = uniaudio("eval", "suite", "denoising", "--data", tmp_path / "clean_testset_wav", "-o", "other")
+    refused.is_error(2, "holds no noisy_testset_wav")

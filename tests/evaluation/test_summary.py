@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from uniaudio_cli.evaluation import report, sentences
+from uniaudio_cli.evaluation.confidence import Coverage
 from uniaudio_cli.evaluation.manifest import Clip, Manifest, PlannedEpisode
 from uniaudio_cli.evaluation.results import Answer, Cost, read_results
 from uniaudio_cli.evaluation.summary import summarise
@@ -76,6 +77,11 @@ def test_sentences_say_it_plainly(results):
 
 def test_abstention_is_said_with_its_threshold(results):
     assert "no threshold of its probability gets 95 % right" in sentences.abstaining(results)
+    cell = results.cells[-1]
+    covered = {"0.95": Coverage(threshold=0.99876, coverage=0.3, accuracy=0.95)}
+    ours = cell.systems["uniaudio"].model_copy(update={"covered": covered})
+    sure = results.model_copy(update={"cells": (cell.model_copy(update={"systems": {"uniaudio": ours}}),)})
+    assert "0.9987 or more (--set abstain_below=0.9987;" in sentences.abstaining(sure)
 
 
 def test_results_come_back(results, tmp_path):

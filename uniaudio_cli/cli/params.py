@@ -39,6 +39,9 @@ LabelReport = Annotated[
 PairReport = Annotated[
     Path | None, typer.Option("--report", help="HTML page to write: players and spectrograms before and after.")
 ]
+SpokenReport = Annotated[
+    Path | None, typer.Option("--report", help="HTML page to write: players, and what Whisper recognises.")
+]
 Labels = Annotated[str | None, typer.Option("--labels", help="Only these labels, comma-separated.")]
 NamedLabels = Annotated[
     str | None,

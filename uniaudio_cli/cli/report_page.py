@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from uniaudio_cli.cli.console import note
-from uniaudio_cli.core.errors import UsageError
+from uniaudio_cli.core.errors import UniAudioError, UsageError
 from uniaudio_cli.core.paths import is_file, show
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from uniaudio_cli.evaluation.page.build import ClipRow
     from uniaudio_cli.evaluation.page.pairs import PairPage
     from uniaudio_cli.inference.classify import Classifier
@@ -23,14 +25,14 @@ if TYPE_CHECKING:
 DOUBTFUL = 0.6
 
 
-def pair_page(page: Path | None, command: str, force: bool) -> PairPage | None:
-    """The page of recordings before and after that a command fills; None without --report. Raises as `check_page`."""
+def pair_page(page: Path | None, command: str, force: bool, heading: str = "Before and after") -> PairPage | None:
+    """The page of recordings that a command fills, side by side; None without --report. Raises as `check_page`."""
     check_page(page, force)
     if page is None:
         return None
     from uniaudio_cli.evaluation.page.pairs import PairPage
 
-    return PairPage(command)
+    return PairPage(command, heading)
 
 
 def check_page(page: Path | None, force: bool) -> None:
@@ -48,6 +50,20 @@ def check_page(page: Path | None, force: bool) -> None:
     if is_file(page) and not force:
         raise UsageError(f"{show(page)}: already exists (pass --force to overwrite it)")
     require()
+
+
+def transcriber(offline: bool, quiet: bool) -> Callable[[Tensor, int], str] | None:
+    """What Whisper base recognises in a wav [1, T] at a rate; None, with a note, where it is not here."""
+    from uniaudio_cli.evaluation.judges import Transcriber
+    from uniaudio_cli.inference.encoder import resampled
+    from uniaudio_cli.models.registry import resolve_judge
+
+    try:
+        recognise = Transcriber(resolve_judge("whisper-base", offline, lambda line: note(line, quiet)))
+    except UniAudioError as problem:
+        note(f"note: the page shows no transcripts: {problem}", quiet)
+        return None
+    return lambda wav, rate: recognise(resampled(wav[0].numpy(), rate))
 
 
 def reviewed(

@@ -17,6 +17,7 @@ from uniaudio_cli.cli import params as options
 from uniaudio_cli.cli.audio_output import report, required_output, write_audio
 from uniaudio_cli.cli.console import complain, counted, finish, note
 from uniaudio_cli.cli.output_paths import check_targets, is_stdout, text_targets
+from uniaudio_cli.cli.report_page import check_page, pair_page, transcriber
 from uniaudio_cli.core.errors import AbstainedError, UniAudioError, UsageError
 from uniaudio_cli.core.paths import show
 
@@ -39,17 +40,18 @@ def tts(
     think: options.Think = False,
     abstain_below: options.AbstainBelow = None,
     stream: options.Stream = False,
+    page: options.SpokenReport = None,
     models: options.ModelOptions,
 ) -> None:
     """Speak a text, or a short answer to a question, in the voice of the demonstrations."""
     chosen = inputs.choose_task(task, demo, layout="interleaved" if stream else None, abstain_below=abstain_below)
     inputs.require_kind(chosen, "speak", "tts")
-    speak_texts(SpeechJob(chosen, demo, models, run, output, voice, think, stream), [text])
+    speak_texts(SpeechJob(chosen, demo, models, run, output, voice, think, stream, page), [text])
 
 
 @dataclass(frozen=True)
 class SpeechJob:
-    """A task from text to audio with its demonstrations, models and output."""
+    """A task from text to audio with its demonstrations, models and output. `page`: an HTML page to write."""
 
     task: Task
     demo: options.DemoOptions
@@ -59,6 +61,7 @@ class SpeechJob:
     voice: str | None = None
     think: bool = False
     stream: bool = False
+    page: Path | None = None
 
     def demonstrations(self) -> list[Demonstration]:
         """Those of the folder by `voice`, or all of them."""
@@ -97,6 +100,9 @@ def speak_texts(job: SpeechJob, given: list[str]) -> None:
     else:
         targets = text_targets(len(texts), output)
         check_targets(targets, job.run.force)
+    if job.page is not None and (job.stream or is_stdout(output)):
+        raise UsageError("--report: shows files; name one with --output, without --stream")
+    check_page(job.page, job.run.force)
     demonstrations = job.demonstrations()
     speaker = job.load(demonstrations)
     inputs.announce_demonstrations(demonstrations, speaker.demonstrations, job.task, job.run.quiet)
@@ -108,6 +114,8 @@ def speak_texts(job: SpeechJob, given: list[str]) -> None:
 
 def _speak_all(job: SpeechJob, speaker: Speaker, texts: Sequence[str], targets: Sequence[Path]) -> None:
     done = abstained = 0
+    page = pair_page(job.page, "uniaudio tts", job.run.force, "What is spoken")
+    recognise = transcriber(job.models.offline, job.run.quiet) if page is not None else None
     pairs = list(zip(texts, targets, strict=True))
     for text, target in counted(pairs, len(pairs), job.task.name, job.run.quiet):
         started = time.perf_counter()
@@ -125,9 +133,17 @@ def _speak_all(job: SpeechJob, speaker: Speaker, texts: Sequence[str], targets: 
             report(job.run, {"text": text, "error": str(problem)})
             continue
         done += 1
+        if page is not None:
+            said = [f"says {result.answer!r}"] if result.answer else []
+            if recognise is not None:
+                said.append(f"Whisper base recognises {recognise(result.wav, result.sample_rate)!r}")
+            page.add(text, {"spoken": result.wav}, result.sample_rate, lines=said)
         seconds = round(time.perf_counter() - started, 3)
         row = _row(text, result.answer, result.probability, result.confident, str(target), seconds, result.thought)
         report(job.run, row, f"{show(target)}: {result.seconds:.2f} s{_about(result)}")
+    if page is not None and job.page is not None and page.total:
+        page.write(job.page, f"{page.total} spoken answers", f"Task {job.task.name}.")
+        note(f"{show(job.page)}: {page.total} answers to listen to", job.run.quiet)
     if abstained and done + abstained == len(texts):
         raise typer.Exit(AbstainedError.exit_code)
     finish(done, len(texts))

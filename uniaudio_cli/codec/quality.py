@@ -208,8 +208,11 @@ def usage(codes: Iterable[list[np.ndarray]], sizes: tuple[int, ...]) -> list[dic
     return found
 
 
-def bits_per_second(codec: Codec, perplexities: Sequence[float]) -> tuple[float, float]:
-    """Bits a second of the codes (with codes of fixed length, with an entropy coder), given each level's perplexity."""
-    rates = [codec.sample_rate / codec.hop_length / stride for stride in codec.strides]
-    plain = sum(rate * np.log2(size) for rate, size in zip(rates, codec.config.sizes, strict=True))
-    return float(plain), float(sum(rate * np.log2(p) for rate, p in zip(rates, perplexities, strict=True)))
+def code_rates(codec: Codec) -> list[float]:
+    """Codes a second, by level."""
+    return [codec.sample_rate / codec.hop_length / stride for stride in codec.strides]
+
+
+def bits(rates: Sequence[float], sizes: Sequence[float]) -> float:
+    """Bits a second of levels with so many codes a second. `sizes`: of codebooks, or their codes' perplexities."""
+    return float(sum(rate * np.log2(size) for rate, size in zip(rates, sizes, strict=True)))

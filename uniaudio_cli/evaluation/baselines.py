@@ -11,7 +11,7 @@ The two peers follow fixed recipes that no tuning of the product may touch:
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -25,10 +25,10 @@ from uniaudio_cli.evaluation.systems import NEAREST, MissingLibrary, Row, Setup
 
 RATE = 16_000
 LONGEST_SECONDS = 60.0
+EMBEDDING_SCALE = 10.0  # length of what a logistic regression is fitted on
 
 YAMNET_HOP = 48  # mel frames of 10 ms: half of a patch
 YAMNET_SILENCE = 494  # AudioSet's class "Silence" in YAMNet's order
-YAMNET_SCALE = 10.0
 
 WHISPER_TOP_DB = 35
 WHISPER_SECONDS = (3.0, 30.0)  # padded to the first, cut at the second
@@ -70,7 +70,7 @@ class YAMNetLogisticRegression:
     probabilities = True
 
     def __init__(self, setup: Setup) -> None:
-        _require("onnxruntime", "sklearn")
+        require_modules("onnxruntime", "sklearn")
         from uniaudio_cli.codec.frozen.yamnet import YAMNet
         from uniaudio_cli.models.registry import resolve_teacher
 
@@ -79,15 +79,13 @@ class YAMNetLogisticRegression:
 
     @property
     def identity(self) -> Mapping[str, str]:
-        return {"encoder": "yamnet", "classifier": f"logistic regression (scikit-learn {_version('scikit-learn')})"}
+        return {
+            "encoder": "yamnet",
+            "classifier": f"logistic regression (scikit-learn {package_version('scikit-learn')})",
+        }
 
     def predict(self, episode: Episode) -> Mapping[str, float]:
-        from sklearn.linear_model import LogisticRegression
-
-        train = np.array([self.feature(item.path) for item in episode.demonstrations])
-        model = LogisticRegression(max_iter=1000).fit(train, [item.label for item in episode.demonstrations])
-        (probabilities,) = model.predict_proba(self.feature(episode.query.path)[None])
-        return {str(label): float(p) for label, p in zip(model.classes_, probabilities, strict=True)}
+        return logistic_regression(episode, self.feature)
 
     def feature(self, path: Path) -> np.ndarray:
         """float64 [1024] of norm 10."""
@@ -99,7 +97,7 @@ class YAMNetLogisticRegression:
             patches = [self.yamnet(frames[start : start + PATCH]) for start in starts]
             weights = np.array([1.0 - posterior[YAMNET_SILENCE] for _, posterior in patches]) + 1e-9
             mean = weights @ np.array([embedding for embedding, _ in patches]) / weights.sum()
-            self.features[path] = YAMNET_SCALE * mean / max(1e-9, float(np.linalg.norm(mean)))
+            self.features[path] = EMBEDDING_SCALE * mean / max(1e-9, float(np.linalg.norm(mean)))
         return self.features[path]
 
 
@@ -110,7 +108,7 @@ class WhisperNearest:
     probabilities = False
 
     def __init__(self, setup: Setup) -> None:
-        _require("faster_whisper", "ctranslate2")
+        require_modules("faster_whisper", "ctranslate2")
         from uniaudio_cli.models.registry import resolve_judge
 
         self.folder = resolve_judge("whisper-base", setup.offline, setup.progress)
@@ -119,7 +117,7 @@ class WhisperNearest:
 
     @property
     def identity(self) -> Mapping[str, str]:
-        return {"encoder": "whisper-base", "runtime": f"ctranslate2 {_version('ctranslate2')}, int8"}
+        return {"encoder": "whisper-base", "runtime": f"ctranslate2 {package_version('ctranslate2')}, int8"}
 
     def predict(self, episode: Episode) -> Mapping[str, float]:
         query = self._standardised(episode.query.path)
@@ -168,6 +166,16 @@ class WhisperNearest:
         return FeatureExtractor()
 
 
+def logistic_regression(episode: Episode, feature: Callable[[Path], np.ndarray]) -> dict[str, float]:
+    """Probabilities of the query's labels, by a regression fitted on the demonstrations. `feature`: path -> [D]."""
+    from sklearn.linear_model import LogisticRegression
+
+    train = np.array([feature(item.path) for item in episode.demonstrations])
+    model = LogisticRegression(max_iter=1000).fit(train, [item.label for item in episode.demonstrations])
+    (probabilities,) = model.predict_proba(feature(episode.query.path)[None])
+    return {str(label): float(p) for label, p in zip(model.classes_, probabilities, strict=True)}
+
+
 def peak_normalised(path: Path) -> np.ndarray:
     """A clip's first minute at 16 kHz, its peak at 1: float32 [T]; silence stays silence.
 
@@ -181,7 +189,8 @@ def peak_normalised(path: Path) -> np.ndarray:
     return wav / peak if peak > 0 else wav
 
 
-def _require(*modules: str) -> None:
+def require_modules(*modules: str) -> None:
+    """Raises MissingLibrary where one of the modules is not installed."""
     from importlib.util import find_spec
 
     missing = [name for name in modules if find_spec(name) is None]
@@ -189,7 +198,8 @@ def _require(*modules: str) -> None:
         raise MissingLibrary(f"needs {', '.join(missing)}: pip install 'uniaudio[eval]'")
 
 
-def _version(package: str) -> str:
+def package_version(package: str) -> str:
+    """The version of an installed package."""
     from importlib.metadata import version
 
     return version(package)

@@ -16,6 +16,7 @@ from uniaudio_cli.core.jsonl import JsonlLog
 from uniaudio_cli.evaluation import runner
 from uniaudio_cli.evaluation.controls import CONTROLS
 from uniaudio_cli.evaluation.manifest import Manifest
+from uniaudio_cli.evaluation.peers import Peer, peer_rows
 from uniaudio_cli.evaluation.results import Cost, Results
 from uniaudio_cli.evaluation.summary import summarise
 from uniaudio_cli.evaluation.systems import Controls, Row, Setup, build_systems
@@ -71,7 +72,10 @@ class ModelNames:
 
 @dataclass(frozen=True)
 class Job:
-    """What is evaluated. `folder`: where the manifest's clips lie. `rows_added`: names of `controls.CONTROLS`."""
+    """What is evaluated. `folder`: where the manifest's clips lie. `rows_added`: names of `controls.CONTROLS`.
+
+    `peers`: public models whose rows are added.
+    """
 
     manifest: Manifest
     folder: Path
@@ -79,6 +83,7 @@ class Job:
     names: ModelNames = field(default_factory=ModelNames)
     controls: Controls = "fast"
     rows_added: tuple[str, ...] = ()
+    peers: tuple[Peer, ...] = ()
 
     @property
     def by_name(self) -> bool:
@@ -133,10 +138,12 @@ class Job:
         }
 
     def crew(self, progress: Progress = _silent, load: Callable[[], Kit] | None = None) -> runner.Here:
-        """The systems, in this process; arguments and errors as `setup`."""
+        """The systems, in this process; arguments and errors as `setup`, and those of a peer's missing weights."""
         setup = self.setup(progress, load)
+        # Peers first: weights that are not here are said before anything is loaded.
+        added = [row.build(setup) for row in peer_rows(self.peers, self.names, self.by_name)]
         systems, skipped = build_systems(setup, self.controls, self.rows)
-        systems += [CONTROLS[name].build(setup) for name in self.rows_added]
+        systems += [*(CONTROLS[name].build(setup) for name in self.rows_added), *added]
         return runner.Here(self.manifest, self.folder, systems, skipped, lambda path: clip_words(setup, path))
 
 

@@ -1,8 +1,9 @@
 """Judges of generated audio: a wav in, the label it is taken for or a quality score out.
 
 `NearestClip` and `NearestTexture` need no model. `WhisperJudge` is a speech recogniser, restricted to the labels or
-free. `YAMNetJudge` embeds sounds for `NearestEmbedding`, `frechet_distance` and `kl_divergence`. `dnsmos` rates speech
-without a reference; with one, see `codec.quality.speech_metrics`.
+free, and `Transcriber` writes what it recognises. `YAMNetJudge` embeds sounds for `NearestEmbedding`,
+`frechet_distance` and `kl_divergence`. `dnsmos` rates speech without a reference; with one, see
+`codec.quality.speech_metrics`.
 """
 
 from __future__ import annotations
@@ -106,6 +107,29 @@ class WhisperJudge:
         encoded = self.model.encode(self.model.feature_extractor(padded, padding=0)[:, :300])
         found = self.model.model.generate(encoded, [prompt], max_length=len(prompt) + count, **options)
         return found[0].sequences_ids[0][-count:] if count == 1 else found[0].sequences_ids[0]
+
+
+class Transcriber:
+    """Whisper's free transcript of speech, by faster-whisper with its defaults but for sampling, which is off.
+
+    Args:
+        folder: a model as faster-whisper takes it.
+
+    Raises:
+        UsageError: faster-whisper is not installed.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            from faster_whisper import WhisperModel
+        except ImportError as problem:
+            raise UsageError("transcripts need faster-whisper: pip install 'uniaudio[eval]'") from problem
+        self.model: Any = WhisperModel(str(folder), device="cpu", compute_type="int8", local_files_only=True)
+
+    def __call__(self, wav: np.ndarray) -> str:
+        """wav float32 [T] at 16 kHz -> its transcript on one line; "" where there is no speech."""
+        found, _ = self.model.transcribe(wav, temperature=0.0, without_timestamps=True)
+        return " ".join(" ".join(each.text for each in found).split())
 
 
 class NearestTexture:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from uniaudio_cli.core.errors import UsageError
 from uniaudio_cli.core.paths import is_file, is_folder, show
+from uniaudio_cli.data.demonstrations import Demonstration
 from uniaudio_cli.data.episodes import Item, load_items
 from uniaudio_cli.data.manifest import SPLITS
 
@@ -77,6 +79,64 @@ def audio_folder(folder: Path) -> list[Item]:
     return load_items(folder)
 
 
+@dataclass(frozen=True)
+class PairCorpus:
+    """Pairs of noisy and clean recordings.
+
+    `learnt`: to choose demonstrations from; `judged`: the test set. `conditions`: by file name, such as "2.5 dB".
+    """
+
+    learnt: tuple[Demonstration, ...]
+    judged: tuple[Demonstration, ...]
+    conditions: Mapping[str, str]
+
+    def split(self, shots: int) -> tuple[list[Demonstration], list[Demonstration]]:
+        """(shown, judged): `shots` pairs spread evenly over those to learn from, and the test set without them.
+
+        Raises:
+            UsageError: no pair is left to judge.
+        """
+        step = max(1, len(self.learnt) // shots)
+        shown = list(self.learnt[::step][:shots])
+        judged = [pair for pair in self.judged if pair not in shown]
+        if not judged:
+            raise UsageError(f"all {len(shown)} pairs are learnt from, and none is left to judge")
+        return shown, judged
+
+
+def voicebank_demand(folder: Path) -> PairCorpus:
+    """VoiceBank+DEMAND: {noisy,clean}_{trainset_28spk,testset}_wav/SPEAKER_NUMBER.wav and log_testset.txt.
+
+    Archives that were unpacked into a folder of their own name, and the test set alone in noisy/ and clean/, are read
+    too; without a training set the test pairs are learnt from. The log names noise and ratio of each file.
+
+    Raises:
+        UsageError: the folder holds no such pairs.
+    """
+    judged = _pairs(folder, "testset") or _pairs(folder, "")
+    if not judged:
+        raise UsageError(
+            f"{show(folder)}: holds no noisy_testset_wav/ and clean_testset_wav/ with files of equal names"
+        )
+    learnt = next((found for name in ("trainset_28spk", "trainset_56spk") if (found := _pairs(folder, name))), judged)
+    log = next(iter(sorted(folder.glob("**/log_testset.txt"))), None)
+    lines = log.read_text(encoding="utf-8").splitlines() if log else []
+    conditions = {words[0]: f"{words[2]} dB" for line in lines if len(words := line.split()) == 3}
+    return PairCorpus(tuple(learnt), tuple(judged), conditions)
+
+
+def _pairs(folder: Path, part: str) -> list[Demonstration]:
+    """The pairs of one part, by name: "testset" lies in noisy_testset_wav/ and clean_testset_wav/."""
+    sides = []
+    for side in ("noisy", "clean"):
+        name = f"{side}_{part}_wav" if part else side
+        inner = folder / name / name if is_folder(folder / name / name) else folder / name
+        sides.append({path.stem: path for path in sorted(inner.glob("*")) if path.suffix in (".wav", ".flac")})
+    noisy, clean = sides
+    return [Demonstration(noisy[stem], target=clean[stem]) for stem in noisy if stem in clean]
+
+
+PAIR_LAYOUTS: Mapping[str, Callable[[Path], PairCorpus]] = {"voicebank-demand": voicebank_demand}
 LAYOUTS: Mapping[str, Layout] = {
     "fsdd": fsdd,
     "esc50": esc50,

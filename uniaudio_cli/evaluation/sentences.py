@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from uniaudio_cli.core.paths import show
-from uniaudio_cli.evaluation import open_set
-from uniaudio_cli.evaluation.baselines import PEERS
+from uniaudio_cli.evaluation import baselines, open_set, peers
 from uniaudio_cli.evaluation.results import Cell, ClipReview, Rate, Results, SystemResult
 from uniaudio_cli.evaluation.systems import PRODUCT
 
+PEERS = (*baselines.PEERS, *peers.NAMES)
 # The share of right answers that the abstention sentence is about; the next one where all answers reach it.
 WANTED, STRICTER = "0.95", "0.99"
 NAMED = 5  # clips that a sentence names
@@ -25,7 +26,7 @@ def peer(cell: Cell) -> tuple[str, SystemResult] | None:
     """What a user would take instead: the best of the peers, else of the other rows."""
     name, _ = product(cell)
     others = {other: each for other, each in cell.systems.items() if other != name}
-    among = {other: each for other, each in others.items() if other in PEERS} or others
+    among = {other: each for other, each in others.items() if other.startswith(PEERS)} or others
     return max(among.items(), key=lambda item: item[1].accuracy.value, default=None)
 
 
@@ -55,9 +56,11 @@ def abstaining(results: Results) -> str:
     if target not in ours.covered:
         return f"no threshold of its probability gets {name} right on these clips"
     point = ours.covered[target]
+    # Cut, not rounded: 1.00 for .9987 would refuse every clip.
+    least = f"{math.floor(point.threshold * 10_000) / 10_000:g}"
     return (
         f"at {name} right it answers {100 * point.coverage:.0f} % of clips, those with a probability of "
-        f"{point.threshold:.2f} or more (--set abstain_below={point.threshold:.2f}; chosen on these clips)"
+        f"{least} or more (--set abstain_below={least}; chosen on these clips)"
     )
 
 

@@ -18,7 +18,7 @@ from uniaudio_cli.evaluation.concepts import Concepts
 from uniaudio_cli.evaluation.controls import CONTROLS
 from uniaudio_cli.evaluation.folds import plan_folds
 from uniaudio_cli.evaluation.job import Job, ModelNames
-from uniaudio_cli.evaluation.layouts import LAYOUTS
+from uniaudio_cli.evaluation.layouts import LAYOUTS, PAIR_LAYOUTS
 from uniaudio_cli.evaluation.manifest import Manifest, Selection, plan
 from uniaudio_cli.prompting.task import load_task
 
@@ -97,13 +97,28 @@ class Suite(Schema):
         )
 
 
+class PairSuite(Schema):
+    """Enhancement on a public corpus of pairs. `shots`: pairs that are learnt from; `about`: as of `Suite`."""
+
+    name: Text
+    about: Text
+    layout: Text
+    shots: int = Field(default=4, ge=1, description="Pairs that are learnt from.")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        require(self.layout in PAIR_LAYOUTS, "layout", f"one of {', '.join(PAIR_LAYOUTS)}", self.layout)
+        return self
+
+
 def suites() -> Mapping[str, Path]:
     """The shipped suites by name."""
     return {path.stem: path for path in sorted(FOLDER.glob("*.yaml"))}
 
 
-def load_suite(name: str) -> Suite | Concepts:
-    """A shipped suite, or one in a .yaml file; a file of concepts is one of labels by name.
+def load_suite(name: str) -> Suite | Concepts | PairSuite:
+    """A shipped suite, or one in a .yaml file; a file of concepts is one of labels by name, and a layout of pairs makes
+    one of enhancement.
 
     Raises:
         UsageError: there is no such suite, or it is not one.
@@ -114,12 +129,14 @@ def load_suite(name: str) -> Suite | Concepts:
         raise UsageError(
             f"no suite {show(name)!r}{suggest(name, known)}; there are {', '.join(known)}, or a .yaml file"
         )
-    return load_yaml(path, Concepts) if _is_of_concepts(path) else load_yaml(path, Suite)
+    return load_yaml(path, _kind(path))
 
 
-def _is_of_concepts(path: Path) -> bool:
+def _kind(path: Path) -> type[Suite | Concepts | PairSuite]:
     try:
         values = parse_yaml(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):  # said by `load_yaml`
-        return False
-    return isinstance(values, dict) and "concepts" in values
+        values = None
+    if not isinstance(values, dict):
+        return Suite
+    return Concepts if "concepts" in values else PairSuite if values.get("layout") in PAIR_LAYOUTS else Suite

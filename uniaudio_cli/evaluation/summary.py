@@ -33,6 +33,8 @@ from uniaudio_cli.evaluation.systems import PRODUCT
 
 # Points of the abstention curve that are kept.
 CURVE = 100
+# The share of right answers from which a label needs no advice.
+GOOD = 0.95
 # Labels that get advice, and clips that each is advised to show.
 ADVISED, SHOWN = 5, 3
 
@@ -189,13 +191,13 @@ def review(manifest: Manifest, answers: Sequence[Answer], words: Callable[[str],
 
 
 def advise(reviews: Sequence[ClipReview], system: SystemResult) -> list[Advice]:
-    """The labels that are answered right least often, worst first, and clips of each to demonstrate.
+    """The labels that are answered right least often, worst first, and clips of each to demonstrate; none above `GOOD`.
 
     Clips that are answered wrong although their label looks right show what the demonstrations lack.
     """
     found = []
     for label, count in system.per_class.items():
-        if not count.n or count.correct == count.n:
+        if not count.n or count.correct >= GOOD * count.n:
             continue
         wrong = {other: n for other, n in system.confusion[label].items() if other != label}
         other = max(wrong, key=lambda each: wrong[each])

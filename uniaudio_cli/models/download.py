@@ -164,11 +164,14 @@ def _pip_reason(stderr: str) -> str:
     return (errors or lines or ["pip failed and gave no reason"])[-1]
 
 
-def lacks(folder: Path) -> str:
-    """What keeps `folder` from being a whole transformers model: a few words, empty where nothing does."""
+def lacks(folder: Path, tokenizer: bool = True) -> str:
+    """What keeps `folder` from being a whole transformers model: a few words, empty where nothing does.
+
+    `tokenizer`: whether it takes one.
+    """
     if not (folder / "config.json").is_file():
         return "config.json"
-    if not any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model", "vocab.json")):
+    if tokenizer and not any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model", "vocab.json")):
         return "a tokenizer"
     for stem, suffix in (("model", "safetensors"), ("pytorch_model", "bin")):
         index = folder / f"{stem}.{suffix}.index.json"
@@ -204,23 +207,25 @@ def _is_whole(safetensors: Path) -> bool:
         return False
 
 
-def hub_model(repo: str, offline: bool, progress: Progress = silent, revision: str = "") -> Path:
+def hub_model(
+    repo: str, offline: bool, progress: Progress = silent, revision: str = "", tokenizer: bool = True
+) -> Path:
     """The folder of a hub's transformers model at a commit: as cached where whole (HF_HOME is honoured), else
-    downloaded; what is cached and broken is downloaded anew."""
+    downloaded; what is cached and broken is downloaded anew. `tokenizer`: whether the model takes one."""
     from huggingface_hub import snapshot_download, try_to_load_from_cache
 
     commit = revision or None
     cached = try_to_load_from_cache(repo, "config.json", revision=commit)
-    broken = isinstance(cached, str) and "whole" in (missing := lacks(Path(cached).parent))
+    broken = isinstance(cached, str) and "whole" in (missing := lacks(Path(cached).parent, tokenizer))
     if isinstance(cached, str) and not missing:
         return Path(cached).parent
     with _hub_errors(repo, offline, f"is broken in the hub's cache (it lacks {missing})" if broken else ""):
         progress(f"fetching {repo} from the Hugging Face hub")
         folder = Path(snapshot_download(repo, revision=commit, allow_patterns=HUB_PATTERNS, force_download=broken))
-        if lacks(folder).startswith("weights"):  # published before safetensors
+        if lacks(folder, tokenizer).startswith("weights"):  # published before safetensors
             patterns = [*HUB_PATTERNS, "pytorch_model*.bin"]
             folder = Path(snapshot_download(repo, revision=commit, allow_patterns=patterns))
-    if missing := lacks(folder):
+    if missing := lacks(folder, tokenizer):
         raise UniAudioError(f"{repo} on the hub is not a whole transformers model: it lacks {missing}")
     return folder
 

@@ -1,8 +1,8 @@
-"""Recordings before and after, side by side: what a codec keeps, or what enhancement changes."""
+"""Recordings side by side: what a codec keeps, what enhancement changes, or what is spoken and recognised."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,21 +19,23 @@ LISTED = 100
 
 @dataclass(frozen=True)
 class Pair:
-    """`media` by side, such as "original" and "decoded"; `numbers`: measures by name."""
+    """`media` by side, such as "original" and "decoded"; `numbers`: measures by name; `lines`: what else is said."""
 
     name: str
     media: Mapping[str, Medium]
     numbers: Mapping[str, float]
+    lines: Sequence[str] = ()
 
 
 @dataclass
 class PairPage:
     """A page that is filled pair by pair. Raises MissingLibrary where pages cannot be made.
 
-    `eyebrow`: the command that made it.
+    `eyebrow`: the command that made it. `heading`: of the list.
     """
 
     eyebrow: str
+    heading: str = "Before and after"
     pairs: list[Pair] = field(default_factory=list)
     total: int = 0
     room: Room = field(default_factory=Room)
@@ -47,21 +49,21 @@ class PairPage:
         sides: Mapping[str, Path | Tensor],
         sample_rate: int,
         numbers: Mapping[str, float] | None = None,
+        lines: Sequence[str] = (),
     ) -> None:
-        """One recording. `sides`: files, or wav float32 [1, T] at `sample_rate`."""
+        """One recording. `sides`: files, or wav float32 [1, T] at `sample_rate`. `lines`: beside its name."""
         self.total += 1
         if self.total > LISTED:
             return
         found = {
             side: source if isinstance(source, Path) else _at_16k(source, sample_rate) for side, source in sides.items()
         }
-        self.pairs.append(Pair(name, media(found, self.room), dict(numbers or {})))
+        self.pairs.append(Pair(name, media(found, self.room), dict(numbers or {}), lines))
 
     def write(self, path: Path, title: str, about: str) -> None:
         """Write the page; raises UniAudioError where that fails."""
-        write_page(
-            path, "pairs.html", title=title, about=about, eyebrow=self.eyebrow, pairs=self.pairs, total=self.total
-        )
+        facts = {"heading": self.heading, "eyebrow": self.eyebrow, "pairs": self.pairs, "total": self.total}
+        write_page(path, "pairs.html", title=title, about=about, **facts)
 
 
 def _at_16k(wav: Tensor, sample_rate: int) -> Tensor:
