@@ -18,6 +18,7 @@ from starlette.testclient import TestClient
 
 from tests.factories import chirps
 from tests.kits import CLIP, RATE, make_kit
+from tests.serve.browser import chromium_with_microphone
 from uniaudio_cli.serve.app import create_app
 from uniaudio_cli.serve.settings import Limits, Settings
 
@@ -106,3 +107,9 @@ def set_id(client) -> str:
     answer = client.post("/v1/sets", files=files(*map(wav, range(4))), data=labels)
     assert answer.status_code == 201, answer.text
     return answer.json()["id"]
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    with chromium_with_microphone(tmp_path_factory.mktemp("microphone")) as browser:
+        yield browser

@@ -58,7 +58,8 @@ def test_segments_equal_the_python_api(client, kit, set_id, tmp_path):
 
 
 def test_a_recording_that_fails_is_named_and_the_rest_have_segments(client, set_id):
-    answer = client.post("/v1/classify", files=files(not_numbers(), long_wav(0)), data={"set": set_id, "segments": "true"})
+    given = files(not_numbers(), long_wav(0))
+    answer = client.post("/v1/classify", files=given, data={"set": set_id, "segments": "true"})
     first, second = answer.json()["results"]
     assert first["error"] == "0.wav: holds samples that are NaN, infinite or absurdly large"
     assert [each["label"] for each in second["segments"]] == ["dog"]

@@ -183,7 +183,10 @@ class Service:
                 continue
             record = {"label": result.label, "scores": dict(result.scores), "margin": result.margin}
             if task is not None:
-                record["words"] = prompt_words(self.kit.models, task, upload.path)
+                try:
+                    record["words"] = prompt_words(self.kit.models, task, upload.path)
+                except UniAudioError:  # silence, which names label too
+                    record["words"] = ""
             records.append({"file": upload.name, **record})
         return records
 
