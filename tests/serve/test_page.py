@@ -9,6 +9,7 @@ import pytest
 from tests.kits import make_kit
 from tests.serve.browser import Page
 from tests.serve.conftest import listening, wav
+from uniaudio_cli.inference import gains
 from uniaudio_cli.serve.settings import Limits
 
 pytestmark = pytest.mark.slow
@@ -70,7 +71,8 @@ def test_teach_by_names_and_from_an_example(page):
     page.check_console()
 
 
-def test_keys_reach_every_tab_and_speak_and_enhance(page, tmp_path):
+def test_keys_reach_every_tab_and_speak_and_enhance(page, tmp_path, monkeypatch):
+    monkeypatch.setattr(gains, "STEPS", 2)  # quick
     from selenium.webdriver.common.keys import Keys
 
     page.one("#tab-teach").send_keys(Keys.ARROW_RIGHT)
@@ -85,6 +87,14 @@ def test_keys_reach_every_tab_and_speak_and_enhance(page, tmp_path):
     page.one("#noisy-file").send_keys(str(tmp_path / "noisy.wav"))
     page.status("Cleaned.")
     assert [each.text for each in page.all("#cleaned .label")] == ["A: recording", "B: cleaned"]
+    page.one("summary").click()
+    for side, seed in (("noisy", 4), ("clean", 5)):
+        (tmp_path / f"{side}.wav").write_bytes(wav(seed))
+        page.one(f"#pair-{side}").send_keys(str(tmp_path / f"{side}.wav"))
+    page.one("#learn").click()
+    page.status("Learnt from 1 pair")
+    page.one("#noisy-file").send_keys(str(tmp_path / "noisy.wav"))
+    page.status("Cleaned.")
     page.one("#cleaned button").click()
     page.screenshots("enhance")
     page.check_console()
