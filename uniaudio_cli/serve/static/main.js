@@ -107,7 +107,10 @@ at("ask").addEventListener("submit", (event) => {
   busy(event.submitter ?? event.target.querySelector("button"), speak);
 });
 const clean = (files) => files[0] && enhance(files[0]).catch((error) => say(error.message));
-at("noisy-file").addEventListener("change", (event) => clean([...event.target.files]));
+at("noisy-file").addEventListener("change", (event) => {
+  clean([...event.target.files]);
+  event.target.value = ""; // so that the same file can be given again
+});
 at("learn").addEventListener("click", (event) => busy(event.currentTarget, learn));
 onDrop(at("noisy"), clean);
 new Recorder(at("record-noisy"), (file) => clean([file]), say);
