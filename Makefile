@@ -5,7 +5,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 READY := .venv/.ready
 
-.PHONY: setup demo serve test test-slow bench lint docs results coverage clean
+.PHONY: setup demo serve test test-slow smoke bench lint docs results coverage clean
 
 setup: $(READY)
 
@@ -34,6 +34,11 @@ test-slow: setup
 	$(BIN)/uniaudio models pull tiny
 	$(BIN)/uniaudio models pull small
 	$(BIN)/python -m pytest
+
+# The page of `uniaudio serve` in headless Chromium; skipped where it or chromedriver is missing.
+smoke: setup
+	$(BIN)/uniaudio models pull tiny
+	$(BIN)/python -m pytest -rs tests/serve/test_smoke.py
 
 # Those in the second line need clips, and are left out where UNIAUDIO_TEST_DATA names none.
 bench: setup

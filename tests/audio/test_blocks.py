@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from uniaudio_cli.audio.blocks import open_blocks, stream_blocks, write_blocks
+from uniaudio_cli.audio.blocks import encoded_blocks, open_blocks, stream_blocks, write_blocks
 from uniaudio_cli.core.errors import AudioWarning, UniAudioError, UsageError
 
 RATE = 8_000
@@ -77,3 +77,31 @@ def test_blocks_in_a_stream():
     read, rate = soundfile.read(io.BytesIO(file.getvalue()), dtype="float32")
     assert rate == RATE
     np.testing.assert_allclose(read.T, wav, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["wav", "flac"])
+@pytest.mark.parametrize("channels", [1, 2, 5])
+@pytest.mark.parametrize("cuts", [1, 7])
+def test_blocks_as_the_bytes_of_a_file(kind, channels, cuts):
+    wav = samples(channels)
+    blocks = [*np.array_split(wav, cuts, axis=1), np.zeros((channels, 0), np.float32)]
+    pieces = list(encoded_blocks(blocks, RATE, channels, kind, wav.shape[1]))
+    data = b"".join(pieces)
+    about = soundfile.info(io.BytesIO(data))
+    assert (about.frames, about.samplerate, about.format) == (wav.shape[1], RATE, kind.upper())
+    read = soundfile.read(io.BytesIO(data), dtype="float32")[0]
+    np.testing.assert_allclose(read.reshape(-1, channels).T, wav, atol=1e-4)
+    if kind == "wav":
+        stream_blocks(whole := io.BytesIO(), blocks, RATE, channels)
+        assert whole.getvalue() == data
+
+
+def test_flac_has_no_such_rate():
+    with pytest.raises(UniAudioError, match="cannot be written as flac"):
+        list(encoded_blocks([samples()], 100_001, 2, "flac", 1))
+
+
+@pytest.mark.parametrize("kind", ["wav", "flac"])
+def test_bytes_past_full_scale_are_clipped(kind):
+    data = b"".join(encoded_blocks([np.full((1, 100), 3.0, np.float32)], RATE, 1, kind, 100))
+    np.testing.assert_allclose(soundfile.read(io.BytesIO(data))[0], 1, atol=1e-4)

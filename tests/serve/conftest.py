@@ -18,10 +18,11 @@ from starlette.testclient import TestClient
 
 from tests.factories import chirps
 from tests.kits import CLIP, RATE, make_kit
+from tests.serve.browser import chromium_with_microphone
 from uniaudio_cli.serve.app import create_app
 from uniaudio_cli.serve.settings import Limits, Settings
 
-SMALL = Limits(body=1 << 20, files=8, seconds=5.0, channels=2, receive=5.0, work=60.0, set_clips=12, sets=20)
+SMALL = Limits(body=1 << 20, files=8, seconds=5.0, long=20.0, channels=2, receive=5.0, work=60.0, set_clips=12, sets=20)
 
 
 def wav(seed: int = 0, samples: int = CLIP) -> bytes:
@@ -106,3 +107,9 @@ def set_id(client) -> str:
     answer = client.post("/v1/sets", files=files(*map(wav, range(4))), data=labels)
     assert answer.status_code == 201, answer.text
     return answer.json()["id"]
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    with chromium_with_microphone(tmp_path_factory.mktemp("microphone")) as browser:
+        yield browser

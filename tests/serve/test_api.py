@@ -81,9 +81,18 @@ def test_a_clip_that_fails_is_named_and_the_rest_are_labelled(client, set_id):
 
 
 def test_labels_by_their_names(client):
-    answer = client.post("/v1/classify", files=files(wav(1), wav(2)), data={"labels": ["rain", "siren"]})
+    silent = encoded(np.zeros(CLIP, dtype=np.float32))
+    data = {"labels": ["rain", "siren"], "words": "true"}
+    answer = client.post("/v1/classify", files=files(wav(1), wav(2), silent), data=data)
     assert answer.status_code == 200, answer.text
-    assert [sorted(each["scores"]) for each in answer.json()["results"]] == [["rain", "siren"]] * 2
+    found = answer.json()["results"]
+    assert [sorted(each["scores"]) for each in found] == [["rain", "siren"]] * 3
+    assert [bool(each["words"]) for each in found] == [True, True, False]
+
+
+def test_the_llm_is_given_nothing_where_names_do_not_count(client, set_id):
+    data = {"set": set_id, "words": "true"}
+    assert client.post("/v1/classify", files=files(wav(1)), data=data).json()["results"][0]["words"] == ""
 
 
 def test_a_folder_below_the_root(client):

@@ -77,13 +77,22 @@ def test_clients_at_once_get_the_answers_of_one(port):
         assert one["results"][0]["scores"] == pytest.approx(other["results"][0]["scores"], abs=1e-5)
 
 
+def test_a_full_queue_says_when_to_come_back(kit, tmp_path):
+    with listening(kit, tmp_path, replace(SMALL, queue=0)) as port:
+        for more in ({}, {"segments": "true"}):
+            data = {"set": "example-sounds", **more}
+            answer = httpx2.post(f"http://127.0.0.1:{port}/v1/classify", files=files(wav()), data=data)
+            assert (answer.status_code, answer.headers["retry-after"]) == (429, "1")
+            assert answer.headers["content-type"] == "application/problem+json"
+
+
 @pytest.mark.slow
 def test_the_lines_of_the_readme(kit, tmp_path):
     """Each curl line of README.md and docs/serve.md, with a clip in place of the user's."""
     root = Path(__file__).parents[2]
     pages = [(root / name).read_text(encoding="utf-8") for name in ("README.md", "docs/serve.md")]
     lines = [line for page in pages for line in page.splitlines() if line.startswith("curl ")]
-    assert len(lines) >= 6
+    assert len(lines) >= 8
     if shutil.which("curl") is None:
         pytest.skip("needs curl")
     for number, name in enumerate("abc"):

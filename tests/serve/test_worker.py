@@ -86,6 +86,39 @@ def test_a_full_queue_says_when_to_come_back(worker):
     gate.open.set()
 
 
+def test_a_long_job_gives_way_after_each_slice(worker, monkeypatch):
+    monkeypatch.setattr("uniaudio_cli.serve.worker.SLICE", 0.0)
+    gate, order = Gate(worker), []
+
+    def steps():
+        for number in range(3):
+            order.append(number)
+            yield number
+
+    long = steps()
+    first, other = worker.advance(long, begun=False), worker.call(lambda: order.append("other"))
+    gate.open.set()
+    assert first.result(10) == [[0]]
+    other.result(10)
+    assert [worker.advance(long, begun=True).result(10) for _ in range(4)] == [[[1]], [[2]], [[]], [[]]]
+    assert order == [0, "other", 1, 2]
+
+
+def test_a_slice_holds_many_steps(worker):
+    assert worker.advance(iter(range(100)), begun=False).result(10) == [list(range(100))]
+
+
+def test_a_full_queue_takes_the_rest_of_what_has_begun(worker):
+    gate, steps = Gate(worker), iter([1])
+    for _ in range(12):
+        worker.call(lambda: None)
+    with pytest.raises(Problem):
+        worker.advance(steps, begun=False)
+    begun = worker.advance(steps, begun=True)
+    gate.open.set()
+    assert begun.result(10) == [[1]]
+
+
 def test_a_cancelled_job_is_passed_over(worker):
     gate, done = Gate(worker), []
     left = worker.call(lambda: done.append("left"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import os
 import warnings
@@ -9,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import IO, BinaryIO
+from typing import IO, Any, BinaryIO, Literal
 
 import numpy as np
 import soundfile
@@ -21,8 +22,10 @@ from uniaudio_cli.audio.io import (
     array_samples,
     as_path,
     check_samples,
+    pcm16,
     source_name,
     stream_wav,
+    wav_header,
     written_format,
 )
 from uniaudio_cli.core.errors import AudioWarning, UniAudioError
@@ -108,3 +111,63 @@ def _spool(blocks: Iterable[np.ndarray], spool: IO[bytes]) -> tuple[int, float]:
 def stream_blocks(file: BinaryIO, blocks: Iterable[np.ndarray], sample_rate: int, channels: int) -> int:
     """Blocks float32 [channels, n] as one 16-bit WAV as they come, as `stream_wav`; the samples a channel."""
     return stream_wav(file, map(torch.from_numpy, blocks), sample_rate, channels)
+
+
+def encoded_blocks(
+    blocks: Iterable[np.ndarray], sample_rate: int, channels: int, kind: Literal["wav", "flac"], samples: int
+) -> Iterator[bytes]:
+    """Blocks float32 [channels, n] as the bytes of one 16-bit file, as they come; what is past full scale is clipped.
+
+    Args:
+        samples: the samples a channel of all blocks, which the header names.
+
+    Raises:
+        UniAudioError: FLAC has no such rate or number of channels.
+    """
+    if kind == "wav":
+        yield wav_header(sample_rate, channels, samples)
+        yield from (pcm16(torch.from_numpy(block)) for block in blocks)
+        return
+    pipe = _Pipe()
+    try:
+        with soundfile.SoundFile(pipe, "w", sample_rate, channels, "PCM_16", format="FLAC") as file:
+            for block in blocks:
+                file.write(np.clip(block.T, -1, 1))
+                if data := pipe.taken(samples):
+                    yield data
+    except soundfile.LibsndfileError as error:
+        raise UniAudioError(f"{channels} channels at {sample_rate} Hz cannot be written as flac; take wav") from error
+    yield pipe.taken(samples)
+
+
+class _Pipe(io.RawIOBase):
+    """What libsndfile writes FLAC to, taken piece by piece. What it writes into the head at the end is dropped."""
+
+    LENGTH = slice(21, 26)  # the low half of byte 21 and four bytes: samples a channel
+
+    def __init__(self) -> None:
+        self._waiting, self._sent, self._place = bytearray(), 0, 0
+
+    def taken(self, samples: int) -> bytes:
+        """What was written since the last call; with the length in the head, which libsndfile learns too late."""
+        data = self._waiting
+        if not self._sent and len(data) >= self.LENGTH.stop:
+            high = data[self.LENGTH.start] & 0xF0
+            data[self.LENGTH] = (high << 32 | samples).to_bytes(5, "big")
+        self._waiting = bytearray()
+        self._sent += len(data)
+        return bytes(data)
+
+    def write(self, data: Any) -> int:
+        if self._place == self._sent + len(self._waiting):
+            self._waiting += data
+        self._place += len(data)
+        return len(data)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        start = (0, self._place, self._sent + len(self._waiting))[whence]
+        self._place = start + offset
+        return self._place
+
+    def tell(self) -> int:
+        return self._place

@@ -259,20 +259,27 @@ def stream_wav(file: BinaryIO, pieces: Iterable[Tensor], sample_rate: int, chann
     The header has no length to start with, which players take from a pipe, and the true one in the end where the file
     can be sought in. Past full scale samples are clipped: the peak of a stream is not known before its end.
     """
-
-    def header(size: int) -> bytes:
-        whole = min(size + 36, 0xFFFFFFFF)
-        layout = struct.pack("<IHHIIHH", 16, 1, channels, sample_rate, 2 * channels * sample_rate, 2 * channels, 16)
-        return b"RIFF" + struct.pack("<I", whole) + b"WAVEfmt " + layout + b"data" + struct.pack("<I", size)
-
-    file.write(header(0xFFFFFFFF))
+    file.write(wav_header(sample_rate, channels))
     count = 0
     for piece in pieces:
-        samples = (piece.T.clamp(-1, 1) * 32767).round().to(torch.int16).cpu().numpy()
-        file.write(samples.astype("<i2").tobytes())
+        file.write(pcm16(piece))
         file.flush()
-        count += len(samples)
+        count += piece.shape[1]
     if file.seekable():
         file.seek(0)
-        file.write(header(2 * channels * count))
+        file.write(wav_header(sample_rate, channels, count))
     return count
+
+
+def wav_header(sample_rate: int, channels: int, samples: int | None = None) -> bytes:
+    """The 44 bytes before the samples of a 16-bit WAV; without `samples` a channel, those of a stream."""
+    size = 0xFFFFFFFF if samples is None else 2 * channels * samples
+    whole = min(size + 36, 0xFFFFFFFF)
+    layout = struct.pack("<IHHIIHH", 16, 1, channels, sample_rate, 2 * channels * sample_rate, 2 * channels, 16)
+    return b"RIFF" + struct.pack("<I", whole) + b"WAVEfmt " + layout + b"data" + struct.pack("<I", size)
+
+
+def pcm16(wav: Tensor) -> bytes:
+    """wav float32 [C, T] -> interleaved little-endian 16-bit samples, clipped at full scale."""
+    samples = (wav.T.clamp(-1, 1) * 32767).round().to(torch.int16).cpu().numpy()
+    return samples.astype("<i2").tobytes()

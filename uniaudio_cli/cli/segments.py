@@ -94,7 +94,7 @@ def write_segments(
                 write({"file": result.file, "error": result.error})
             continue
         done, length = done + 1, length + result.seconds
-        for row in segment_rows(result):
+        for row in ({"file": result.file, **each} for each in result.rows()):
             seconds.setdefault(row["label"], []).append(row["end"] - row["start"])
             for write in writers:
                 write(row)
@@ -120,18 +120,6 @@ def _segmented(segmenter: Segmenter, files: Sequence[Path], quiet: bool) -> Iter
     with stderr().status("segments") as status:
         for file in files:
             yield segmenter(file, lambda done: status.update(f"segments: {clock(done)} labelled"))
-
-
-def segment_rows(result: SegmentResult) -> Iterator[dict[str, Any]]:
-    """What is written of a recording: file, start, end, label, score a segment."""
-    for each in result.segments:
-        yield {
-            "file": result.file,
-            "start": each.start,
-            "end": each.end,
-            "label": each.label,
-            "score": round(each.score, 4),
-        }
 
 
 def window_row(file: str, window: Window) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice, pairwise
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -66,6 +66,13 @@ class SegmentResult:
     segments: tuple[Segment, ...]
     windows: tuple[Window, ...]
 
+    def rows(self) -> list[dict[str, Any]]:
+        """What is written of the segments: start, end, label, score."""
+        return [
+            {"start": each.start, "end": each.end, "label": each.label, "score": round(each.score, 4)}
+            for each in self.segments
+        ]
+
 
 class Segmenter:
     """Finds the labels of a classifier in long recordings; memory grows by some kB a minute of them.
@@ -94,16 +101,25 @@ class Segmenter:
 
         `progress`: called with the seconds that are labelled.
         """
+        for step in self.steps(source):
+            if isinstance(step, Window):
+                progress(step.end)
+        assert not isinstance(step, Window)
+        return step
+
+    def steps(self, source: AudioInput) -> Iterator[Window | SegmentResult | ErrorResult]:
+        """Each window of a recording once it is labelled, and last what a call gives; the caller may stop between."""
         name = source_name(source)
         levels = Levels(round(FRAME_SECONDS * self._rate))
         found: list[Window] = []
         try:
             for window in self.windows(levels.measured(stream_audio(source, self._rate))):
                 found.append(window)
-                progress(window.end)
+                yield window
         except UniAudioError as problem:
-            return ErrorResult.from_exception(name, problem)
-        return SegmentResult(name, levels.samples / self._rate, self._segments(found, levels.db()), tuple(found))
+            yield ErrorResult.from_exception(name, problem)
+            return
+        yield SegmentResult(name, levels.samples / self._rate, self._segments(found, levels.db()), tuple(found))
 
     def windows(self, blocks: Iterable[np.ndarray]) -> Iterator[Window]:
         """Labelled windows of mono blocks at the codec's rate, computed in batches.

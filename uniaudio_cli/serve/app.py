@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
-from concurrent.futures import Future
-from contextlib import asynccontextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
 from fastapi import FastAPI, File, Form, Request, UploadFile
@@ -17,18 +15,23 @@ from fastapi.staticfiles import StaticFiles
 from starlette.concurrency import run_in_threadpool
 
 from uniaudio_cli import __version__
-from uniaudio_cli.core.errors import UniAudioError
 from uniaudio_cli.kit import Kit
 from uniaudio_cli.serve import problems
+from uniaudio_cli.serve.answers import Slices, Streamed, finished
 from uniaudio_cli.serve.guard import Guard
 from uniaudio_cli.serve.problems import Problem
 from uniaudio_cli.serve.schemas import (
+    AUDIO,
+    LABELS,
     PROBLEMS,
+    WAV,
     Codes,
     Health,
     Label,
     Labels,
     ModelInfo,
+    Recording,
+    Recordings,
     SetInfo,
     Speech,
     TaskInfo,
@@ -36,42 +39,10 @@ from uniaudio_cli.serve.schemas import (
 from uniaudio_cli.serve.service import Service
 from uniaudio_cli.serve.sets import Clip, DemoSet, SetStore, clips_below_root, label_of, write_zip
 from uniaudio_cli.serve.settings import Limits, Settings
-from uniaudio_cli.serve.uploads import keep, private_folder
+from uniaudio_cli.serve.uploads import keep, private_folder, samples_of
 
 STATIC = Path(__file__).parent / "static"
-WAV: dict[int | str, dict[str, Any]] = {200: {"content": {"audio/wav": {}}, "description": "A 16-bit WAV."}}
 Files = Annotated[list[UploadFile], File(description="Audio files.")]
-
-
-async def finished(request: Request, future: Future[list[Any]], limits: Limits) -> list[Any]:
-    """A job's results. It is passed over if the client goes or time runs out before it starts.
-
-    Raises:
-        Problem: 504 past `limits.work`, or what the job raised.
-    """
-    work = asyncio.wrap_future(future)
-    gone = asyncio.ensure_future(_disconnected(request))
-    try:
-        both: set[asyncio.Future[Any]] = {work, gone}
-        await asyncio.wait(both, timeout=limits.work, return_when=asyncio.FIRST_COMPLETED)
-        if work.done():
-            return await work
-        left = gone.done()
-        work.cancel()
-        if left:
-            raise Problem(400, "the client has gone")
-        raise Problem(504, f"no answer within {limits.work:g} s")
-    except UniAudioError as error:
-        raise problems.as_problem(error, {}) from error
-    finally:
-        gone.cancel()
-        with suppress(asyncio.CancelledError):
-            await gone
-
-
-async def _disconnected(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
 
 
 def set_info(found: DemoSet) -> SetInfo:
@@ -188,7 +159,7 @@ def _add_sets(app: FastAPI, service: Service, settings: Settings) -> None:
 def _add_tasks(app: FastAPI, service: Service, limits: Limits) -> None:
     sets = service.sets
 
-    @app.post("/v1/classify", responses=PROBLEMS, tags=["tasks"])
+    @app.post("/v1/classify", responses={**PROBLEMS, **LABELS}, tags=["tasks"])
     async def classify(
         request: Request,
         files: Files,
@@ -196,17 +167,27 @@ def _add_tasks(app: FastAPI, service: Service, limits: Limits) -> None:
         labels: Annotated[
             list[str] | None, Form(description="In place of a set: names to choose among, by their meaning.")
         ] = None,
-    ) -> Labels:
-        """A label for every file, by a set's demonstrations or by labels' names alone."""
+        segments: Annotated[bool, Form(description="Labels within long recordings, by a set.")] = False,
+        words: Annotated[bool, Form(description="With what the LLM is given of each file.")] = False,
+    ) -> Labels | Recordings:
+        """A label for every file, by a set's demonstrations or by labels' names alone; or segments of every file."""
         if (set is None) == (not labels):
             raise Problem(422, "give a set, or labels to choose among")
         names = list(dict.fromkeys(label_of(each, "label", limits) for each in labels or ()))
         if labels and not 2 <= len(names) <= limits.files:
             raise Problem(422, f"labels: 2 to {limits.files} different names")
         found = sets.get(set) if set is not None else None
-        with private_folder() as private:
-            uploads = await run_in_threadpool(keep, files, private, limits)
-            future = service.classify(found, uploads) if found else service.name(names, uploads)
+        with ExitStack() as held:
+            private = held.enter_context(private_folder())
+            uploads = await run_in_threadpool(keep, files, private, limits, limits.long if segments else None)
+            if segments:
+                if found is None:
+                    raise Problem(422, "segments: take a set, as names alone find none")
+                slices = Slices(request, service.worker, service.segments(found, uploads), limits)
+                held.callback(slices.close)
+                rows = [each for each in await slices.all() if each is not None]
+                return Recordings(results=[Recording(**each) for each in rows])
+            future = service.classify(found, uploads, words) if found else service.name(names, uploads, words)
             return Labels(results=[Label(**each) for each in await finished(request, future, limits)])
 
     @app.post("/v1/speak", response_class=Response, responses={**PROBLEMS, **WAV}, tags=["tasks"])
@@ -221,18 +202,23 @@ def _add_tasks(app: FastAPI, service: Service, limits: Limits) -> None:
             headers["Uniaudio-Probability"] = f"{probability:.4f}"
         return Response(wav, 200, headers, "audio/wav")
 
-    @app.post("/v1/enhance", response_class=Response, responses={**PROBLEMS, **WAV}, tags=["tasks"])
+    @app.post("/v1/enhance", response_class=Response, responses={**PROBLEMS, **AUDIO}, tags=["tasks"])
     async def enhance(
         request: Request,
         file: Annotated[UploadFile, File(description="A noisy recording.")],
         set: Annotated[str, Form(description="Id of a set of pairs.")] = "example-enhance",
+        format: Annotated[Literal["wav", "flac"], Form(description="Of the answer.")] = "wav",
     ) -> Response:
-        """A recording, cleaned."""
+        """A recording, cleaned: 16-bit audio at its own rate and channels, sent while it is made."""
         found = sets.get(set)
-        with private_folder() as private:
-            [upload] = await run_in_threadpool(keep, [file], private, limits)
-            [wav] = await finished(request, service.enhance(found, upload), limits)
-        return Response(wav, 200, None, "audio/wav")
+        with ExitStack() as held:
+            private = held.enter_context(private_folder())
+            [upload] = await run_in_threadpool(keep, [file], private, limits, limits.long)
+            samples = await run_in_threadpool(samples_of, upload)
+            slices = Slices(request, service.worker, service.enhance(found, upload, format, samples), limits)
+            held.callback(slices.close)
+            first = await slices.next()
+            return Streamed(first, slices, f"audio/{format}", held.pop_all())
 
     @app.post("/v1/codec/encode", responses=PROBLEMS, tags=["codec"])
     async def encode(request: Request, file: Annotated[UploadFile, File(description="A recording.")]) -> Codes:

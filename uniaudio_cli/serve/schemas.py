@@ -33,12 +33,16 @@ class SetInfo(BaseModel):
 
 
 class Label(BaseModel):
-    """The label of one clip, or the `error` that it gave. `scores`: probabilities, likeliest first."""
+    """The label of one clip, or the `error` that it gave.
+
+    `scores`: probabilities, likeliest first. `words`: what the LLM is given of the clip, "" for nothing.
+    """
 
     file: str
     label: str | None = None
     scores: dict[str, float] | None = None
     margin: float | None = None
+    words: str | None = None
     error: str | None = None
 
 
@@ -46,6 +50,30 @@ class Labels(BaseModel):
     """One result a file, in order."""
 
     results: list[Label]
+
+
+class Span(BaseModel):
+    """From `start` to `end` seconds a label is heard. `score`: its mean probability."""
+
+    start: float
+    end: float
+    label: str
+    score: float
+
+
+class Recording(BaseModel):
+    """The segments of one recording of `seconds`, or the `error` that it gave; what lies between is background."""
+
+    file: str
+    seconds: float | None = None
+    segments: list[Span] | None = None
+    error: str | None = None
+
+
+class Recordings(BaseModel):
+    """One result a file, in order."""
+
+    results: list[Recording]
 
 
 class Speech(BaseModel):
@@ -94,4 +122,37 @@ class Health(BaseModel):
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"model": ProblemDetails, "content": {"application/problem+json": {}}}
     for status in (401, 403, 404, 408, 413, 422, 429, 503, 504)
+}
+WAV: dict[int | str, dict[str, Any]] = {200: {"content": {"audio/wav": {}}, "description": "A 16-bit WAV."}}
+AUDIO: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"audio/wav": {}, "audio/flac": {}}, "description": "16-bit audio, as it is made."}
+}
+LABELS: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "Labels of clips, or with `segments` where in each recording they are heard.",
+        "content": {
+            "application/json": {
+                "examples": {
+                    "labels": {
+                        "value": {
+                            "results": [
+                                {"file": "c.wav", "label": "rain", "scores": {"rain": 0.9, "siren": 0.1}, "margin": 0.8}
+                            ]
+                        }
+                    },
+                    "segments": {
+                        "value": {
+                            "results": [
+                                {
+                                    "file": "hour.flac",
+                                    "seconds": 600.0,
+                                    "segments": [{"start": 12.3, "end": 15.8, "label": "siren", "score": 0.93}],
+                                }
+                            ]
+                        }
+                    },
+                }
+            }
+        },
+    }
 }

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import io
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import Future
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import soundfile
 from torch import Tensor
 
 from uniaudio_cli.api import load_enhancer
+from uniaudio_cli.audio.blocks import encoded_blocks
 from uniaudio_cli.audio.io import read_audio
 from uniaudio_cli.codec import clip_codes
 from uniaudio_cli.core.errors import UniAudioError
+from uniaudio_cli.evaluation.words import prompt_words
 from uniaudio_cli.inference.classify import Classifier
 from uniaudio_cli.inference.names import ZeroShotClassifier
-from uniaudio_cli.inference.results import ErrorResult, LabelResult
+from uniaudio_cli.inference.results import ErrorResult
+from uniaudio_cli.inference.segments import Segmenter, SegmentResult
 from uniaudio_cli.kit import Kit
 from uniaudio_cli.prompting.task import Task, list_tasks
 from uniaudio_cli.serve.problems import Problem, as_problem, public_message
@@ -60,23 +63,42 @@ class Service:
 
         return self.worker.call(work)
 
-    def classify(self, found: DemoSet, uploads: Sequence[Upload]) -> Future[list[Any]]:
-        """A record of each clip, by the set's demonstrations; clips of other requests may be scored with them."""
-        if found.kind != "label":
-            raise Problem(422, f"set {found.id}: is no set of labelled clips")
+    def classify(self, found: DemoSet, uploads: Sequence[Upload], words: bool) -> Future[list[Any]]:
+        """A record of each clip, by the set's demonstrations; clips of other requests may be scored with them.
+
+        `words`: with what the LLM is given of each.
+        """
+        _check_labelled(found)
 
         def work(batch: Sequence[Upload]) -> list[dict[str, Any]]:
-            return _labelled(self._session(found), batch)
+            return self._labelled(self._session(found), batch, self.task(found.task) if words else None)
 
-        return self.worker.submit(work, uploads, ("classify", found.id))
+        return self.worker.submit(work, uploads, ("classify", found.id, words))
 
-    def name(self, labels: Sequence[str], uploads: Sequence[Upload]) -> Future[list[Any]]:
+    def segments(self, found: DemoSet, uploads: Sequence[Upload]) -> Generator[dict[str, Any] | None, None, None]:
+        """A record of each recording's segments; None between windows, where others may have their turn."""
+        _check_labelled(found)
+
+        def steps() -> Generator[dict[str, Any] | None, None, None]:
+            segmenter = Segmenter(self._session(found))
+            for upload in uploads:
+                for each in segmenter.steps(upload.path):
+                    if isinstance(each, ErrorResult):
+                        yield _failed(upload, each)
+                    elif isinstance(each, SegmentResult):
+                        yield {"file": upload.name, "seconds": round(each.seconds, 3), "segments": each.rows()}
+                    else:
+                        yield None
+
+        return steps()
+
+    def name(self, labels: Sequence[str], uploads: Sequence[Upload], words: bool) -> Future[list[Any]]:
         """A record of each clip, by the labels' names. Never with other requests, as clips are calibrated together."""
 
         def work(batch: Sequence[Upload]) -> list[dict[str, Any]]:
             try:
                 session = self._kept(("names", tuple(labels)), lambda: self.kit.zero_shot(labels))
-                return _labelled(session, batch)
+                return self._labelled(session, batch, self.tasks["sound-event"] if words else None)
             except UniAudioError as error:
                 raise as_problem(error, names_of(batch)) from error
 
@@ -97,19 +119,23 @@ class Service:
 
         return self.worker.call(work)
 
-    def enhance(self, found: DemoSet, upload: Upload) -> Future[list[Any]]:
-        """The cleaned recording as wav."""
+    def enhance(
+        self, found: DemoSet, upload: Upload, kind: Literal["wav", "flac"], samples: int
+    ) -> Generator[bytes, None, None]:
+        """The cleaned recording of `samples` a channel as a file's bytes, block by block."""
         if found.kind != "pair":
             raise Problem(422, f"set {found.id}: is no set of noisy and clean pairs")
 
-        def work() -> bytes:
+        def steps() -> Generator[bytes, None, None]:
             try:
-                result = self._session(found).enhance(upload.path)
+                with self._session(found).open(upload.path) as recording:
+                    yield from encoded_blocks(
+                        recording.blocks, recording.sample_rate, recording.channels, kind, samples
+                    )
             except UniAudioError as error:
                 raise as_problem(error, names_of([upload])) from error
-            return wav_bytes(result.wav, result.sample_rate)
 
-        return self.worker.call(work)
+        return steps()
 
     def encode(self, upload: Upload) -> Future[list[Any]]:
         """The record of a clip's codes."""
@@ -145,6 +171,25 @@ class Service:
         """Drop the session of a set that is deleted, when the thread comes to it."""
         self.worker.call(lambda: self._sessions.pop(found.id, None))
 
+    def _labelled(
+        self, session: Classifier | ZeroShotClassifier, uploads: Sequence[Upload], task: Task | None
+    ) -> list[dict[str, Any]]:
+        """Records of clips; with a task, what it gives the LLM of each."""
+        results = session.classify_batch([upload.path for upload in uploads])
+        records = []
+        for upload, result in zip(uploads, results, strict=True):
+            if isinstance(result, ErrorResult):
+                records.append(_failed(upload, result))
+                continue
+            record = {"label": result.label, "scores": dict(result.scores), "margin": result.margin}
+            if task is not None:
+                try:
+                    record["words"] = prompt_words(self.kit.models, task, upload.path)
+                except UniAudioError:  # silence, which names label too
+                    record["words"] = ""
+            records.append({"file": upload.name, **record})
+        return records
+
     def _session(self, found: DemoSet) -> Any:
         """The session of a set, as the command line makes it."""
 
@@ -167,15 +212,13 @@ class Service:
         return made
 
 
-def _labelled(session: Classifier | ZeroShotClassifier, uploads: Sequence[Upload]) -> list[dict[str, Any]]:
-    results = session.classify_batch([upload.path for upload in uploads])
-    return [_record(upload, result) for upload, result in zip(uploads, results, strict=True)]
+def _check_labelled(found: DemoSet) -> None:
+    if found.kind != "label":
+        raise Problem(422, f"set {found.id}: is no set of labelled clips")
 
 
-def _record(upload: Upload, result: LabelResult | ErrorResult) -> dict[str, Any]:
-    if isinstance(result, ErrorResult):
-        return {"file": upload.name, "error": public_message(result.error, names_of([upload]))}
-    return {"file": upload.name, "label": result.label, "scores": dict(result.scores), "margin": result.margin}
+def _failed(upload: Upload, result: ErrorResult) -> dict[str, Any]:
+    return {"file": upload.name, "error": public_message(result.error, names_of([upload]))}
 
 
 def wav_bytes(wav: Tensor, sample_rate: int) -> bytes:

@@ -14,14 +14,17 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 class Limits:
     """Bounds on what one request, and all together, may take.
 
-    `body`: bytes of a request. `files`: uploads a request. `seconds`, `channels`: of one recording. `text`:
-    characters of a label or a question. `receive`, `work`: seconds that a body takes to arrive and an answer to be
-    made. `queue`: requests that wait. `set_clips`, `sets`: clips of a set, and sets that are kept.
+    `body`: bytes of a request. `files`: uploads a request. `seconds`, `channels`: of one recording. `long`: in place
+    of `seconds` where a recording is read block by block: segments and enhancement. `text`: characters of a label or
+    a question. `receive`: seconds that a body takes to arrive, and a piece of an answer to be taken. `work`: seconds
+    until an answer is made, or the next piece of one that is sent meanwhile. `queue`: requests that wait. `set_clips`,
+    `sets`: clips of a set, and sets that are kept.
     """
 
     body: int = 32 << 20
     files: int = 64
     seconds: float = 60.0
+    long: float = 900.0
     channels: int = 8
     text: int = 200
     receive: float = 30.0

@@ -13,6 +13,7 @@ from typing import BinaryIO
 import soundfile
 from fastapi import UploadFile
 
+from uniaudio_cli.audio.blocks import open_blocks
 from uniaudio_cli.audio.decoding import STREAM_STARTS, decode
 from uniaudio_cli.audio.discovery import EXTENSIONS
 from uniaudio_cli.core.errors import UniAudioError
@@ -50,8 +51,10 @@ def private_folder() -> Iterator[Path]:
         yield Path(folder)
 
 
-def keep(given: Sequence[UploadFile], folder: Path, limits: Limits) -> list[Upload]:
+def keep(given: Sequence[UploadFile], folder: Path, limits: Limits, seconds: float | None = None) -> list[Upload]:
     """The files of a request, written to `folder` under names of the server's own, and checked.
+
+    `seconds`: of a recording, at most; `limits.seconds` by default.
 
     Raises:
         Problem: a file is not audio, or goes past a limit.
@@ -63,7 +66,7 @@ def keep(given: Sequence[UploadFile], folder: Path, limits: Limits) -> list[Uplo
         name = client_name(file.filename)
         upload = Upload(name, folder / f"{number}{suffix_of(name)}")
         write(file.file, upload.path)
-        check_recording(upload.path, name, limits)
+        check_recording(upload.path, name, limits, seconds)
         kept.append(upload)
     return kept
 
@@ -79,11 +82,25 @@ def names_of(uploads: Sequence[Upload]) -> Mapping[Path, str]:
     return {upload.path: upload.name for upload in uploads}
 
 
-def check_recording(path: Path, name: str, limits: Limits) -> None:
-    """Refuse what is no audio, or longer or of more channels than `limits` allow, at the cost of the limit at most.
+def samples_of(upload: Upload) -> int:
+    """The samples a channel of a recording, read to its end, so that damage is found before an answer begins.
+
+    Raises:
+        Problem: it cannot be read.
+    """
+    try:
+        with open_blocks(upload.path) as recording:
+            return sum(map(len, recording.blocks))
+    except UniAudioError as error:
+        raise as_problem(error, names_of([upload])) from error
+
+
+def check_recording(path: Path, name: str, limits: Limits, seconds: float | None = None) -> None:
+    """Refuse what is no audio, or longer or of more channels than the limits allow, at the cost of the limit at most.
 
     The header is read first. What it claims is no bound, as it may lie or be missing, so the blocks are counted too;
-    none is kept.
+    none is kept. `seconds`: at most, as `keep`; a longer recording of high rates and many channels is held to the
+    samples that `limits.seconds` may have.
 
     Raises:
         Problem: 413 past a limit, 422 where it cannot be read as audio.
@@ -93,14 +110,14 @@ def check_recording(path: Path, name: str, limits: Limits) -> None:
     try:
         if head in STREAM_STARTS and len(STREAM_STARTS[head](path)) > MOST_PARTS:
             raise Problem(422, f"{name}: holds more than {MOST_PARTS} recordings; split it")
-        _check_header(path, name, limits)
+        _check_header(path, name, limits, seconds)
         with decode(path, name) as found:
-            _check_layout(found.rate, found.channels, name, limits)
-            most, count = limits.seconds * found.rate, 0
+            most = _most_seconds(found.rate, found.channels, name, limits, seconds)
+            count = 0
             for block in found.blocks:
                 count += len(block)
-                if count > most:
-                    raise _too_long(name, limits)
+                if count > most * found.rate:
+                    raise _too_long(name, most)
     except UniAudioError as error:
         raise as_problem(error, {path: name}) from error
     except ValueError as error:  # an empty file cannot be mapped
@@ -109,25 +126,28 @@ def check_recording(path: Path, name: str, limits: Limits) -> None:
         raise Problem(422, f"{name}: holds no samples")
 
 
-def _check_header(path: Path, name: str, limits: Limits) -> None:
+def _check_header(path: Path, name: str, limits: Limits, seconds: float | None) -> None:
     """Refuse what libsndfile reads a header of that goes past a limit; what it cannot read is FFmpeg's."""
     try:
         info = soundfile.info(str(path))
     except soundfile.LibsndfileError:
         return
-    _check_layout(info.samplerate, info.channels, name, limits)
+    most = _most_seconds(info.samplerate, info.channels, name, limits, seconds)
     # A WAV that was streamed claims the most that its header holds; its blocks are counted below.
     claimed = info.frames / info.samplerate
-    if claimed > limits.seconds and info.frames * info.channels < 1 << 30:
-        raise _too_long(name, limits)
+    if claimed > most and info.frames * info.channels < 1 << 30:
+        raise _too_long(name, most)
 
 
-def _check_layout(rate: int, channels: int, name: str, limits: Limits) -> None:
+def _most_seconds(rate: int, channels: int, name: str, limits: Limits, seconds: float | None) -> float:
+    """How long a recording of this layout may be. Raises Problem for a layout that is not taken."""
     if rate not in RATES:
         raise Problem(422, f"{name}: says its rate is {rate} Hz; {RATES.start} to {RATES.stop - 1} Hz are taken")
     if channels > limits.channels:
         raise Problem(413, f"{name}: has {channels} channels; up to {limits.channels} are taken")
+    same_work = limits.seconds * limits.channels * (RATES.stop - 1) / (channels * rate)
+    return min(limits.seconds if seconds is None else seconds, same_work)
 
 
-def _too_long(name: str, limits: Limits) -> Problem:
-    return Problem(413, f"{name}: is longer than {limits.seconds:g} s")
+def _too_long(name: str, most: float) -> Problem:
+    return Problem(413, f"{name}: is longer than {most:g} s")

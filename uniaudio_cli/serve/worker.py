@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 from uniaudio_cli.serve.problems import Problem
 
 COLLECT = 0.003  # seconds that a batch waits for others, small beside the scoring of one clip
+SLICE = 0.25  # seconds of a long job before others have their turn
 MOST_ITEMS = 32  # a batch is closed by this many items
 log = logging.getLogger("uniaudio.serve")
 Batch = Callable[[Sequence[Any]], Sequence[Any]]
@@ -52,8 +53,10 @@ class Worker:
         """Jobs that wait."""
         return len(self._waiting)
 
-    def submit(self, run: Batch, items: Sequence[Any], key: Hashable = None) -> Future[list[Any]]:
+    def submit(self, run: Batch, items: Sequence[Any], key: Hashable = None, begun: bool = False) -> Future[list[Any]]:
         """Queue a job. A future that is cancelled before its job starts is passed over.
+
+        `begun`: part of an answer that has begun, which a full queue does not refuse.
 
         Raises:
             Problem: 429 where the queue is full, 503 where the server is stopping.
@@ -62,16 +65,29 @@ class Worker:
         with self._changed:
             if self._closed:
                 raise Problem(503, "the server is stopping")
-            if len(self._waiting) >= self.queue:
+            if len(self._waiting) >= self.queue and not begun:
                 wait = max(1, round(self._seconds * len(self._waiting)))
                 raise Problem(429, f"{self.queue} requests wait already", {"Retry-After": str(wait)})
             self._waiting.append(job)
             self._changed.notify()
         return job.future
 
-    def call(self, work: Callable[[], Any]) -> Future[list[Any]]:
+    def call(self, work: Callable[[], Any], begun: bool = False) -> Future[list[Any]]:
         """Queue a function; the result's only item is what it returns."""
-        return self.submit(lambda _: [work()], [None])
+        return self.submit(lambda _: [work()], [None], begun=begun)
+
+    def advance(self, steps: Iterator[Any], begun: bool) -> Future[list[Any]]:
+        """Queue a slice of a long job; the result's only item is a list of what `steps` gave, empty at its end."""
+
+        def work() -> list[Any]:
+            given, ends = [], time.perf_counter() + SLICE
+            for each in steps:
+                given.append(each)
+                if time.perf_counter() >= ends:
+                    break
+            return given
+
+        return self.call(work, begun)
 
     def close(self, timeout: float | None = None) -> None:
         """Take no more jobs, do those that wait, and end."""

@@ -70,6 +70,18 @@ async function enhance(file) {
   say("Cleaned.");
 }
 
+async function learn() {
+  const ordered = (side) => [...at(`pair-${side}`).files].sort((one, other) => one.name.localeCompare(other.name));
+  const [noisy, clean] = [ordered("noisy"), ordered("clean")];
+  if (!noisy.length || noisy.length !== clean.length) throw new Error("Choose as many clean recordings as noisy ones.");
+  say("The pairs are learnt…");
+  const fields = noisy.flatMap((file, n) => [["files", file], ["labels", "noisy"], ["files", clean[n]], ["labels", "clean"]]);
+  const made = await (await post("/v1/sets", [["task", "pair"], ...fields])).json();
+  if (![...at("pairs").options].some((each) => each.value === made.id)) fill(at("pairs"), [made], "pair");
+  at("pairs").value = made.id;
+  say(`Learnt from ${noisy.length} pair${noisy.length > 1 ? "s" : ""}; now give a recording.`);
+}
+
 function fill(select, sets, kind) {
   for (const each of sets.filter((other) => other.kind === kind)) {
     select.append(make("option", { value: each.id }, each.id.startsWith("example-") ? "the example" : each.id.slice(0, 6)));
@@ -95,7 +107,11 @@ at("ask").addEventListener("submit", (event) => {
   busy(event.submitter ?? event.target.querySelector("button"), speak);
 });
 const clean = (files) => files[0] && enhance(files[0]).catch((error) => say(error.message));
-at("noisy-file").addEventListener("change", (event) => clean([...event.target.files]));
+at("noisy-file").addEventListener("change", (event) => {
+  clean([...event.target.files]);
+  event.target.value = ""; // so that the same file can be given again
+});
+at("learn").addEventListener("click", (event) => busy(event.currentTarget, learn));
 onDrop(at("noisy"), clean);
 new Recorder(at("record-noisy"), (file) => clean([file]), say);
 load().catch((error) => say(error.message));

@@ -98,7 +98,7 @@ async function makeSet() {
 async function classify(given) {
   if (!given.length) return;
   const set = await makeSet();
-  const fields = given.map((each) => ["files", each.file]);
+  const fields = [["words", "true"], ...given.map((each) => ["files", each.file])];
   fields.push(...(set ? [["set", set]] : named().map((label) => ["labels", nameOf(label)])));
   say(set ? "The clips are labelled…" : "The clips are labelled by the names alone…");
   const found = (await (await post("/v1/classify", fields)).json()).results;
@@ -137,13 +137,14 @@ function show(each, result) {
       const percent = `${Math.round(100 * value)} %`;
       scores.append(make("span", {}, name), make("meter", { value, "aria-label": `${name} ${percent}` }), make("span", {}, percent));
     });
+  const words = result.words ? `Words for the LLM: ${result.words}` : "The LLM is given nothing of the clip.";
   const right = make("fieldset", {}, make("legend", {}, "Wrong? Add it to the right label:"));
   for (const label of named().filter((other) => nameOf(other) !== result.label)) {
     const button = make("button", { type: "button" }, nameOf(label));
     button.addEventListener("click", () => busy(button, () => correct(each, label)));
     right.append(button);
   }
-  each.outcome.replaceChildren(make("p", { className: "label" }, result.label ?? "unsure"), scores, right);
+  each.outcome.replaceChildren(make("p", { className: "label" }, result.label ?? "unsure"), scores, make("p", { className: "words" }, words), right);
 }
 
 async function correct(each, label) {
