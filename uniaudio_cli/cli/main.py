@@ -77,14 +77,14 @@ def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
 
 
 @cache
-def _command() -> Any:
+def parser() -> Any:
     """The parser of all commands, made once: a program may call `main` again and again."""
     return typer.main.get_command(app)
 
 
 def _run() -> int:
     try:
-        code = _command()(prog_name="uniaudio", standalone_mode=False)
+        code = parser()(prog_name="uniaudio", standalone_mode=False)
     except UniAudioError as problem:
         complain(problem)
         return problem.exit_code
