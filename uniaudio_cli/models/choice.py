@@ -28,9 +28,8 @@ class ModelChoice:
     @property
     def zero_shot_arguments(self) -> dict[str, Any]:
         """The arguments of `api.load_zero_shot`."""
-        return {name: self.arguments[name] for name in ("device", "dtype", "bits", "offline")} | {
-            "lm": self.zero_shot_lm
-        }
+        loading = {name: self.arguments[name] for name in ("device", "dtype", "bits", "offline")}
+        return {"lm": self.zero_shot_lm, **loading}
 
     @property
     def zero_shot_lm(self) -> str:
