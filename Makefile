@@ -28,7 +28,7 @@ serve: setup
 
 test: lint
 	$(BIN)/uniaudio models pull tiny
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n auto --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n auto --dist worksteal
 
 test-slow: setup
 	$(BIN)/uniaudio models pull tiny

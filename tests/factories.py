@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -108,11 +109,16 @@ def old_weight_norm(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return renamed
 
 
+@cache
+def _published_state(words: tuple[str, ...] | None, vocab: int, seed: int) -> dict[str, Tensor]:
+    return old_weight_norm(dict(published_codec(words, vocab, seed).state_dict()))
+
+
 def tiny_published(folder: Path, words: Sequence[str] | None = WORDS, vocab: int = VOCAB, seed: int = 0) -> Path:
     """Write checkpoint.pth, config.yaml and words.npy (none for `words=None`) as published; return the checkpoint."""
-    codec = published_codec(words, vocab, seed)
     folder.mkdir(parents=True, exist_ok=True)
-    torch.save({"codec_model": old_weight_norm(dict(codec.state_dict()))}, folder / "checkpoint.pth")
+    state = _published_state(None if words is None else tuple(words), vocab, seed)
+    torch.save({"codec_model": state}, folder / "checkpoint.pth")
     arguments = {
         **PUBLISHED_ENCODER,
         **PUBLISHED_DECODER,

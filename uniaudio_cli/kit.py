@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -22,7 +21,7 @@ from uniaudio_cli.inference.names import ZeroShotClassifier, names_by_llm
 from uniaudio_cli.inference.results import EnhancementResult, ErrorResult, LabelResult, SpeechResult
 from uniaudio_cli.inference.resynthesis import Resynthesizer
 from uniaudio_cli.inference.selection import select_demonstrations
-from uniaudio_cli.inference.session import Models, no_names
+from uniaudio_cli.inference.session import Models, UsesModels, no_names
 from uniaudio_cli.inference.speak import Speaker
 from uniaudio_cli.llm.model import LanguageModel
 from uniaudio_cli.prompting.task import Task, load_task
@@ -41,7 +40,7 @@ SESSIONS: Mapping[str, type[Classifier] | type[Speaker] | type[Resynthesizer]] =
 }
 
 
-class Kit:
+class Kit(UsesModels):
     """A codec, a frozen LLM and the vocabulary between them.
 
     One kit serves many threads: its sessions take turns by `lock`, a re-entrant lock that a batch or a call holds.
@@ -70,26 +69,6 @@ class Kit:
     def __repr__(self) -> str:
         lm = f"lm={self.lm.name!r}, " if self.models.has_language else ""
         return f"Kit({lm}codec={self.codec.config.architecture!r})"
-
-    @property
-    def codec(self) -> Codec:
-        return self.models.codec
-
-    @property
-    def lm(self) -> LanguageModel:
-        return self.models.lm
-
-    @property
-    def vocabulary(self) -> Vocabulary:
-        return self.models.vocabulary
-
-    @property
-    def encoder(self) -> AudioEncoder:
-        return self.models.encoder
-
-    @property
-    def lock(self) -> threading.RLock:
-        return self.models.lock
 
     def classifier(
         self,

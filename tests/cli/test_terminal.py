@@ -11,11 +11,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
 from tests.cli.world import write
 from uniaudio_cli.cli.console import note, silenced
-from uniaudio_cli.cli.main import app
+from uniaudio_cli.cli.main import parser
 
 
 def shell(command: str, **options) -> subprocess.CompletedProcess:
@@ -153,16 +152,15 @@ def all_commands(group, path=()):
             yield from all_commands(command, (*path, name))
 
 
-def test_every_command_has_help():
-    from typer.main import get_command
-
-    commands = list(all_commands(get_command(app)))
+def test_every_command_has_help(uniaudio, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    commands = list(all_commands(parser()))
     assert len(commands) > 15
     for path, command in commands:
         for flag in ("--help", "-h"):
-            done = CliRunner().invoke(app, [*path, flag], env={"COLUMNS": "200"})
-            assert done.exit_code == 0
-            assert command.help.splitlines()[0] in done.output
+            done = uniaudio(*path, flag)
+            assert (done.code, done.err) == (0, "")
+            assert command.help.splitlines()[0] in done.out
         for parameter in command.params:
             assert getattr(parameter, "help", "a group's own") or parameter.name == "help", (path, parameter.name)
 

@@ -16,6 +16,7 @@ from uniaudio_cli.evaluation import baselines
 from uniaudio_cli.evaluation.baselines import WhisperNearest, YAMNetLogisticRegression, peak_normalised
 from uniaudio_cli.evaluation.systems import MissingLibrary, Setup
 from uniaudio_cli.prompting.task import load_task
+from uniaudio_cli.training.encoders import CTranslate2Whisper
 
 
 @pytest.fixture(scope="module")
@@ -75,25 +76,14 @@ def test_yamnet_leaves_silence_out_and_scales_to_ten(monkeypatch, tmp_path, epis
 
 
 def test_whisper_uses_the_clips_own_frames(monkeypatch, tmp_path, episode):
-    import ctranslate2
+    def crossings(wav: np.ndarray) -> np.ndarray:
+        assert len(wav) >= 3 * 16_000
+        found = np.abs(np.diff(np.sign(wav[: len(wav) // 160 * 160]), prepend=0)).reshape(-1, 160).sum(axis=1)
+        return np.stack([found, np.ones(len(found))])
 
     monkeypatch.setattr("uniaudio_cli.models.registry.resolve_judge", lambda *_: tmp_path)
-
-    class Extractor:
-        hop_length = 160
-
-        def __call__(self, wav, padding):
-            assert len(wav) >= 3 * 16_000
-            crossings = np.abs(np.diff(np.sign(wav[: len(wav) // 160 * 160]), prepend=0)).reshape(-1, 160).sum(axis=1)
-            return np.stack([crossings, np.ones(len(crossings))])
-
-    class Model:
-        def encode(self, view, to_cpu):
-            mel = np.array(view)[0]
-            return ctranslate2.StorageView.from_array(np.ascontiguousarray(mel[:, ::2].T[None], dtype=np.float32))
-
-    monkeypatch.setattr(WhisperNearest, "_extractor", Extractor())
-    monkeypatch.setattr(WhisperNearest, "_model", Model())
+    monkeypatch.setattr(baselines, "whisper_log_mel", crossings)
+    monkeypatch.setattr(CTranslate2Whisper, "encode", lambda _, mels: mels[:, :, ::2].transpose(0, 2, 1))
     system = WhisperNearest(setup_of(episode))
     scores = system.predict(episode)
     assert max(scores, key=lambda label: scores[label]) == "low"

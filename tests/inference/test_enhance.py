@@ -16,7 +16,7 @@ from uniaudio_cli.audio.io import read_audio
 from uniaudio_cli.audio.stft import spectra_of
 from uniaudio_cli.core.errors import UniAudioError, UsageError
 from uniaudio_cli.data.demonstrations import Demonstration, load_demonstrations
-from uniaudio_cli.inference import gains
+from uniaudio_cli.inference import band_network, gains
 from uniaudio_cli.inference.enhance import Enhancer
 from uniaudio_cli.inference.gains import lesson, read_pair, remix
 
@@ -44,8 +44,9 @@ def snr(clean: np.ndarray, wav: np.ndarray) -> float:
 
 @pytest.fixture(scope="module", autouse=True)
 def quick():
-    """Fewer mixtures, steps, bins and trees than usual."""
+    """Fewer mixtures, pieces, steps, bins and trees than usual."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(band_network, "BATCH", 8)
         patch.setattr(gains, "MIXTURES", 4)
         patch.setattr(gains, "STEPS", 30)
         patch.setattr(gains, "ROWS", 10_000)
@@ -145,7 +146,7 @@ def test_a_stream_is_32_ms_late():
 
 
 def test_memory_does_not_grow_with_length(tmp_path):
-    blocks = 120
+    blocks = 40
 
     def source():
         for n in range(blocks):
@@ -263,7 +264,9 @@ def test_loud_bins_are_drawn_more_often(folder):
     assert power[found.frames, found.bins].mean() > 1.5 * power.mean()
 
 
-def test_silent_pairs_do_no_harm(tmp_path):
+def test_silent_pairs_do_no_harm(tmp_path, monkeypatch):
+    monkeypatch.setattr(gains, "STEPS", 3)
+    monkeypatch.setattr(gains, "TREES", 3)
     for name, side in (("noisy", noise(RATE)), ("clean", np.zeros(RATE, np.float32))):
         soundfile.write(tmp_path / f"{name}.wav", side, RATE)
     silent = Demonstration(tmp_path / "clean.wav", target=tmp_path / "clean.wav")

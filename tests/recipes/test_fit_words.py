@@ -12,6 +12,7 @@ import torch
 from tests.factories import codec_in_words
 from tests.small_tokenizers import STEMS, byte_bpe
 from uniaudio_cli.codec.checkpoint import load_codec
+from uniaudio_cli.codec.model import Codec
 from uniaudio_cli.models.registry import resolve_codec
 from uniaudio_cli.training.initialise import Lexicon
 from uniaudio_cli.training.words import read_blocklist
@@ -35,12 +36,17 @@ def test_the_shipped_blocklist():
     assert not any(bad(word) for word in ("table", "garden", "window"))
 
 
-def test_networks_and_level_0_stay():
+def parts(rng: np.random.Generator) -> tuple[Codec, Lexicon, list[str]]:
+    """A codec of three words a level, an LLM's random embeddings and the stems that are one id each."""
     tokenizer = byte_bpe()
-    rng = np.random.default_rng(0)
     lexicon = Lexicon("new", tokenizer, rng.normal(size=(tokenizer.size, 24)).astype(np.float32))
     codec = codec_in_words(*(STEMS[level::3][:3] for level in range(3)))
-    words = [word for word in STEMS if len(tokenizer.word_ids(word)) == 1]
+    return codec, lexicon, [word for word in STEMS if len(tokenizer.word_ids(word)) == 1]
+
+
+def test_networks_and_level_0_stay():
+    rng = np.random.default_rng(0)
+    codec, lexicon, words = parts(rng)
     frames = torch.from_numpy(rng.normal(size=(6, 32, 48)).astype(np.float32))
     made = RECIPE["translate"](codec, lexicon, words, frames, [3, 4, 6])
     assert made.config.sizes == (3, 4, 6)
@@ -60,11 +66,7 @@ def test_networks_and_level_0_stay():
 
 
 def test_words_are_matched_to_the_codes_as_they_are():
-    tokenizer = byte_bpe()
-    rng = np.random.default_rng(1)
-    lexicon = Lexicon("new", tokenizer, rng.normal(size=(tokenizer.size, 24)).astype(np.float32))
-    codec = codec_in_words(*(STEMS[level::3][:3] for level in range(3)))
-    words = [word for word in STEMS if len(tokenizer.word_ids(word)) == 1]
+    codec, lexicon, words = parts(np.random.default_rng(1))
     renamed = RECIPE["rename"](codec, lexicon, words)
     assert [len(level) for level in renamed] == [3, 3, 3]
     names = [word for level in renamed for word in level]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import math
 import os
-import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,13 +21,14 @@ from uniaudio_cli.audio.io import (
     array_samples,
     as_path,
     check_samples,
+    format_for_peak,
     pcm16,
     source_name,
     stream_wav,
     wav_header,
     written_format,
 )
-from uniaudio_cli.core.errors import AudioWarning, UniAudioError
+from uniaudio_cli.core.errors import UniAudioError
 from uniaudio_cli.core.paths import atomic, show
 
 BLOCK_SECONDS = 1.0
@@ -78,22 +78,14 @@ def write_blocks(path: Path, blocks: Iterable[np.ndarray], sample_rate: int, cha
         UsageError: another extension, or `path` exists and `force` is not given.
         UniAudioError: `path` cannot be written.
     """
-    kind, subtype = written_format(path)
+    written_format(path)  # refused before the blocks are computed
     with atomic(path, force) as temporary, TemporaryFile(prefix="uniaudio-") as spool:
         count, peak = _spool(blocks, spool)
-        if not math.isfinite(peak):
-            raise UniAudioError(f"{show(path)}: cannot be written, its samples are NaN or infinite")
-        turned_down = 1.0
-        if peak > 1:
-            if kind == "WAV":
-                subtype, done = "FLOAT", "it is written as 32-bit floats"
-            else:
-                turned_down, done = peak, f"it is turned down by {20 * math.log10(peak):.1f} dB"
-            warnings.warn(f"{show(path)}: peaks at {peak:.2f} of full scale; {done}", AudioWarning, stacklevel=2)
+        kind, subtype, divisor = format_for_peak(path, peak)
         spool.seek(0)
         with soundfile.SoundFile(os.fspath(temporary), "w", sample_rate, channels, subtype, format=kind) as file:
             while data := spool.read(channels * 4 << 14):
-                file.write(np.frombuffer(data, np.float32).reshape(-1, channels) / np.float32(turned_down))
+                file.write(np.frombuffer(data, np.float32).reshape(-1, channels) / np.float32(divisor))
     return count
 
 

@@ -220,7 +220,6 @@ def band_change_db(power: np.ndarray, sample_rate: int, bands: int = 32) -> np.n
 
     Bands more than 60 dB below the loudest are raised to that floor.
     """
-    import librosa
-
+    librosa = load_librosa()
     mel = librosa.feature.melspectrogram(S=power, sr=sample_rate, n_fft=2 * (len(power) - 1), n_mels=bands)
     return np.abs(np.diff(librosa.power_to_db(mel, ref=np.max, top_db=60.0), axis=1))

@@ -222,6 +222,26 @@ def written_format(path: Path) -> tuple[str, str]:
     return WRITTEN[suffix]
 
 
+def format_for_peak(path: Path, peak: float) -> tuple[str, str, float]:
+    """`written_format` of samples with this peak, and what they are divided by; an `AudioWarning` past full scale.
+
+    Raises:
+        UsageError: as `written_format`.
+        UniAudioError: the peak is NaN or infinite.
+    """
+    kind, subtype = written_format(path)
+    if not math.isfinite(peak):
+        raise UniAudioError(f"{show(path)}: cannot be written, its samples are NaN or infinite")
+    if peak <= 1:
+        return kind, subtype, 1.0
+    if kind == "WAV":
+        subtype, divisor, done = "FLOAT", 1.0, "it is written as 32-bit floats"
+    else:
+        divisor, done = peak, f"it is turned down by {20 * math.log10(peak):.1f} dB"
+    warnings.warn(f"{show(path)}: peaks at {peak:.2f} of full scale; {done}", AudioWarning, stacklevel=3)
+    return kind, subtype, divisor
+
+
 def write_wav(path: Path, wav: Tensor, sample_rate: int, force: bool = False) -> None:
     """Write `wav` [C, T] as 16-bit .wav or .flac, or as Vorbis .ogg.
 
@@ -232,23 +252,13 @@ def write_wav(path: Path, wav: Tensor, sample_rate: int, force: bool = False) ->
         UsageError: another extension, or `path` exists and `force` is not given.
         UniAudioError: `path` cannot be written.
     """
-    kind, subtype = written_format(path)
     samples = np.ascontiguousarray(wav.detach().float().cpu().numpy().T)
-    peak = float(np.abs(samples).max(initial=0))
-    if not math.isfinite(peak):
-        raise UniAudioError(f"{show(path)}: cannot be written, its samples are NaN or infinite")
-    if peak > 1:
-        if kind == "WAV":
-            subtype, done = "FLOAT", "it is written as 32-bit floats"
-        else:
-            samples, done = samples / peak, f"it is turned down by {20 * math.log10(peak):.1f} dB"
-        warnings.warn(f"{show(path)}: peaks at {peak:.2f} of full scale; {done}", AudioWarning, stacklevel=2)
+    kind, subtype, divisor = format_for_peak(path, float(np.abs(samples).max(initial=0)))
     buffer = io.BytesIO()
     with soundfile.SoundFile(buffer, "w", sample_rate, samples.shape[1], subtype, format=kind) as file:
-        for start in range(
-            0, len(samples), WRITTEN_AT_ONCE
-        ):  # given minutes at once, libsndfile's Vorbis overflows its stack
-            file.write(samples[start : start + WRITTEN_AT_ONCE])
+        # Given minutes at once, libsndfile's Vorbis overflows its stack.
+        for start in range(0, len(samples), WRITTEN_AT_ONCE):
+            file.write(samples[start : start + WRITTEN_AT_ONCE] / np.float32(divisor))
     with atomic(path, force) as temporary:
         temporary.write_bytes(cast(bytes, buffer.getbuffer()))
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
@@ -46,7 +48,11 @@ def level_db(wav: Tensor, sample_rate: int) -> float:
     """RMS level in dB full scale over the active 20-ms frames (those within 30 dB of the loudest); -inf for silence."""
     size = sample_rate // FRAMES_A_SECOND
     frames = functional.pad(remove_offset(wav)[0], (0, -wav.shape[-1] % size)).reshape(-1, size)
-    power = frames.square().mean(dim=1)
+    return active_level_db(frames.square().mean(dim=1))
+
+
+def active_level_db(power: Tensor) -> float:
+    """`level_db` of 20-ms frames whose mean squares are `power`, [frames]."""
     if power.max() <= SILENT:
         return float("-inf")
     return float(10 * torch.log10(power[power > power.max() * 10 ** (-ACTIVE_DB / 10)].mean()))
@@ -58,8 +64,17 @@ def normalise_level(wav: Tensor, target_db: float, sample_rate: int) -> Tensor:
     if level == float("-inf"):
         return wav
     wav = remove_offset(wav)
-    gain = 10 ** ((target_db - level) / 20)
-    return wav * min(gain, PEAK / float(wav.abs().max()))
+    return wav * level_gain(level, target_db, float(wav.abs().max()))
+
+
+def level_gain(level: float, target_db: float, peak: float) -> float:
+    """What brings a wav of the active level `level` to `target_db`, or its peak to `PEAK` where that is less."""
+    return min(10 ** ((target_db - level) / 20), PEAK / peak)
+
+
+def at_full_scale(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    """`samples` [T] with a peak of 1; below a peak of 1e-6, silence, the same gain is used for all."""
+    return samples / max(float(np.abs(samples).max(initial=0.0)), 1e-6)
 
 
 def overlap_windows(length: int, window: int, hop: int) -> list[int]:

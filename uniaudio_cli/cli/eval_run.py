@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -145,7 +145,7 @@ def model_names(models: params.ModelOptions) -> Any:
     """The models as a job names them."""
     from uniaudio_cli.evaluation.job import ModelNames
 
-    return ModelNames(**asdict(models))
+    return ModelNames(**models.arguments)
 
 
 def print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

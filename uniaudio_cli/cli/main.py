@@ -7,7 +7,8 @@ import os
 import re
 import sys
 import warnings
-from typing import Annotated
+from functools import cache
+from typing import Annotated, Any
 
 import typer
 
@@ -75,9 +76,15 @@ def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
     note(f"note: {' '.join(str(message).split())}")
 
 
+@cache
+def parser() -> Any:
+    """The parser of all commands, made once: a program may call `main` again and again."""
+    return typer.main.get_command(app)
+
+
 def _run() -> int:
     try:
-        code = app(prog_name="uniaudio", standalone_mode=False)
+        code = parser()(prog_name="uniaudio", standalone_mode=False)
     except UniAudioError as problem:
         complain(problem)
         return problem.exit_code

@@ -13,6 +13,8 @@ import typer
 
 from uniaudio_cli.cli.console import note, silenced, stderr
 from uniaudio_cli.core.errors import AudioWarning, UsageError
+from uniaudio_cli.models.choice import ModelChoice
+from uniaudio_cli.models.presets import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from uniaudio_cli.api import Kit
@@ -117,10 +119,10 @@ Offline = Annotated[bool, typer.Option("--offline", rich_help_panel=MODELS, help
 
 
 @dataclass(frozen=True)
-class ModelOptions:
+class ModelOptions(ModelChoice):
     """The models that a command loads, and how."""
 
-    model: ModelName = "small"
+    model: ModelName = DEFAULT_MODEL
     lm: LM = None
     codec: OtherCodec = None
     device: Device = "auto"
@@ -135,16 +137,7 @@ class ModelOptions:
         # Off a terminal the spinner would be one line of text.
         with stderr(quiet or not stderr().is_terminal).status(f"loading {self.lm or self.model}"):
             return load(
-                self.model,
-                lm=self.lm,
-                codec=self.codec,
-                answer_lm=answer_lm,
-                device=self.device,
-                dtype=self.dtype,
-                bits=self.bits,
-                offline=self.offline,
-                defer_lm=defer_lm,
-                progress=lambda line: note(line, quiet),
+                **self.arguments, answer_lm=answer_lm, defer_lm=defer_lm, progress=lambda line: note(line, quiet)
             )
 
     def load_to_speak(self, quiet: bool, levels: Sequence[int]) -> Kit:
@@ -159,13 +152,6 @@ class ModelOptions:
         kit = replace(self, lm=None).load(quiet, answer_lm=self.lm)
         note(f"note: {self.lm} answers in text and {kit.lm.name} writes the audio: the codec is in its words", quiet)
         return kit
-
-    @property
-    def zero_shot_lm(self) -> str:
-        """The LLM that scores labels by name: --lm, else that of --model."""
-        from uniaudio_cli.models.registry import resolve_model
-
-        return self.lm or resolve_model(self.model).lm
 
 
 @dataclass(frozen=True)

@@ -60,16 +60,12 @@ class ZeroShotJob(Labelling):
         """The tagger and the LLM's scores of the labels."""
         from uniaudio_cli.api import load_zero_shot
 
-        quiet, models = self.run.quiet, self.models
+        quiet = self.run.quiet
         session = load_zero_shot(
             self.labels,
             self.descriptions,
-            lm=models.zero_shot_lm,
+            **self.models.zero_shot_arguments,
             abstain_below=self.abstain_below,
-            device=models.device,
-            dtype=models.dtype,
-            bits=models.bits,
-            offline=models.offline,
             progress=lambda line: note(line, quiet),
         )
         if session.meaningless:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from uniaudio_cli.audio.stream import stream_audio, windows
-from uniaudio_cli.audio.transforms import ACTIVE_DB, FRAMES_A_SECOND, OFFSET_SHARE, PEAK, SILENT
+from uniaudio_cli.audio.transforms import FRAMES_A_SECOND, OFFSET_SHARE, active_level_db, level_gain
 from uniaudio_cli.codec.model import Codec
 
 PIECE_SECONDS, CONTEXT_SECONDS = 8.0, 2.0
@@ -49,14 +49,13 @@ def measure(blocks: Iterable[np.ndarray], sample_rate: int, target_db: float | N
     if offset**2 <= OFFSET_SHARE * energy.sum() / count:
         offset = 0.0
     lengths = np.minimum(size, count - size * np.arange(len(total)))  # the last frame may be shorter
-    power = (energy - 2 * offset * total + lengths * offset**2) / size
+    level = active_level_db(torch.from_numpy((energy - 2 * offset * total + lengths * offset**2) / size))
     before, after = max(high, -low), max(high - offset, offset - low)
     if before == 0:
         return Level(count, peak_gain=None)
-    if target_db is None or power.max() <= SILENT:
+    if target_db is None or level == -math.inf:
         return Level(count)
-    level = 10 * math.log10(power[power > power.max() * 10 ** (-ACTIVE_DB / 10)].mean())
-    gain = min(10 ** ((target_db - level) / 20), PEAK / after)
+    gain = level_gain(level, target_db, after)
     return Level(count, offset, gain, gain * after / before)
 
 

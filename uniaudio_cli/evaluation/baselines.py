@@ -14,10 +14,10 @@ import math
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from uniaudio_cli.audio.features import whisper_log_mel
 from uniaudio_cli.audio.load_librosa import load_librosa
 from uniaudio_cli.data.episodes import Episode
 from uniaudio_cli.evaluation.metrics import nearest_demonstration
@@ -108,10 +108,12 @@ class WhisperNearest:
     probabilities = False
 
     def __init__(self, setup: Setup) -> None:
-        require_modules("faster_whisper", "ctranslate2")
+        require_modules("ctranslate2")
         from uniaudio_cli.models.registry import resolve_judge
+        from uniaudio_cli.training.encoders import CTranslate2Whisper
 
-        self.folder = resolve_judge("whisper-base", setup.offline, setup.progress)
+        folder = resolve_judge("whisper-base", setup.offline, setup.progress)
+        self.whisper = CTranslate2Whisper(folder, WHISPER_HOP)
         self.paths = [item.path for item in setup.items]
         self.features: dict[Path, np.ndarray] = {}
 
@@ -131,16 +133,12 @@ class WhisperNearest:
     def feature(self, path: Path) -> np.ndarray:
         """float32 [512]: the mean over the clip's frames."""
         if path not in self.features:
-            import ctranslate2
-
             librosa = load_librosa()
             wav, _ = librosa.effects.trim(peak_normalised(path), top_db=WHISPER_TOP_DB)
             shortest, longest = (int(seconds * RATE) for seconds in WHISPER_SECONDS)
             wav = wav[:longest]
             padded = np.pad(wav, (0, max(0, shortest - len(wav))))
-            mel = self._extractor(padded, padding=0)[:, : len(padded) // self._extractor.hop_length]
-            view = ctranslate2.StorageView.from_array(np.ascontiguousarray(mel[None], dtype=np.float32))
-            (states,) = np.array(self._model.encode(view, to_cpu=True))
+            (states,) = self.whisper.encode(whisper_log_mel(padded)[None])
             self.features[path] = states[: math.ceil(len(wav) / WHISPER_HOP)].mean(axis=0)
         return self.features[path]
 
@@ -152,18 +150,6 @@ class WhisperNearest:
     def _statistics(self) -> tuple[np.ndarray, np.ndarray]:
         every = np.array([self.feature(path) for path in self.paths])
         return every.mean(axis=0), every.std(axis=0) + 1e-6
-
-    @cached_property
-    def _model(self) -> Any:
-        import ctranslate2
-
-        return ctranslate2.models.Whisper(str(self.folder), device="cpu", compute_type="int8", inter_threads=1)
-
-    @cached_property
-    def _extractor(self) -> Any:
-        from faster_whisper.feature_extractor import FeatureExtractor
-
-        return FeatureExtractor()
 
 
 def logistic_regression(episode: Episode, feature: Callable[[Path], np.ndarray]) -> dict[str, float]:
@@ -183,10 +169,9 @@ def peak_normalised(path: Path) -> np.ndarray:
         UniAudioError: it cannot be read.
     """
     from uniaudio_cli.audio.io import read_wav
+    from uniaudio_cli.audio.transforms import at_full_scale
 
-    wav = read_wav(path, RATE, max_seconds=LONGEST_SECONDS)[0].numpy()
-    peak = float(np.abs(wav).max(initial=0.0))
-    return wav / peak if peak > 0 else wav
+    return at_full_scale(read_wav(path, RATE, max_seconds=LONGEST_SECONDS)[0].numpy())
 
 
 def require_modules(*modules: str) -> None:

@@ -21,6 +21,7 @@ from uniaudio_cli.evaluation.results import Cost, Results
 from uniaudio_cli.evaluation.summary import summarise
 from uniaudio_cli.evaluation.systems import Controls, Row, Setup, build_systems
 from uniaudio_cli.evaluation.words import clip_words
+from uniaudio_cli.models.choice import ModelChoice
 from uniaudio_cli.prompting.task import Task
 
 if TYPE_CHECKING:
@@ -35,39 +36,14 @@ def _silent(line: str) -> None:
 
 
 @dataclass(frozen=True)
-class ModelNames:
-    """The models of a job, as `api.load` takes them. `lm`: None for the preset's."""
-
-    model: str = "small"
-    lm: str | None = None
-    codec: str | None = None
-    device: str = "auto"
-    dtype: str = "auto"
-    bits: int | None = None
-    offline: bool = False
-
-    @property
-    def zero_shot_lm(self) -> str:
-        """The LLM that scores labels by name."""
-        from uniaudio_cli.models.registry import resolve_model
-
-        return self.lm or resolve_model(self.model).lm
+class ModelNames(ModelChoice):
+    """The models of a job."""
 
     def load(self, task: Task, progress: Progress = _silent) -> Kit:
         """The models; the LLM only where the task uses one."""
         from uniaudio_cli.api import load
 
-        return load(
-            self.model,
-            lm=self.lm,
-            codec=self.codec,
-            device=self.device,
-            dtype=self.dtype,
-            bits=self.bits,
-            offline=self.offline,
-            defer_lm=not task.uses_lm,
-            progress=progress,
-        )
+        return load(**self.arguments, defer_lm=not task.uses_lm, progress=progress)
 
 
 @dataclass(frozen=True)

@@ -59,11 +59,7 @@ def name_tags(setup: Setup, names: ModelNames) -> NameTags:
 
     session = load_zero_shot(
         sorted({item.label for item in setup.items}),
-        lm=names.zero_shot_lm,
-        device=names.device,
-        dtype=names.dtype,
-        bits=names.bits,
-        offline=names.offline,
+        **names.zero_shot_arguments,
         progress=setup.progress,
     )
     return NameTags(session, setup.items, {"readout": "names", "tagger": "yamnet", "lm": names.zero_shot_lm})

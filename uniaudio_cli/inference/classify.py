@@ -73,8 +73,7 @@ class Classifier(Session):
         def encode(demonstration: Demonstration) -> list[EncodedClip]:
             return self.encoder.encode_with_offsets(demonstration.audio, self.task, cached=True)
 
-        first, *others = self.demonstrations  # the first clip loads the encoders, and does so alone
-        encoded = [encode(first), *self.encoder.side_by_side(encode, others)]
+        encoded = self.encoder.first_then_side_by_side(encode, self.demonstrations)
         for demonstration, clips in zip(self.demonstrations, encoded, strict=True):
             label = Text(demonstration.label or "")
             for clip in clips:

@@ -155,6 +155,10 @@ class AudioEncoder:
         """`work(item)` of every item, in order, where `work` encodes a clip: on a CPU, several clips at a time."""
         return side_by_side(work, items) if self.codec.device.type == "cpu" else [work(item) for item in items]
 
+    def first_then_side_by_side(self, work: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+        """`side_by_side`, where the first item loads the frozen encoders, and does so alone."""
+        return [*map(work, items[:1]), *self.side_by_side(work, items[1:])]
+
     def encode_levels(self, wav: Tensor, levels: Sequence[int]) -> EncodedClip:
         """A crop [1, T] at the codec's rate as soft counts of these levels.
 

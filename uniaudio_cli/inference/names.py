@@ -45,7 +45,7 @@ class Tagger(Protocol):
     def class_names(self) -> Sequence[str]: ...
 
     def posterior(self, wav: np.ndarray) -> np.ndarray:
-        """float32 [T] at 16 kHz -> float32 [classes]."""
+        """float32 [T] at 16 kHz, of any level -> float32 [classes]."""
         ...
 
 
@@ -247,13 +247,12 @@ class ZeroShotClassifier:
         return self.label([self.tag(source) for source in sources])
 
     def tag(self, source: AudioInput) -> TaggedClip | ErrorResult:
-        """The class posterior of a clip's first minute, its peak at full scale."""
+        """The class posterior of a clip's first minute."""
         name = source_name(source)
         try:
             wav = read_audio(source, RATE, max_seconds=LONGEST_SECONDS)[0].numpy()
-            peak = float(np.abs(wav).max(initial=0.0))
             with self._lock:
-                found = self._tagger.posterior(wav / peak if peak > 0 else wav)
+                found = self._tagger.posterior(wav)
         except UniAudioError as problem:
             return ErrorResult.from_exception(name, problem)
         except ValueError as problem:

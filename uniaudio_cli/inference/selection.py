@@ -119,8 +119,7 @@ class ClearestSpeech(RankedByText):
         def similarity(each: Demonstration) -> float:
             return encoder.speech_similarity(each.audio, task.clip)
 
-        first, *others = ranked  # the first clip loads the frozen encoder, and does so alone
-        found = [similarity(first), *encoder.side_by_side(similarity, others)]
+        found = encoder.first_then_side_by_side(similarity, ranked)
         return dict(zip(ranked, found, strict=True))
 
 

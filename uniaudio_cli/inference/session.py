@@ -99,6 +99,32 @@ class Models:
         return (self.lm, self.vocabulary.tokenizer) if self._answering is None else self._answering()
 
 
+class UsesModels:
+    """The parts of `models` by their own names. Base of `Session` and of `Kit`."""
+
+    models: Models
+
+    @property
+    def codec(self) -> Codec:
+        return self.models.codec
+
+    @property
+    def lm(self) -> LanguageModel:
+        return self.models.lm
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        return self.models.vocabulary
+
+    @property
+    def encoder(self) -> AudioEncoder:
+        return self.models.encoder
+
+    @property
+    def lock(self) -> threading.RLock:
+        return self.models.lock
+
+
 @dataclass(frozen=True)
 class EncodedExample:
     """A demonstration as an example of the prompt, and the clip that its label, text or answer is read from."""
@@ -107,7 +133,7 @@ class EncodedExample:
     clip: EncodedClip
 
 
-class Session:
+class Session(UsesModels):
     """Demonstrations, encoded once, and the prompts made of them. Base of `Classifier`, `Speaker` and `Resynthesizer`.
 
     Raises:
@@ -129,18 +155,6 @@ class Session:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.task.name!r}, {len(self.demonstrations)} demonstrations)"
-
-    @property
-    def encoder(self) -> AudioEncoder:
-        return self.models.encoder
-
-    @property
-    def lm(self) -> LanguageModel:
-        return self.models.lm
-
-    @property
-    def vocabulary(self) -> Vocabulary:
-        return self.models.vocabulary
 
     def _encode_examples(self) -> Iterable[EncodedExample]:
         """Each demonstration as one or several examples, in prompt order."""

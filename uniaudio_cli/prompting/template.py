@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from string import Formatter
 from typing import Literal
@@ -135,7 +136,13 @@ def load_template(name_or_path: str | Path) -> Template:
                 f"unknown prompt template {name!r}{suggest(name, names)}; there are {', '.join(names)}, "
                 f"or give the path of a .yaml file"
             )
-        path = folder / f"{name}.yaml"
+        return _shipped(folder / f"{name}.yaml")
+    return load_yaml(path, Template)
+
+
+@cache
+def _shipped(path: Path) -> Template:
+    """Read once: the likelihood readout asks for the same template with every label."""
     return load_yaml(path, Template)
 
 

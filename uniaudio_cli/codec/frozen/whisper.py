@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from uniaudio_cli.audio.features import whisper_log_mel
+from uniaudio_cli.audio.transforms import at_full_scale
 from uniaudio_cli.codec.frozen.ct2 import read_variables
 from uniaudio_cli.core.errors import UniAudioError
 from uniaudio_cli.core.paths import show
@@ -151,8 +152,7 @@ class WhisperFrames:
     @torch.inference_mode()
     def __call__(self, wav: Array) -> Frames:
         """wav float32 [T] at 16 kHz, of any level -> its frames, silence at both ends left out."""
-        wav = trimmed(wav)
-        wav = wav / max(float(np.abs(wav).max(initial=0.0)), 1e-6)
+        wav = at_full_scale(trimmed(wav))
         count = -(-len(wav) // FRAME)
         power = np.pad(wav, (0, count * FRAME - len(wav))).reshape(count, FRAME) ** 2
         windows = np.pad(wav, (0, -len(wav) % WINDOW)).reshape(-1, WINDOW)

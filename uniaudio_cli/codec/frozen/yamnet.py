@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uniaudio_cli.audio.features import yamnet_log_mel
+from uniaudio_cli.audio.transforms import at_full_scale
 from uniaudio_cli.core.errors import MissingWeightsError, UsageError
 from uniaudio_cli.core.paths import show
 
@@ -121,7 +122,7 @@ class YAMNet:
         return found
 
     def _patches(self, wav: np.ndarray) -> Patches:
-        frames = self.frames(wav / max(float(np.abs(wav).max(initial=0.0)), 1e-6))
+        frames = self.frames(at_full_scale(wav))
         starts = range(0, len(frames) - PATCH + 1, HOP)
         embeddings, posteriors = zip(*(self(frames[start : start + PATCH]) for start in starts), strict=True)
         return Patches(np.array(embeddings), np.array(posteriors))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -113,8 +114,9 @@ def write_page(path: Path, template: str, rows: Sequence[ClipRow] = (), **contex
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
+@cache
 def environment() -> Any:
-    """The templates; everything that is put into them is escaped."""
+    """The templates, compiled once a process; everything that is put into them is escaped."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     loader = PackageLoader("uniaudio_cli.evaluation.page")
