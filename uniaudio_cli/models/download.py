@@ -32,7 +32,7 @@ HUB_PATTERNS = ["*.json", "*.jinja", "*.model", "*.txt", "*.safetensors"]
 
 
 def silent(_: str) -> None:
-    """Progress for those who want none."""
+    """Progress that is shown nowhere."""
 
 
 def sha256_of(path: Path) -> str:
@@ -48,7 +48,7 @@ def build_once(folder: Path, fill: Callable[[Path], None], broken: Callable[[Pat
     """`folder`, filled by `fill` if it is not there whole; it appears whole or not at all.
 
     `fill` works in a hidden folder beside it, which is then renamed. Where two processes do the same work, the first
-    rename wins and the other's is dropped. `broken`: says in a few words what is wrong with a folder, "" for nothing;
+    rename wins and the other's is dropped. `broken`: what is wrong with a folder in a few words, "" for nothing;
     `what_is_broken` by default. A broken folder is replaced.
     """
     broken = broken or what_is_broken
