@@ -17,6 +17,7 @@ from uniaudio_cli.codec.config import CodecConfig
 from uniaudio_cli.codec.frozen.levels import FrozenLevels
 from uniaudio_cli.codec.model import Codec
 from uniaudio_cli.core.device import choose_device, choose_dtype
+from uniaudio_cli.core.errors import UsageError
 from uniaudio_cli.core.paths import cache_dir
 from uniaudio_cli.data.demonstrations import choose, load_demonstrations
 from uniaudio_cli.inference.answers import TextModel
@@ -28,7 +29,7 @@ from uniaudio_cli.inference.names import ZeroShotClassifier, names_by_llm
 from uniaudio_cli.inference.session import Models
 from uniaudio_cli.kit import Demos
 from uniaudio_cli.kit import Kit as Kit
-from uniaudio_cli.llm.loading import lazy_lm, load_lm
+from uniaudio_cli.llm.loading import check_bits, lazy_lm, load_lm
 from uniaudio_cli.llm.model import LanguageModel
 from uniaudio_cli.llm.tokenizer import Tokenizer, load_tokenizer
 from uniaudio_cli.models import registry
@@ -65,6 +66,8 @@ def load(
         MissingWeightsError: files are missing and cannot be fetched.
     """
     place = choose_device(device)
+    check_bits(bits)
+    choose_dtype(dtype, place)  # refused now, though the LLM may be loaded later
     if answer_lm:  # refused or fetched before anything is loaded
         registry.resolve_lm(answer_lm, offline, progress)
     loaded = _load_codec(model, codec, place, offline, progress)
@@ -145,6 +148,8 @@ def load_zero_shot(
         UsageError: an unknown LLM, fewer than two labels, or a description of none of them.
         MissingWeightsError: files are missing and cannot be fetched.
     """
+    check_bits(bits)
+    choose_dtype(dtype, choose_device(device))
     files = registry.resolve_lm(lm, offline, progress)
 
     def parts() -> tuple[LanguageModel, Tokenizer]:
@@ -169,6 +174,8 @@ def load_enhancer(demos: Demos | None = None, *, shots: int = 8, seed: int = 0) 
         UsageError: the folder or a pair is wrong.
         UniAudioError: a pair cannot be read.
     """
+    if type(shots) is not int or shots < 1:
+        raise UsageError(f"shots must be a whole number from 1 up, not {shots!r}")
     if isinstance(demos, str | Path):
         return Enhancer(choose(load_demonstrations(Path(demos), "pair"), shots, seed))
     return Enhancer(demos or ())

@@ -6,9 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from pathlib import Path
 from typing import TypeVar
 
-import numpy as np
-
-from uniaudio_cli.audio.io import AudioInput, source_name
+from uniaudio_cli.audio.io import AudioInput, as_inputs, source_name
 from uniaudio_cli.codec.frozen.levels import FrozenLevels
 from uniaudio_cli.codec.model import Codec
 from uniaudio_cli.core.errors import UniAudioError, UsageError
@@ -195,25 +193,22 @@ class Kit(UsesModels):
         self, task: Task, demos: Demos, shots: int | None, labels: Collection[str] | None, seed: int
     ) -> list[Demonstration]:
         """The demonstrations of a folder that a session shows; a sequence is taken as it is unless `shots` is given."""
-        if shots is not None and shots < 1:
-            raise UsageError(f"shots must be 1 or more, not {shots}")
-        if isinstance(labels, str):
-            raise UsageError(f"labels must be a collection of labels, not the text {labels!r}")
+        if shots is not None and (type(shots) is not int or shots < 1):
+            raise UsageError(f"shots must be a whole number from 1 up, not {shots!r}")
+        if labels is not None and (isinstance(labels, str) or not all(isinstance(label, str) for label in labels)):
+            raise UsageError(f"labels must be a collection of labels, not {labels!r}")
         if isinstance(demos, str | Path):
             found: Sequence[Demonstration] = load_demonstrations(Path(demos), task.demonstration_kind)
-        elif shots is None and labels is None:
-            return list(demos)
+        elif not isinstance(demos, Sequence) or not all(isinstance(each, Demonstration) for each in demos):
+            raise UsageError("demos must be a folder, as str or Path, or a sequence of Demonstration")
         else:
             found = demos
-        with self.lock:
-            return select_demonstrations(self.encoder, task, found, shots or task.shots, seed, labels)
-
-
-def as_inputs(inputs: AudioInput | Iterable[AudioInput]) -> Iterable[AudioInput]:
-    """Inputs as an iterable; a single path, bytes, open file or (array, rate) pair is one input."""
-    single = isinstance(inputs, str | Path | bytes) or hasattr(inputs, "read")
-    pair = isinstance(inputs, tuple) and len(inputs) == 2 and isinstance(inputs[0], np.ndarray)
-    return [inputs] if single or pair else inputs  # type: ignore[list-item, return-value]
+        if isinstance(demos, str | Path) or not (shots is None and labels is None):
+            with self.lock:
+                found = select_demonstrations(self.encoder, task, found, shots or task.shots, seed, labels)
+        if task.kind == "classify" and len({each.label for each in found}) == 1:
+            raise UsageError(f"a choice takes two or more labels, and there is {found[0].label!r} alone")
+        return list(found)
 
 
 def _each(

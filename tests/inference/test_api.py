@@ -59,9 +59,10 @@ def test_an_unreadable_demonstration_is_named_at_once(clips, tmp_path, task, fie
     fields = {key: clips / value if key == "target" else value for key, value in fields.items()}
     bad = tmp_path / "bad.wav"
     bad.write_text("no audio")
+    others = {**fields, "label": "up"} if "label" in fields else fields
     for broken, message in ((bad, "cannot be read as audio"), (tmp_path / "gone.wav", "no such file")):
         with pytest.raises(UniAudioError, match=rf"{broken.name}: {message}"):
-            make_kit().session(task, [Demonstration(clips / "1.wav", **fields), Demonstration(broken, **fields)])
+            make_kit().session(task, [Demonstration(clips / "1.wav", **others), Demonstration(broken, **fields)])
     with pytest.raises(UniAudioError, match=r"bad\.wav: cannot be read"):
         make_kit().session(clean_task(), [Demonstration(clips / "1.wav", target=bad)])
 
@@ -166,7 +167,7 @@ def test_an_input_that_fails_gives_an_error_result(folders, clips, tmp_path):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda kit, demos: kit.classifier(demos, shots=-1), "shots must be 1 or more, not -1"),
+        (lambda kit, demos: kit.classifier(demos, shots=-1), "shots must be a whole number from 1 up, not -1"),
         (lambda kit, demos: kit.classifier(demos, labels="dog"), "labels must be a collection of labels"),
         (lambda kit, demos: kit.classifier(demos, labels=["dgo"]), "no demonstration of 'dgo'.*did you mean 'dog'"),
         (lambda kit, demos: kit.classifier(demos, "resynthesis"), "task resynthesis: turns audio into audio"),

@@ -27,6 +27,7 @@ from uniaudio_cli.core.paths import atomic, show
 AudioInput: TypeAlias = "str | Path | bytes | BinaryIO | tuple[np.ndarray, int]"
 """A recording: a path, a file's bytes, an open binary file, or samples [T] or [C, T] with their rate."""
 
+RECORDING = "a path, bytes, an open file, or a pair of samples and their rate"  # for people
 WRITTEN = {".wav": ("WAV", "PCM_16"), ".flac": ("FLAC", "PCM_16"), ".ogg": ("OGG", "VORBIS")}
 WRITTEN_AT_ONCE = 1 << 16  # samples per channel
 MARGIN = 0.1  # seconds read past a cut, so that the resampler has both sides of it
@@ -49,6 +50,21 @@ def source_name(source: AudioInput) -> str:
     return name if isinstance(name, str) else "<file>"
 
 
+def as_inputs(inputs: AudioInput | Iterable[AudioInput]) -> Iterable[AudioInput]:
+    """Inputs as an iterable; a single path, bytes, open file or pair of samples and rate is one input.
+
+    Raises:
+        UsageError: neither an input nor an iterable.
+    """
+    if isinstance(inputs, (str, Path, bytes)) or hasattr(inputs, "read"):
+        return [cast(AudioInput, inputs)]
+    if isinstance(inputs, tuple) and len(inputs) == 2 and isinstance(inputs[1], (int, float)):
+        return [inputs]
+    if not isinstance(inputs, Iterable):
+        raise UsageError(f"inputs must be a recording or several ({RECORDING}), not {type(inputs).__name__}")
+    return inputs
+
+
 def read_audio(source: AudioInput, sample_rate: int, max_seconds: float | None = None) -> Tensor:
     """Mono float32 [1, T] at `sample_rate`, of any rate, channel count and sample format that can be decoded.
 
@@ -63,6 +79,8 @@ def read_audio(source: AudioInput, sample_rate: int, max_seconds: float | None =
     if isinstance(source, tuple):
         samples, rate = _mix_array(source, name, max_seconds)
     else:
+        if not isinstance(source, (str, Path, bytes)) and not hasattr(source, "read"):
+            raise UniAudioError(f"{name}: a recording is {RECORDING}, not {type(source).__name__}")
         with as_path(source) as path:
             samples, rate = _mix_file(path, name, max_seconds)
     if rate != sample_rate:

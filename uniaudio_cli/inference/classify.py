@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from uniaudio_cli.audio.io import AudioInput, source_name
+from uniaudio_cli.audio.io import AudioInput, as_inputs, source_name
 from uniaudio_cli.audio.levels import PROSODY, level_name
 from uniaudio_cli.codec.frozen.units import Array
 from uniaudio_cli.codec.quantizer import SIMILARITY_SCALE
@@ -97,7 +97,7 @@ class Classifier(Session):
 
     def classify(self, sources: Iterable[AudioInput]) -> Iterator[LabelResult | ErrorResult]:
         """One result per source, in order, computed in growing batches; the next ones are read meanwhile."""
-        return (result for result, _ in self.classify_timed(sources))
+        return (result for result, _ in self.classify_timed(as_inputs(sources)))
 
     def classify_timed(self, sources: Iterable[AudioInput]) -> Iterator[tuple[LabelResult | ErrorResult, float]]:
         """`classify`, each result with its share of the seconds that its batch took."""
@@ -110,7 +110,7 @@ class Classifier(Session):
 
     def classify_batch(self, sources: Sequence[AudioInput]) -> list[LabelResult | ErrorResult]:
         """One result per source, all scored together; a source that fails gets an `ErrorResult`."""
-        return self.classify_clips([self.read(source) for source in sources])
+        return self.classify_clips([self.read(source) for source in as_inputs(sources)])
 
     def read(self, source: AudioInput) -> ReadClip | ErrorResult:
         """A source as `classify_clips` takes it. Needs no model and no lock."""

@@ -15,7 +15,7 @@ from typing import Protocol
 
 import numpy as np
 
-from uniaudio_cli.audio.io import AudioInput, read_audio, source_name
+from uniaudio_cli.audio.io import AudioInput, as_inputs, read_audio, source_name
 from uniaudio_cli.codec.frozen.levels import FrozenLevels
 from uniaudio_cli.codec.frozen.tags import background, class_weights
 from uniaudio_cli.core.errors import UniAudioError, UsageError
@@ -179,8 +179,8 @@ class ZeroShotClassifier:
         lock: threading.RLock | None = None,
         common: Array | None = None,
     ) -> None:
-        if isinstance(labels, str):
-            raise UsageError(f"labels must be a collection of labels, not the text {labels!r}")
+        if isinstance(labels, str) or not all(isinstance(label, str) for label in labels):
+            raise UsageError(f"labels must be a collection of labels, not {labels!r}")
         self.labels = tuple(dict.fromkeys(labels))
         if len(self.labels) < 2:
             raise UsageError("a choice takes two or more labels")
@@ -188,6 +188,8 @@ class ZeroShotClassifier:
         unknown = [label for label in self.descriptions if label not in self.labels]
         if unknown:
             raise UsageError(f"descriptions: {unknown[0]!r} is none of the labels {', '.join(self.labels)}")
+        if not 0 <= abstain_below <= 1:
+            raise UsageError(f"abstain_below must be a number from 0 to 1, not {abstain_below!r}")
         self.abstain_below = abstain_below
         self._tagger = tagger
         self._common = background() if common is None else common
@@ -240,11 +242,11 @@ class ZeroShotClassifier:
 
     def classify(self, sources: Iterable[AudioInput]) -> Iterator[LabelResult | ErrorResult]:
         """One result per source, in order. All are read before the first result, as they are calibrated together."""
-        yield from self.label([self.tag(source) for source in sources])
+        yield from self.label([self.tag(source) for source in as_inputs(sources)])
 
     def classify_batch(self, sources: Sequence[AudioInput]) -> list[LabelResult | ErrorResult]:
         """One result per source, calibrated together; a source that fails gets an `ErrorResult`."""
-        return self.label([self.tag(source) for source in sources])
+        return self.label([self.tag(source) for source in as_inputs(sources)])
 
     def tag(self, source: AudioInput) -> TaggedClip | ErrorResult:
         """The class posterior of a clip's first minute."""

@@ -146,8 +146,9 @@ class Speaker(Session):
         Raises:
             UsageError, AbstainedError: as `speak`.
         """
-        if not text.strip():
-            raise UsageError("there is nothing to answer: the text is empty")
+        if not isinstance(text, str) or not text.strip():
+            what = "the text is empty" if isinstance(text, str) else f"{type(text).__name__} is no text"
+            raise UsageError(f"there is nothing to answer: {what}")
         if self.task.closed_vocabulary:
             parts = self.readings.read(text)
             if parts is None or len(parts) > 1:

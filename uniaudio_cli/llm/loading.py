@@ -59,6 +59,12 @@ def lazy_lm(folder: str, name: str, decode_bits: int | None = None, **options: A
     return LazyLanguageModel(lambda: load_lm(folder, name, **options), name, context_length_of(config), decode_bits)
 
 
+def check_bits(bits: int | None) -> None:
+    """Raise UsageError for a number of bits that no LLM is quantised to."""
+    if bits not in (None, 4, 8):
+        raise UsageError(f"an LLM can be quantised to 4 or 8 bits, not {bits}")
+
+
 def load_lm(
     folder: str,
     name: str,
@@ -78,6 +84,7 @@ def load_lm(
     """
     from transformers import AutoModelForCausalLM
 
+    check_bits(bits)
     # Weights that are missing or of another size would be made up at random, with a remark and no more.
     options: dict[str, Any] = {"dtype": dtype, "local_files_only": offline}
     options |= {"output_loading_info": True, "ignore_mismatched_sizes": True}
@@ -86,8 +93,6 @@ def load_lm(
     if bits is not None:
         from transformers import BitsAndBytesConfig
 
-        if bits not in (4, 8):
-            raise UsageError(f"an LLM can be quantised to 4 or 8 bits, not {bits}")
         options["quantization_config"] = BitsAndBytesConfig(load_in_4bit=bits == 4, load_in_8bit=bits == 8)
     try:
         with quiet_transformers():
