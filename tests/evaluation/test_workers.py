@@ -32,6 +32,7 @@ def folder(tmp_path_factory):
 def job(folder, world, tmp_path, monkeypatch):
     """The small world's models, and peers without weights."""
     monkeypatch.setenv("UNIAUDIO_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # as conftest sets torch: sums depend on the number of threads
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     manifest = plan_folds(Selection(folder), shots=(1, 2))
     names = ModelNames(codec=str(world.codec), lm=str(world.lm), offline=True)

@@ -12,6 +12,8 @@ from concurrent.futures import ProcessPoolExecutor
 from itertools import groupby
 from types import TracebackType
 
+import torch
+
 from uniaudio_cli.evaluation.job import Job
 from uniaudio_cli.evaluation.results import Answer
 from uniaudio_cli.evaluation.runner import Here, Todo
@@ -25,14 +27,15 @@ _crew: Here | None = None
 
 
 class Workers:
-    """`count` processes as a `runner.Crew`. They inherit the environment, and with it OMP_NUM_THREADS."""
+    """`count` processes as a `runner.Crew`. Each has this process's number of threads, as sums depend on it."""
 
     def __init__(self, job: Job, count: int) -> None:
         self.job = job
         self.seconds: defaultdict[str, float] = defaultdict(float)
         self.cpu_seconds = 0.0
         # Not forked: a fork of a process in which torch has run may hang.
-        self.pool = ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), _start, (job,))
+        start = (job, torch.get_num_threads())
+        self.pool = ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), _start, start)
 
     def __enter__(self) -> Workers:
         try:
@@ -73,10 +76,11 @@ def blocks(job: Job, todo: Sequence[Todo]) -> list[list[Todo]]:
     return found
 
 
-def _start(job: Job) -> None:
-    """In a worker: keep the job, and end with the parent, however that ends."""
+def _start(job: Job, threads: int) -> None:
+    """In a worker: keep the job, compute with so many threads, and end with the parent, however that ends."""
     global _job
     _job = job
+    torch.set_num_threads(threads)
     parent = multiprocessing.parent_process()
 
     def end() -> None:
