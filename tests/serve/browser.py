@@ -26,7 +26,7 @@ def chromium_with_microphone(folder: Path) -> Iterator[Any]:
         pytest.skip("needs chromium and chromedriver")
     microphone = folder / "chord.wav"
     time_axis = np.arange(48_000) / 48_000
-    chord = sum(np.sin(2 * np.pi * pitch * time_axis) for pitch in (330, 495, 660)) / 4
+    chord = np.sum([np.sin(2 * np.pi * pitch * time_axis) for pitch in (330, 495, 660)], axis=0) / 4
     with wave.open(str(microphone), "wb") as file:
         file.setparams((1, 2, 48_000, 0, "NONE", ""))
         file.writeframes((32_000 * chord).astype("<i2").tobytes())

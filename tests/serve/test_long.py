@@ -23,6 +23,7 @@ from tests.serve.conftest import SMALL, encoded, files, listening, wav
 from uniaudio_cli.cli.main import main
 from uniaudio_cli.inference import enhance, gains
 from uniaudio_cli.inference.segments import Segmenter
+from uniaudio_cli.serve import schemas as schemas_module
 from uniaudio_cli.serve import worker
 
 PAUSE = np.zeros(RATE, np.float32)
@@ -102,6 +103,10 @@ def test_segments_end_with_the_time_of_an_answer(kit, tmp_path, monkeypatch):
 
 
 def test_the_description_has_examples(client):
+    schemas = client.get("/openapi.json").json()["components"]["schemas"]
+    for name in ("ProblemDetails", "SetInfo", "Speech", "Codes", "TaskInfo", "Health"):
+        [example] = schemas[name]["examples"]
+        assert getattr(schemas_module, name)(**example).model_dump() == example
     paths = client.get("/openapi.json").json()
     answer = paths["paths"]["/v1/classify"]["post"]["responses"]["200"]["content"]["application/json"]
     for example, model in zip(answer["examples"].values(), ("Labels", "Recordings"), strict=True):

@@ -7,9 +7,17 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, StrictInt
 
 
+def _example(**members: Any) -> ConfigDict:
+    """The settings of a model that is described with this example."""
+    return ConfigDict(json_schema_extra={"examples": [members]})
+
+
 class ProblemDetails(BaseModel):
     """An error (RFC 9457)."""
 
+    model_config = _example(
+        type="about:blank", title="Unprocessable Entity", status=422, detail="c.wav: cannot be read as audio"
+    )
     type: str = "about:blank"
     title: str
     status: int
@@ -19,13 +27,7 @@ class ProblemDetails(BaseModel):
 class SetInfo(BaseModel):
     """A demonstration set. `labels`: clips of each label or text."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {"id": "0123456789abcdef", "kind": "label", "task": "sound-event", "labels": {"rain": 3, "siren": 3}}
-            ]
-        }
-    )
+    model_config = _example(id="0123456789abcdef", kind="label", task="sound-event", labels={"rain": 3, "siren": 3})
     id: str
     kind: str
     task: str
@@ -79,7 +81,7 @@ class Recordings(BaseModel):
 class Speech(BaseModel):
     """A question or a text, and the set that has the voice and the words."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"text": "2 + 3"}]})
+    model_config = ConfigDict(extra="forbid", **_example(text="2 + 3", set="example-digits"))
     text: Annotated[str, Field(min_length=1)]
     set: str = "example-digits"
 
@@ -87,7 +89,10 @@ class Speech(BaseModel):
 class Codes(BaseModel):
     """A clip in codes, a list per level of the codec, the coarsest first."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid",
+        **_example(codec="small", samples=3200, gain=1.2, codes=[[3, 141], [59, 26, 53, 58], [97, 93, 23, 84, 62, 64]]),
+    )
     codec: str = ""
     samples: StrictInt
     gain: float | None
@@ -97,6 +102,7 @@ class Codes(BaseModel):
 class TaskInfo(BaseModel):
     """A shipped task."""
 
+    model_config = _example(name="sound-event", kind="classify", description="Which sound is heard")
     name: str
     kind: str
     description: str
@@ -115,6 +121,7 @@ class ModelInfo(BaseModel):
 class Health(BaseModel):
     """`waiting`: requests in the queue."""
 
+    model_config = _example(status="ok", waiting=0)
     status: str = "ok"
     waiting: int
 
