@@ -15,8 +15,8 @@ FOLDER = Path(__file__).with_name("results")
 SETS = {
     "esc10": "five classes of ESC-10, 200 clips; development data: settings were chosen on these clips",
     "instruments": "five instruments, 75 recordings; held out",
-    "named": "43 kinds of noise with two or more recordings (`recipes/named_noises.py`); the weight of names was chosen on "
-    "half of them",
+    "named": "43 kinds of noise with two or more recordings (`recipes/named_noises.py`); the weight of names was "
+    "chosen on half of them",
     "arabic-commands": "ten Arabic command words, demonstrations of other speakers; speakers 7 to 12, held out",
     "fsdd-other": "spoken digits (FSDD), demonstrations of another speaker; george and yweweler, held out",
     "fsdd-same": "spoken digits (FSDD), demonstrations of the same speaker; george and yweweler, held out",
