@@ -277,6 +277,22 @@ def test_containers_of_phones_and_browsers(tmp_path, name):
     assert read_audio(path.read_bytes(), RATE).shape == wav.shape
 
 
+def test_the_first_of_two_tracks_is_used_and_that_is_said(tmp_path):
+    av = pytest.importorskip("av")
+    path, wave = tmp_path / "two.mka", tone(1.0)
+    with av.open(str(path), "w", format="matroska") as box:
+        streams = [box.add_stream("pcm_s16le", rate=RATE, layout="mono") for _ in range(2)]
+        for stream, gain in zip(streams, (1.0, 0.1), strict=True):
+            samples = (gain * wave * 32767).astype("<i2")[None]
+            frame = av.AudioFrame.from_ndarray(samples, format="s16", layout="mono")
+            frame.sample_rate, frame.pts = RATE, 0
+            for packet in [*stream.encode(frame), *stream.encode(None)]:
+                box.mux(packet)
+    with pytest.warns(AudioWarning, match=r"two\.mka: holds 2 sound tracks side by side; the first is used"):
+        wav = read_audio(path, RATE)
+    np.testing.assert_allclose(wav[0].numpy(), wave, atol=1e-3)
+
+
 def varied(seconds: int, rate: int) -> np.ndarray:
     """A second of noise, then a tone: a variable bit rate falls after the first second."""
     noise = 0.5 * np.random.default_rng(0).uniform(-1, 1, rate)

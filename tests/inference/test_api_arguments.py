@@ -19,21 +19,21 @@ __all__ = ["world"]
 TASK = label_task(readout="similarity", levels=[0])
 
 CLASSIFIERS = {
-    "shots below 1": (dict(shots=-1), "shots must be a whole number from 1 up, not -1"),
-    "no shots": (dict(shots=0), "shots must be a whole number from 1 up, not 0"),
-    "half a shot": (dict(shots=1.5), "shots must be a whole number from 1 up, not 1.5"),
-    "shots as text": (dict(shots="3"), "shots must be a whole number from 1 up, not '3'"),
-    "shots that are true": (dict(shots=True), "shots must be a whole number from 1 up, not True"),
-    "one label": (dict(labels=["up"]), "a choice takes two or more labels"),
-    "one label twice": (dict(labels=["up", "up"]), "a choice takes two or more labels"),
-    "labels as text": (dict(labels="up,dog"), "labels must be a collection of labels, not 'up,dog'"),
-    "labels that are numbers": (dict(labels=[1, 2]), r"labels must be a collection of labels, not \[1, 2\]"),
-    "an unknown label": (dict(labels=["up", "x"]), "no demonstration of 'x'"),
-    "no demonstrations": (dict(demos=None), "demos must be a folder"),
-    "a number as demonstrations": (dict(demos=3), "demos must be a folder"),
-    "bytes as demonstrations": (dict(demos=b"demos"), "demos must be a folder"),
-    "paths as demonstrations": (dict(demos=["a.wav", "b.wav"]), "demos must be a folder"),
-    "a folder that is not there": (dict(demos="nowhere"), "nowhere: no such folder"),
+    "shots below 1": ({"shots": -1}, "shots must be a whole number from 1 up, not -1"),
+    "no shots": ({"shots": 0}, "shots must be a whole number from 1 up, not 0"),
+    "half a shot": ({"shots": 1.5}, "shots must be a whole number from 1 up, not 1.5"),
+    "shots as text": ({"shots": "3"}, "shots must be a whole number from 1 up, not '3'"),
+    "shots that are true": ({"shots": True}, "shots must be a whole number from 1 up, not True"),
+    "one label": ({"labels": ["up"]}, "a choice takes two or more labels"),
+    "one label twice": ({"labels": ["up", "up"]}, "a choice takes two or more labels"),
+    "labels as text": ({"labels": "up,dog"}, "labels must be a collection of labels, not 'up,dog'"),
+    "labels that are numbers": ({"labels": [1, 2]}, r"labels must be a collection of labels, not \[1, 2\]"),
+    "an unknown label": ({"labels": ["up", "x"]}, "no demonstration of 'x'"),
+    "no demonstrations": ({"demos": None}, "demos must be a folder"),
+    "a number as demonstrations": ({"demos": 3}, "demos must be a folder"),
+    "bytes as demonstrations": ({"demos": b"demos"}, "demos must be a folder"),
+    "paths as demonstrations": ({"demos": ["a.wav", "b.wav"]}, "demos must be a folder"),
+    "a folder that is not there": ({"demos": "nowhere"}, "nowhere: no such folder"),
 }
 
 
@@ -51,9 +51,9 @@ def test_demonstrations_of_one_label(clips):
 
 def test_wrong_models_are_refused_before_anything_is_loaded(world):
     for arguments, words in (
-        (dict(bits=3), "4 or 8 bits, not 3"),
-        (dict(dtype="float31"), "dtype 'float31'"),
-        (dict(device="warp"), "device 'warp'"),
+        ({"bits": 3}, "4 or 8 bits, not 3"),
+        ({"dtype": "float31"}, "dtype 'float31'"),
+        ({"device": "warp"}, "device 'warp'"),
     ):
         with pytest.raises(UsageError, match=words):
             load(lm=world.lm, codec=world.codec, defer_lm=True, **arguments)
@@ -88,7 +88,7 @@ def test_a_single_recording_is_one_input(clips):
             assert [each.ok for each in results] == [True]
     with path.open("rb") as file:
         assert len(session.classify_batch(file)) == 1
-    with pytest.raises(UsageError, match="inputs must be a recording or several .*, not NoneType"):
+    with pytest.raises(UsageError, match=r"inputs must be a recording or several .*, not NoneType"):
         session.classify_batch(None)
     assert list(as_inputs([path, path])) == [path, path]
 

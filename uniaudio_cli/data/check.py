@@ -27,7 +27,9 @@ LOUDER_DB = 15.0  # between the medians of two labels: the level may be what tel
 IMBALANCE = 3.0
 READ_SECONDS = 60.0
 
-Kind = Literal["folder", "unreadable", "duplicate", "short", "quiet", "clipped", "leak", "outlier", "loudness", "imbalance"]
+Kind = Literal[
+    "folder", "unreadable", "duplicate", "short", "quiet", "clipped", "leak", "outlier", "loudness", "imbalance"
+]
 
 
 @dataclass(frozen=True)
