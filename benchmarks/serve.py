@@ -3,8 +3,8 @@
     python benchmarks/serve.py [--clients 1 8 32] [--seconds 10] [--rounds 3] [--model NAME]
 
 Two servers of the same models run, of which one scores every request by itself and waits for no others. They take
-turns; a request is one shipped clip labelled by the shipped sounds. The median of the rounds counts, and `ab` reports
-other answers than 200 and answers of another length as failures. Run it on an idle machine.
+turns; a request is one shipped clip labelled by the shipped sounds. The median of the rounds counts; what is no answer
+of 200 has failed. Run it on an idle machine.
 """
 
 from __future__ import annotations
@@ -60,7 +60,21 @@ def free_port() -> int:
 
 def load(port: int, form: Path, clients: int, seconds: float) -> dict[str, float]:
     """The figures of one run of `ab`."""
-    command = ["ab", "-q", "-c", str(clients), "-t", f"{seconds:g}", "-n", "1000000", "-s", "120", "-p", str(form)]
+    command = [
+        "ab",
+        "-q",
+        "-l",
+        "-c",
+        str(clients),
+        "-t",
+        f"{seconds:g}",
+        "-n",
+        "1000000",
+        "-s",
+        "120",
+        "-p",
+        str(form),
+    ]
     address = f"http://127.0.0.1:{port}/v1/classify"
     done = subprocess.run(
         [*command, "-T", "multipart/form-data; boundary=x", address], capture_output=True, text=True, check=True

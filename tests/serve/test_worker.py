@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import pytest
 
@@ -44,6 +45,31 @@ def test_jobs_of_one_key_run_together_and_get_their_own_results(worker):
     assert [future.result(10) for future in same] == [[0, 20], [2, 22], [4, 24]]
     assert (other.result(10), alone.result(10)) == ([14], [16])
     assert batches == [[0, 10, 1, 11, 2, 12], [7], [8]]
+
+
+def test_a_job_by_itself_waits_for_no_others(worker, monkeypatch):
+    monkeypatch.setattr("uniaudio_cli.serve.worker.COLLECT", 60.0)
+    for number in range(3):
+        assert worker.submit(list, [number], "a").result(10) == [number]
+
+
+def test_after_jobs_that_ran_together_the_next_waits_for_others(worker, monkeypatch):
+    gate, sizes = Gate(worker), []
+
+    def count(items):
+        sizes.append(len(items))
+        return items
+
+    both = [worker.submit(count, [number], "a") for number in range(2)]
+    gate.open.set()
+    for future in both:
+        future.result(10)
+    monkeypatch.setattr("uniaudio_cli.serve.worker.COLLECT", 0.5)
+    first = worker.submit(count, [0], "a")
+    time.sleep(0.05)
+    worker.submit(count, [1], "a").result(10)
+    first.result(10)
+    assert sizes == [2, 2]
 
 
 def test_a_batch_is_bounded(worker):

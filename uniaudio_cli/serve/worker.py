@@ -13,7 +13,7 @@ from typing import Any
 
 from uniaudio_cli.serve.problems import Problem
 
-COLLECT = 0.003  # seconds that a batch waits for others, small beside the scoring of one clip
+COLLECT = 0.003  # seconds that a batch waits for others where there may be some; small beside the scoring of a clip
 SLICE = 0.25  # seconds of a long job before others have their turn
 MOST_ITEMS = 32  # a batch is closed by this many items
 log = logging.getLogger("uniaudio.serve")
@@ -45,6 +45,7 @@ class Worker:
         self._waiting: deque[Job] = deque()
         self._changed = threading.Condition()
         self._closed = False
+        self._shared = False  # whether the last batch was of several jobs
         self._seconds = 1.0  # of a job, a running mean
         self._thread = threading.Thread(target=self._run, name="uniaudio-models", daemon=True)
         self._thread.start()
@@ -115,8 +116,9 @@ class Worker:
         """`first` and the waiting jobs of its key, as far as they fit into a batch."""
         if first.key is None:
             return [first]
-        deadline = time.monotonic() + COLLECT
         with self._changed:
+            # A client by itself would wait for nobody.
+            deadline = time.monotonic() + (COLLECT if self._shared or self._waiting else 0.0)
             while not self._closed and (left := deadline - time.monotonic()) > 0:
                 self._changed.wait(left)
             jobs, count = [first], len(first.items)
@@ -125,6 +127,7 @@ class Worker:
                     self._waiting.remove(job)
                     jobs.append(job)
                     count += len(job.items)
+        self._shared = len(jobs) > 1
         return jobs
 
 
