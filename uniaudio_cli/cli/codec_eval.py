@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -25,7 +25,12 @@ if TYPE_CHECKING:
     from uniaudio_cli.codec.quality import MeasuredReconstruction
     from uniaudio_cli.data.manifest import Row
 
-COMPARED = {"stoi": "STOI", "pesq_wb": "PESQ wb", "dnsmos": "DNSMOS", "mel_l1": "mel L1"}
+# Metrics by what people call them: of a page, and of the table of several codecs.
+TITLES = {
+    "stoi": "STOI", "pesq_wb": "PESQ wb", "pesq_nb": "PESQ nb", "dnsmos": "DNSMOS",
+    "dnsmos_original": "DNSMOS, original", "si_sdr": "SI-SDR", "mel_l1": "mel L1", "stft": "STFT distance",
+}  # fmt: skip
+COMPARED = ("stoi", "pesq_wb", "dnsmos", "mel_l1")
 
 
 @options.expand
@@ -64,7 +69,7 @@ def evaluate(
 
     peers = parse_compared(compare)
     rows = find_rows(files, split, kind, group_regex)
-    page = pair_page(report, "uniaudio codec eval", force)
+    page = pair_page(report, "uniaudio codec eval", force, "Original and decoded")
     loaded = open_codec(codec, device)
     rates, sizes = quality.code_rates(loaded), loaded.config.sizes
     beside = load_compared(peers, quality.bits(rates, sizes), offline)
@@ -84,7 +89,8 @@ def evaluate(
         wavs = {"original": each.original, "decoded": each.decoded}
         wavs |= {row.name: row.measure(each.original, loaded.sample_rate) for row in beside}
         if page is not None:
-            page.add(f"segment {number}", wavs, loaded.sample_rate, each.metrics)
+            others = [f"{row.name}: {_numbers(row.measured[-1].metrics)}" for row in beside]
+            page.add(f"segment {number}", wavs, loaded.sample_rate, _titled(each.metrics, TITLES), others)
         if pictures is not None:
             quality.spectrograms(pictures / f"{number:03d}.png", wavs, loaded.sample_rate)
     if len(unread) == len(rows) > 0:
@@ -166,12 +172,22 @@ def print_summary(result: dict[str, Any]) -> None:
 def print_compared(results: Mapping[str, dict[str, Any]]) -> None:
     """Codecs side by side: rates, and the means of what is measured of speech."""
     measured = {name for each in results.values() for name in each["metrics"]}
-    shown = {name: title for name, title in COMPARED.items() if name in measured}
+    shown = {name: TITLES[name] for name in COMPARED if name in measured}
     table = Table("codec", "bits/s", "codes/s", *shown.values())
     for name, each in results.items():
         means = [f"{each['metrics'][key]['mean']:.3f}" if key in each["metrics"] else "-" for key in shown]
         table.add_row(name, str(each["bits_per_second"]), str(each["codes_per_second"]), *means)
     Console().print(table)
+
+
+def _titled(metrics: Mapping[str, float], names: Iterable[str]) -> dict[str, float]:
+    """Of `metrics` those of these names, by title."""
+    return {TITLES[name]: metrics[name] for name in names if name in metrics}
+
+
+def _numbers(metrics: Mapping[str, float]) -> str:
+    """What codecs are compared by, on one line."""
+    return "; ".join(f"{title} {value:.2f}" for title, value in _titled(metrics, COMPARED).items())
 
 
 def _mean(values: list[float]) -> dict[str, float]:

@@ -65,7 +65,8 @@ def enhance(
         write_each(targets, work, "enhance", options.RunOptions(as_json=as_json, quiet=quiet, force=force))
     finally:  # where some inputs failed, the page shows the others
         if page is not None and report is not None and page.total:
-            page.write(report, f"{page.total} enhanced recordings", "Filtered by `uniaudio enhance`.")
+            learnt = "without pairs" if demos is None else f"after pairs of {demos.name}"
+            page.write(report, f"{page.total} enhanced recordings", f"Noise filtered {learnt}, strength {strength:g}.")
 
 
 def _learn(demos: Path | None, shots: int, seed: int, quiet: bool) -> Enhancer:

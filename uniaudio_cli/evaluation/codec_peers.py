@@ -44,6 +44,11 @@ class PeerCodec:
     size: int
     depths: tuple[int, ...]
 
+    @classmethod
+    def load(cls, folder: Path, title: str) -> PeerCodec:
+        """The codec in a folder as transformers saves it."""
+        raise NotImplementedError
+
     @property
     def frame_rate(self) -> float:
         """Codes a second of one codebook."""
@@ -169,7 +174,7 @@ def load_compared(peers: Iterable[Peer], bits_per_second: float, offline: bool) 
     Raises:
         MissingWeightsError: weights are not here and cannot be fetched.
     """
-    kinds = {"encodec": EnCodec, "dac": DAC, "mimi": Mimi}
+    kinds: Mapping[str, type[PeerCodec]] = {"encodec": EnCodec, "dac": DAC, "mimi": Mimi}
     rows = []
     for peer in peers:
         codec = kinds[peer.name].load(peer.weights(offline, tokenizer=False), peer.row_name(TITLES[peer.name]))
