@@ -199,10 +199,10 @@ class Kit(UsesModels):
             raise UsageError(f"labels must be a collection of labels, not {labels!r}")
         if isinstance(demos, str | Path):
             found: Sequence[Demonstration] = load_demonstrations(Path(demos), task.demonstration_kind)
-        elif not isinstance(demos, Sequence) or not all(isinstance(each, Demonstration) for each in demos):
-            raise UsageError("demos must be a folder, as str or Path, or a sequence of Demonstration")
-        else:
+        elif isinstance(demos, Sequence) and all(isinstance(each, Demonstration) for each in demos):
             found = demos
+        else:
+            raise UsageError("demos must be a folder, as str or Path, or a sequence of Demonstration")
         if isinstance(demos, str | Path) or not (shots is None and labels is None):
             with self.lock:
                 found = select_demonstrations(self.encoder, task, found, shots or task.shots, seed, labels)

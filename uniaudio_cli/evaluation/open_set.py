@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from uniaudio_cli.codec.frozen.units import Array
 from uniaudio_cli.evaluation.metrics import clustered_auroc
 from uniaudio_cli.evaluation.results import Answer, OpenSetResult, Rate
@@ -45,7 +47,8 @@ def measure(answers: Sequence[Answer], seed: int = 0) -> OpenSetResult | None:
     groups = [each.group for each, _ in scored]
 
     def rate(pairs: Sequence[tuple[float, float]]) -> Rate:
-        return Rate.of(clustered_auroc(*zip(*pairs, strict=True), groups, seed))
+        known, unknown = np.array(pairs).T
+        return Rate.of(clustered_auroc(known, unknown, groups, seed))
 
     return OpenSetResult(
         labels=min(len(each.scores) for each, _ in scored) - 1,
