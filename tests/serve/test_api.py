@@ -81,9 +81,8 @@ def test_a_clip_that_fails_is_named_and_the_rest_are_labelled(client, set_id):
 
 
 def test_labels_by_their_names(client):
-    silent = encoded(np.zeros(CLIP, dtype=np.float32))
-    data = {"labels": ["rain", "siren"], "words": "true"}
-    answer = client.post("/v1/classify", files=files(wav(1), wav(2), silent), data=data)
+    given = files(wav(1), wav(2), encoded(np.zeros(CLIP, dtype=np.float32)))
+    answer = client.post("/v1/classify", files=given, data={"labels": ["rain", "siren"], "words": "true"})
     assert answer.status_code == 200, answer.text
     found = answer.json()["results"]
     assert [sorted(each["scores"]) for each in found] == [["rain", "siren"]] * 3
@@ -91,8 +90,8 @@ def test_labels_by_their_names(client):
 
 
 def test_the_llm_is_given_nothing_where_names_do_not_count(client, set_id):
-    data = {"set": set_id, "words": "true"}
-    assert client.post("/v1/classify", files=files(wav(1)), data=data).json()["results"][0]["words"] == ""
+    answer = client.post("/v1/classify", files=files(wav(1)), data={"set": set_id, "words": "true"})
+    assert answer.json()["results"][0]["words"] == ""
 
 
 def test_a_folder_below_the_root(client):
