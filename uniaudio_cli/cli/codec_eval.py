@@ -187,7 +187,7 @@ def _titled(metrics: Mapping[str, float], names: Iterable[str]) -> dict[str, flo
 
 def _numbers(metrics: Mapping[str, float]) -> str:
     """What codecs are compared by, on one line."""
-    return "; ".join(f"{title} {value:.2f}" for title, value in _titled(metrics, COMPARED).items())
+    return "; ".join(f"{title} {value:.3f}" for title, value in _titled(metrics, COMPARED).items())
 
 
 def _mean(values: list[float]) -> dict[str, float]:

@@ -101,6 +101,9 @@ class CLAPRow:
     def __init__(self, name: str, embedder: Embedder, peer: Peer) -> None:
         self.name, self.embedder, self.peer = name, embedder, peer
 
+    def predict(self, episode: Episode) -> Mapping[str, float]:
+        raise NotImplementedError
+
     @property
     def identity(self) -> Mapping[str, str]:
         return {"model": self.peer.source, "runtime": f"transformers {package_version('transformers')}"}

@@ -62,8 +62,16 @@ class PairPage:
 
     def write(self, path: Path, title: str, about: str) -> None:
         """Write the page; raises UniAudioError where that fails."""
-        facts = {"heading": self.heading, "eyebrow": self.eyebrow, "pairs": self.pairs, "total": self.total}
-        write_page(path, "pairs.html", title=title, about=about, **facts)
+        write_page(
+            path,
+            "pairs.html",
+            title=title,
+            about=about,
+            heading=self.heading,
+            eyebrow=self.eyebrow,
+            pairs=self.pairs,
+            total=self.total,
+        )
 
 
 def _at_16k(wav: Tensor, sample_rate: int) -> Tensor:
