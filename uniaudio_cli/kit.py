@@ -200,7 +200,7 @@ class Kit(UsesModels):
         if isinstance(demos, str | Path):
             found: Sequence[Demonstration] = load_demonstrations(Path(demos), task.demonstration_kind)
         elif isinstance(demos, Sequence) and all(isinstance(each, Demonstration) for each in demos):
-            found = demos
+            found = list(demos)
         else:
             raise UsageError("demos must be a folder, as str or Path, or a sequence of Demonstration")
         if isinstance(demos, str | Path) or not (shots is None and labels is None):

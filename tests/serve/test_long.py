@@ -223,8 +223,8 @@ def until(condition) -> None:
 
 @contextmanager
 def asked(port: int, set_id: str, content: bytes):
-    given = {"files": files(content, field="file"), "data": {"set": set_id}}
-    with httpx2.stream("POST", f"http://127.0.0.1:{port}/v1/enhance", **given, timeout=30) as answer:
+    sent, form = files(content, field="file"), {"set": set_id}
+    with httpx2.stream("POST", f"http://127.0.0.1:{port}/v1/enhance", files=sent, data=form, timeout=30) as answer:
         yield answer
 
 
