@@ -22,7 +22,9 @@ from tests.serve.browser import chromium_with_microphone
 from uniaudio_cli.serve.app import create_app
 from uniaudio_cli.serve.settings import Limits, Settings
 
-SMALL = Limits(body=1 << 20, files=8, seconds=5.0, long=20.0, channels=2, receive=5.0, work=60.0, set_clips=12, sets=20)
+SMALL = Limits(
+    body=1 << 20, files=8, seconds=5.0, long=20.0, channels=2, receive=5.0, work=300.0, set_clips=12, sets=20
+)
 
 
 def wav(seed: int = 0, samples: int = CLIP) -> bytes:

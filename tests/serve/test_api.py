@@ -29,8 +29,7 @@ def is_problem(answer, status: int, *words: str) -> None:
     assert body["status"] == status
     for word in words:
         assert word in body["detail"]
-    for word in ("/tmp", "/home", "Traceback", ".py"):
-        assert word not in answer.text
+    assert not any(word in answer.text for word in ("/tmp", "/home", "Traceback", ".py"))
 
 
 # ---- what works
@@ -100,7 +99,8 @@ def test_a_folder_below_the_root(client):
 
 
 def test_speech_enhancement_and_codes(client, monkeypatch):
-    monkeypatch.setattr(gains, "STEPS", 2)  # quick
+    monkeypatch.setattr(gains, "STEPS", 2)
+    monkeypatch.setattr(gains, "TREES", 5)
     words = client.post("/v1/sets", files=files(wav(0), wav(1)), data={"labels": ["one", "two"], "task": "text"})
     spoken = client.post("/v1/speak", json={"text": "one", "set": words.json()["id"]})
     assert (spoken.status_code, spoken.headers["content-type"]) == (200, "audio/wav")
