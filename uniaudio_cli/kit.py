@@ -197,16 +197,16 @@ class Kit(UsesModels):
             raise UsageError(f"shots must be a whole number from 1 up, not {shots!r}")
         if labels is not None and (isinstance(labels, str) or not all(isinstance(label, str) for label in labels)):
             raise UsageError(f"labels must be a collection of labels, not {labels!r}")
-        found: Sequence[Demonstration]
-        if isinstance(demos, str):
-            demos = Path(demos)
-        if isinstance(demos, Path):
-            found = load_demonstrations(demos, task.demonstration_kind)
-        elif isinstance(demos, Sequence) and all(isinstance(each, Demonstration) for each in demos):
-            found = demos
+        wrong = UsageError("demos must be a folder, as str or Path, or a sequence of Demonstration")
+        if isinstance(demos, str | Path):
+            found = load_demonstrations(Path(demos), task.demonstration_kind)
+        elif isinstance(demos, Sequence):
+            found = [each for each in demos if isinstance(each, Demonstration)]
+            if len(found) < len(demos):
+                raise wrong
         else:
-            raise UsageError("demos must be a folder, as str or Path, or a sequence of Demonstration")
-        if isinstance(demos, Path) or not (shots is None and labels is None):
+            raise wrong
+        if isinstance(demos, str | Path) or not (shots is None and labels is None):
             with self.lock:
                 found = select_demonstrations(self.encoder, task, found, shots or task.shots, seed, labels)
         if task.kind == "classify" and len({each.label for each in found}) == 1:
