@@ -181,7 +181,7 @@ SETS = [
     ({"labels": ["dog"]}, 2, 422, "there are 1 for 2 files"),
     ({"labels": ["dog", "dog"]}, 2, 422, "a choice takes two or more"),
     ({"labels": ["dog", " "]}, 2, 422, "a label is"),
-    ({"labels": ["dog", "a\0b"]}, 2, 422, "a label is"),
+    ({"labels": ["dog", "a\0b"]}, 2, 422, "holds a NUL"),
     ({"labels": ["dog", "x" * 300]}, 2, 422, "a label is"),
     ({"labels": ["dog", "cat"], "task": "sound-evnt"}, 2, 422, "task: one of"),
     ({"labels": ["dog", "cat"], "task": "/etc/passwd.yaml"}, 2, 422, "task: one of"),

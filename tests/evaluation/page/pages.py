@@ -55,7 +55,7 @@ def write_report(folder: Path) -> Results:
         answers,
         runner.REFERENCES,
         lambda file: f"hiss buzz {NASTY}",
-        settings={"task": NASTY},
+        settings={"task": {"name": NASTY}},
         versions={"python": "3"},
         models={"uniaudio": {"lm": NASTY}},
         skipped={"peer": NASTY},
