@@ -69,14 +69,18 @@ def encode_long(codec: Codec, file: Path) -> tuple[list[Tensor], Level]:
     level = measure(stream_audio(file, rate), rate, codec.config.level_db)
     unit = codec.config.padding_multiple
     piece, context = (max(1, round(seconds * rate / unit)) * unit for seconds in (PIECE_SECONDS, CONTEXT_SECONDS))
-    rows: list[list[Tensor]] = [[] for _ in codec.strides]
+    # Allocated at once: rows of many small tensors would leave the heap in pieces, half a gigabyte of an hour.
+    frames = -(-level.samples // unit) * unit // codec.hop_length
+    rows = [torch.empty(1, frames // stride, dtype=torch.int64) for stride in codec.strides]
+    done = [0] * len(rows)
     for first, last, window in _with_ends(windows(stream_audio(file, rate), piece + 2 * context, piece)):
         wav = torch.from_numpy(np.float32(level.gain) * (window - np.float32(level.offset)))
-        for row, stride, codes in zip(rows, codec.strides, codec.encode(wav[None, None]), strict=True):
+        for number, (stride, codes) in enumerate(zip(codec.strides, codec.encode(wav[None, None]), strict=True)):
             step = codec.hop_length * stride  # samples a code
-            start = 0 if first else context // step
-            row.append(codes[:, start : None if last else (context + piece) // step].cpu())
-    return [torch.cat(row, dim=1) for row in rows], level
+            some = codes[:, 0 if first else context // step : None if last else (context + piece) // step]
+            rows[number][:, done[number] : done[number] + some.shape[1]] = some
+            done[number] += some.shape[1]
+    return [row[:, :count] for row, count in zip(rows, done, strict=True)], level
 
 
 def _with_ends(found: Iterator[tuple[int, np.ndarray]]) -> Iterator[tuple[bool, bool, np.ndarray]]:
