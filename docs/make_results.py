@@ -47,7 +47,7 @@ LABEL_SIZES = (
 LABEL_HEAD = """## The `label` readout by LLM size
 
 The paper's readout: one prompt with all demonstrations in level-0 words, and the label that the LLM writes next. Five
-labels, three demonstrations each, cross-validated (`uniaudio eval DATA/ --set readout=label --set levels=[0] --shots 3`);
+labels, three demonstrations each, cross-validated (`eval DATA/ --set readout=label --set levels=[0] --shots 3`);
 ESC-10 by two draws of folds, clips cut to their loudest 2 s, digits 0 to 4 of george and yweweler by the other speaker.
 Chance is 20 %; the nearest demonstration reads the same words.
 
