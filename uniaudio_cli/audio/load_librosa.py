@@ -25,9 +25,10 @@ def load_librosa() -> ModuleType:
         lock.acquire()
         held = True
     try:
-        import librosa.core
+        # Each by name: `librosa.core` alone loads its parts when they are first used, which is after the lock.
+        import librosa.core.pitch
         import librosa.effects
-        import librosa.feature
+        import librosa.feature.spectral
         import librosa.sequence
     finally:
         if held:
