@@ -124,6 +124,17 @@ def test_clips_go_to_folders_by_label(similar, world, tmp_path):
     assert not inside.exists()
 
 
+def test_a_copy_that_does_not_fit_leaves_no_half_file(similar, tmp_path):
+    resource = pytest.importorskip("resource")
+    clip, before = write(tmp_path / "clip.wav"), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        similar(clip, "--copy-to", "sorted", "--quiet").is_error(1, "clip.wav: cannot be written")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not [path for path in Path("sorted").rglob("*") if path.is_file()]
+
+
 def test_labels_make_safe_folder_names():
     from uniaudio_cli.cli.label_sinks import folder_name
 

@@ -18,7 +18,7 @@ from uniaudio_cli.cli.console import note
 from uniaudio_cli.cli.label_output import UNDECIDED, writing
 from uniaudio_cli.cli.output_paths import check_targets, refuse_stdout
 from uniaudio_cli.core.errors import UsageError
-from uniaudio_cli.core.paths import is_folder, show
+from uniaudio_cli.core.paths import atomic, is_folder, show
 
 if TYPE_CHECKING:
     import numpy as np
@@ -72,7 +72,7 @@ def open_sinks(stack: ExitStack, outputs: options.LabelOutputs, total: int, quie
     """The sinks that a command line names."""
     sinks: list[Sink] = []
     if outputs.copy_to is not None:
-        sinks.append(ByLabel(outputs.copy_to, shutil.copy2))
+        sinks.append(ByLabel(outputs.copy_to, _copy))
     if outputs.link_to is not None:
         sinks.append(ByLabel(outputs.link_to, _link))
     if outputs.embed is not None:
@@ -80,6 +80,11 @@ def open_sinks(stack: ExitStack, outputs: options.LabelOutputs, total: int, quie
     if outputs.suggest:
         sinks.append(Suggested(outputs.suggest, quiet))
     return sinks
+
+
+def _copy(source: Path, target: Path) -> None:
+    with atomic(target) as temporary:
+        shutil.copy2(source, temporary)
 
 
 def _link(source: Path, target: Path) -> None:
