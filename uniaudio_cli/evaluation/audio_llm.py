@@ -12,7 +12,7 @@ import numpy as np
 
 from uniaudio_cli.data.episodes import Episode
 from uniaudio_cli.evaluation.baselines import package_version
-from uniaudio_cli.evaluation.peers import QWEN2_AUDIO, Peer, softmax, words_of
+from uniaudio_cli.evaluation.peers import QWEN2_AUDIO, Peer, label_probabilities, words_of
 from uniaudio_cli.evaluation.systems import Row, Setup
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class AudioLLM:
     def predict(self, episode: Episode) -> Mapping[str, float]:
         key = episode.query.path, episode.labels
         if key not in self.scores:
-            self.scores[key] = softmax(episode.labels, self.logprobs(*key))
+            self.scores[key] = label_probabilities(episode.labels, self.logprobs(*key))
         return self.scores[key]
 
     def logprobs(self, path: Path, labels: tuple[str, ...]) -> np.ndarray:

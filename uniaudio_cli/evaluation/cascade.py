@@ -16,7 +16,7 @@ import numpy as np
 from uniaudio_cli.data.episodes import Episode, Item
 from uniaudio_cli.evaluation.baselines import package_version, peak_normalised, require_modules
 from uniaudio_cli.evaluation.judges import Transcriber
-from uniaudio_cli.evaluation.peers import CASCADE, Peer, softmax
+from uniaudio_cli.evaluation.peers import CASCADE, Peer, label_probabilities
 from uniaudio_cli.evaluation.systems import Row, Setup
 from uniaudio_cli.llm.model import Prefix
 
@@ -49,7 +49,7 @@ class Cascade:
         answers = [tokenizer.encode(f" {label}\n") for label in episode.labels]
         query = tokenizer.encode(_line(self.transcript(episode.query.path)))
         ((scores,),) = lm.score_after(self._context(episode), [query], answers)
-        return softmax(episode.labels, np.array([float(each.sum()) for each in scores]))
+        return label_probabilities(episode.labels, np.array([float(each.sum()) for each in scores]))
 
     def transcript(self, path: Path) -> str:
         """What Whisper writes of a clip, on one line.

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from uniaudio_cli.codec.frozen.units import unit
 from uniaudio_cli.data.episodes import Episode
 from uniaudio_cli.evaluation.baselines import EMBEDDING_SCALE, logistic_regression, package_version
-from uniaudio_cli.evaluation.peers import CLAP, Peer, softmax, words_of
+from uniaudio_cli.evaluation.peers import CLAP, Peer, label_probabilities, words_of
 from uniaudio_cli.evaluation.systems import Row, Setup
 
 if TYPE_CHECKING:
@@ -84,13 +85,12 @@ class Embedder:
                 piece = wav[start : start + round(PIECE * rate)]
                 inputs = extractor(piece, sampling_rate=rate, return_tensors="pt").to(self.device)
                 found.append(_unit(model.get_audio_features(**inputs).pooler_output[0]))
-        mean = np.mean(found, axis=0)
-        return mean / max(1e-9, float(np.linalg.norm(mean)))
+        return unit(np.mean(found, axis=0))
 
 
 def _unit(vector: Any) -> np.ndarray:
-    found: np.ndarray = vector.double().cpu().numpy()
-    return found / max(1e-9, float(np.linalg.norm(found)))
+    """A tensor [D] as a unit vector float64 [D]."""
+    return unit(vector.double().cpu().numpy())
 
 
 class CLAPRow:
@@ -114,7 +114,9 @@ class ByText(CLAPRow):
 
     def predict(self, episode: Episode) -> Mapping[str, float]:
         texts = [self.embedder.text(SENTENCE.format(label=words_of(label))) for label in episode.labels]
-        return softmax(episode.labels, self.embedder.scale * np.array(texts) @ self.embedder.clip(episode.query.path))
+        return label_probabilities(
+            episode.labels, self.embedder.scale * np.array(texts) @ self.embedder.clip(episode.query.path)
+        )
 
 
 class ByDemonstrations(CLAPRow):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from uniaudio_cli.codec.frozen.units import softmax
 from uniaudio_cli.core.errors import MissingWeightsError, UsageError
 from uniaudio_cli.core.paths import is_file, show, suggest
 from uniaudio_cli.evaluation.systems import Row
@@ -108,7 +109,6 @@ def words_of(label: str) -> str:
     return " ".join(label.replace("_", " ").replace("-", " ").lower().split())
 
 
-def softmax(labels: Sequence[str], logits: np.ndarray) -> dict[str, float]:
-    """Logits [labels] as probabilities of the labels."""
-    shares = np.exp(logits - np.max(logits))
-    return dict(zip(labels, map(float, shares / shares.sum()), strict=True))
+def label_probabilities(labels: Sequence[str], logits: np.ndarray) -> dict[str, float]:
+    """The softmax of logits [labels], by label."""
+    return dict(zip(labels, map(float, softmax(logits)), strict=True))

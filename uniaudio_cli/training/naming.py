@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
 
 import numpy as np
 import torch
@@ -59,6 +60,7 @@ def name_level0(
 
     taken = {*ENGLISH_STOP_WORDS, *(word for level in finer for word in level or ())}
 
+    @cache  # a word comes back in many clips
     def fits(word: str) -> bool:
         whole = word.isascii() and word.isalpha() and len(word) in LETTERS and word not in taken and suits(word)
         return whole and all(len(tokenizer.word_ids(word)) == 1 for tokenizer in tokenizers)
@@ -72,7 +74,8 @@ def co_occurrence(
 ) -> tuple[Array, list[str]]:
     """How many clips hold a code and a word, each clip shared out among its codes and its words: [codes, words]."""
     class_words = [[word for word in _words(name) if fits(word)] for name in yamnet.class_names]
-    columns: dict[str, Array] = defaultdict(lambda: np.zeros(len(codec.config.words[0] or ())))
+    size = codec.config.sizes[0]
+    columns: dict[str, Array] = defaultdict(lambda: np.zeros(size))
     clips = 0
     for row in rows:
         try:
@@ -88,7 +91,7 @@ def co_occurrence(
         if shares:
             with torch.inference_mode():
                 codes = codec.encode_coarsest(wav[None]).codes
-            share = np.bincount(codes.flatten().numpy(), minlength=len(codec.config.words[0] or ())) / codes.numel()
+            share = np.bincount(codes.flatten().numpy(), minlength=size) / codes.numel()
             for word, weight in shares.items():
                 columns[word] += weight * share
     if not clips:
@@ -115,17 +118,17 @@ def assign(scores: Array, words: Sequence[str], old: Sequence[str]) -> tuple[str
     kept = np.full((len(old), len(spare)), -1e-6)
     for place, word in enumerate(spare):
         kept[old.index(word), place] = 0.0
-    codes, chosen = linear_sum_assignment(np.concatenate([scores, kept], axis=1), maximize=True)
+    _, chosen = linear_sum_assignment(np.concatenate([scores, kept], axis=1), maximize=True)  # in code order
     every = [*words, *spare]
-    return tuple(every[chosen[place]] for place in np.argsort(codes))
+    return tuple(every[place] for place in chosen)
 
 
 def _tag_words(posterior: NDArray[np.float32], class_words: Sequence[Sequence[str]]) -> Mapping[str, float]:
     weights = class_weights(posterior.astype(np.float64), background())
-    found: Counter[str] = Counter()
+    found: dict[str, float] = defaultdict(float)
     for number in np.argsort(-weights, kind="stable")[:CLASSES]:
         for word in class_words[number]:
-            found[word] += float(weights[number]) / len(class_words[number])  # type: ignore[assignment]
+            found[word] += float(weights[number]) / len(class_words[number])
     return _shared(found)
 
 
