@@ -15,11 +15,12 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
-import librosa
 import numpy as np
 import soundfile
 from numpy.random import Generator
 from numpy.typing import NDArray
+
+from uniaudio_cli.audio.load_librosa import load_librosa
 
 RATE = 16_000
 LEVEL_DB = -23.0  # RMS over the active 20-ms frames
@@ -50,7 +51,7 @@ def speak(text: str, voice: str, pitch: int, speed: int) -> Wav:
     """Words spoken by espeak-ng, without the silence around them."""
     command = ["espeak-ng", "-v", voice, "-p", str(pitch), "-s", str(speed), "--stdout", text]
     data, rate = soundfile.read(io.BytesIO(subprocess.run(command, capture_output=True, check=True).stdout))
-    wav = librosa.resample(data, orig_sr=rate, target_sr=RATE, res_type="soxr_hq")
+    wav = load_librosa().resample(data, orig_sr=rate, target_sr=RATE, res_type="soxr_hq")
     loud = np.flatnonzero(np.abs(wav) > 0.01 * np.abs(wav).max())
     margin = RATE // 50
     return faded(wav[max(0, loud[0] - margin) : loud[-1] + margin])

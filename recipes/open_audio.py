@@ -22,9 +22,10 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-import librosa
 import numpy as np
 import soundfile
+
+from uniaudio_cli.audio.load_librosa import load_librosa
 
 SAMPLE_RATE = 16_000
 WORDS = "wamerican-small"
@@ -125,7 +126,7 @@ def read(path: Path) -> np.ndarray:
             frames = [frame.to_ndarray().reshape(-1) for frame in container.decode(audio=0)]
         return np.concatenate(frames).astype(np.float32) / 32768
     wav, rate = soundfile.read(path, dtype="float32", always_2d=True)
-    return librosa.resample(wav.mean(axis=1), orig_sr=rate, target_sr=SAMPLE_RATE, res_type="soxr_hq")
+    return load_librosa().resample(wav.mean(axis=1), orig_sr=rate, target_sr=SAMPLE_RATE, res_type="soxr_hq")
 
 
 def convert(source: Path, target: Path) -> float:

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from uniaudio_cli.audio.features import MEL_BINS, MEL_HOP, log_mel, mel_distance, stft_distance
 from uniaudio_cli.audio.io import read_wav
+from uniaudio_cli.audio.load_librosa import load_librosa
 from uniaudio_cli.audio.transforms import normalise_level
 from uniaudio_cli.codec.model import Codec
 from uniaudio_cli.core.errors import UniAudioError, UsageError
@@ -159,6 +160,7 @@ def speech_metrics(target: Tensor, decoded: Tensor, sample_rate: int, mos: bool 
 def dnsmos() -> Callable[[np.ndarray], float] | None:
     """DNSMOS overall quality of a wav [T] at 16 kHz, 1 to 5; None where `speechmos` is not installed."""
     try:
+        load_librosa()  # speechmos imports and uses it
         from speechmos import dnsmos as model
     except ImportError:
         return None
