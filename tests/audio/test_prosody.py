@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -12,7 +13,7 @@ from torch import Tensor
 from tests.kits import RATE, label_task, labelled, make_kit, speech_task, write_clips
 from uniaudio_cli.audio.io import write_wav
 from uniaudio_cli.audio.levels import PROSODY
-from uniaudio_cli.audio.prosody import MEASURES, WORDS, measure_prosody, prosody_codes
+from uniaudio_cli.audio.prosody import MEASURES, WORDS, measure_prosody, prosody_codes, prosody_feature
 from uniaudio_cli.core.errors import UsageError
 from uniaudio_cli.data.demonstrations import Demonstration
 from uniaudio_cli.inference.trial import trial_prompt
@@ -93,8 +94,37 @@ def voices(tmp_path_factory) -> Path:
     return folder
 
 
+def test_a_feature_has_the_bins_of_the_codes_and_moves_with_the_value():
+    middle = [measure.start + 0.5 * measure.step for measure in MEASURES]
+    feature = prosody_feature(middle)
+    assert (feature.dtype, feature.shape) == (np.float32, (len(WORDS),))
+    first = 0
+    for measure, code in zip(MEASURES, prosody_codes(middle), strict=True):
+        assert first + int(feature[first : first + len(measure.words)].argmax()) == code
+        first += len(measure.words)
+    near, far = (prosody_feature([each + moved for each in middle]) for moved in (0.1, 2.0))
+    assert feature @ near > feature @ far
+    assert np.isfinite(prosody_feature([-math.inf] * len(MEASURES))).all()
+
+
+def test_similarity_by_prosody(voices, monkeypatch):
+    kit = make_kit()
+    monkeypatch.setattr(type(kit.codec), "encode_batch", lambda self, wavs: pytest.fail("encoded"))
+    task = override_task(load_task("emotion"), levels=["prosody"], readout="similarity")
+    session = kit.session(task, [Demonstration(voices / f"{label}-0.wav", label) for label in ("low", "high")])
+    assert [session(voices / f"{label}-{take}.wav").label for label in ("low", "high") for take in (1, 2, 3)] == [
+        "low",
+        "low",
+        "low",
+        "high",
+        "high",
+        "high",
+    ]
+
+
 def test_prosody_is_scored_apart(voices):
-    task = override_task(label_task(levels=(PROSODY, 0)), clip=load_task("emotion").clip)
+    clip = load_task("emotion").clip.replace(time_offsets_ms=(0, 30, 60, 90))
+    task = override_task(label_task(levels=(PROSODY, 0)), clip=clip)
     kit = make_kit()
     session = kit.session(task, [Demonstration(voices / f"{label}-0.wav", label) for label in ("low", "high")])
     spoken, coarse = session.observe(kit.encoder.encode_with_offsets(voices / "low-1.wav", task))
@@ -111,7 +141,8 @@ def test_prosody_is_scored_apart(voices):
 def test_prosody_alone_needs_no_codec(voices, monkeypatch):
     kit = make_kit()
     monkeypatch.setattr(type(kit.codec), "encode_batch", lambda self, wavs: pytest.fail("encoded"))
-    (clip, *_) = kit.encoder.encode_with_offsets(voices / "low-0.wav", load_task("emotion"))
+    task = override_task(load_task("emotion"), readout="likelihood")
+    (clip, *_) = kit.encoder.encode_with_offsets(voices / "low-0.wav", task)
     assert (clip.codes, len(clip.prosody)) == ([], len(MEASURES))
 
 

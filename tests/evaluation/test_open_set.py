@@ -116,7 +116,11 @@ def test_a_run_measures_it_and_a_continued_one_too(folder, monkeypatch, tmp_path
     ("task", "ways", "why"),
     [
         (SIMILARITY, 2, "not measured, which takes 3 labels"),
-        (override_task(load_task("emotion"), levels=(0,)), 3, "not measured, as readout likelihood has no --unknown"),
+        (
+            override_task(load_task("emotion"), levels=(0,), readout="likelihood"),
+            3,
+            "not measured, as readout likelihood has no --unknown",
+        ),
     ],
 )
 def test_what_is_not_measured_is_said(folder, monkeypatch, task, ways, why):

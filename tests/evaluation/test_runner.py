@@ -19,7 +19,7 @@ from uniaudio_cli.evaluation.systems import COUNTS, NEAREST, PRODUCT, Row, Setup
 from uniaudio_cli.prompting.task import load_task, override_task
 
 OFFLINE = ModelNames(offline=True)
-TASK = override_task(load_task("emotion"), levels=(0, 1))
+TASK = override_task(load_task("emotion"), levels=(0, 1), readout="likelihood")
 
 
 @pytest.fixture(scope="module")

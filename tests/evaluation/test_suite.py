@@ -16,7 +16,7 @@ from uniaudio_cli.evaluation.suite import Suite, load_suite, suites
 from uniaudio_cli.evaluation.systems import PRODUCT
 from uniaudio_cli.prompting.task import load_task, override_task
 
-TASK = override_task(load_task("emotion"), levels=(0, 1))
+TASK = override_task(load_task("emotion"), levels=(0, 1), readout="likelihood")
 YAML = "name: mine\nabout: x\nlayout: audio-folder\ntask: emotion\nruns:\n  - {name: a, shots: [1]}\n"
 
 

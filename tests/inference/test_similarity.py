@@ -14,7 +14,7 @@ from uniaudio_cli.core.errors import UsageError
 from uniaudio_cli.data.demonstrations import Demonstration
 from uniaudio_cli.inference.encoder import AudioEncoder
 from uniaudio_cli.inference.session import Models
-from uniaudio_cli.inference.similarity import NAMES_WEIGHT, SCALE, NameScores, SimilarityReadout, joined
+from uniaudio_cli.inference.similarity import NAMES_WEIGHT, SCALE, NameScores, SimilarityReadout, joined, nearness
 
 A, B = np.array([2.0, 0.0]), np.array([0.0, 3.0])
 
@@ -24,6 +24,16 @@ def test_scores_by_hand():
     (logp,) = readout([{0: np.array([3.0, 4.0])}])
     assert logp["a"] - logp["b"] == pytest.approx(SCALE * (0.6 - 0.8))
     assert sum(map(math.exp, logp.values())) == pytest.approx(1)
+
+
+def test_a_label_of_several_kinds_is_near_to_each():
+    """With demonstrations that point apart, their mean would point at neither."""
+    readout = SimilarityReadout.of({"a": [{0: A}, {0: B}], "b": [{0: A + B}, {0: A + B}]}, [0])
+    (logp,) = readout([{0: np.array([1.0, 0.1])}])
+    assert logp["a"] > logp["b"]
+    assert nearness(np.array([0.3])) == pytest.approx(0.3)
+    cosines = np.array([0.9, 0.1, 0.2])
+    assert cosines.mean() < nearness(cosines) < cosines.max()
 
 
 def test_cosines_of_levels_are_added_by_weight():

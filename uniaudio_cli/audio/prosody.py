@@ -9,7 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,6 +25,7 @@ FRAME, HOP = 0.064, 0.016  # seconds
 MAX_SECONDS = 4.0  # only the beginning of a clip is measured
 PAUSE_DB = 30.0  # frames more than this below the loudest are pauses
 VOICED = 0.6  # least autocorrelation at the pitch period of a voiced frame
+SOFT_WIDTH = 0.7  # bins: the standard deviation of a value's share of them; .5 to 1 are as good (docs/LOG.md)
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,26 @@ class Measure:
         """The bin of `value`. `shift`: moves all bin edges down, by 0 to 1 of a bin."""
         place = 1 + math.floor(max(-1e6, (value - self.start) / self.step) + shift)
         return min(max(place, 0), len(self.words) - 1)
+
+    def soft(self, value: float) -> NDArray[np.float32]:
+        """Roots of the share of each bin in `value`, less their mean over the range: float32 [bins].
+
+        A value in the middle of a bin lies mostly in that bin, and one at its edge in both.
+        """
+        place = (max(-1e6, value) - self.start) / self.step + 0.5  # a whole number in the middle of a bin
+        return (self._shares(np.clip(place, 0, len(self.words) - 1)) - self._mean).astype(np.float32)
+
+    def _shares(self, place: float) -> NDArray[np.floating]:
+        near = np.exp(-0.5 * ((np.arange(len(self.words)) - place) / SOFT_WIDTH) ** 2)
+        found: NDArray[np.floating] = np.sqrt(near / near.sum())
+        return found
+
+    @cached_property
+    def _mean(self) -> NDArray[np.floating]:
+        found: NDArray[np.floating] = np.mean(
+            [self._shares(place) for place in np.linspace(0, len(self.words) - 1, 101)], 0
+        )
+        return found
 
 
 MEASURES = (
@@ -54,8 +79,6 @@ def measure_prosody(wav: Tensor, sample_rate: int) -> tuple[float, ...]:
 
     Movement is the interquartile range of the pitch. Pitch and movement are -inf for a clip without voiced frames.
     """
-    import numpy as np
-
     from uniaudio_cli.audio.features import band_change_db
     from uniaudio_cli.audio.load_librosa import load_librosa
 
@@ -107,3 +130,8 @@ def prosody_codes(values: Sequence[float], shift: float = 0.0) -> list[int]:
         codes.append(first + measure.bin(value, shift))
         first += len(measure.words)
     return codes
+
+
+def prosody_feature(values: Sequence[float]) -> NDArray[np.float32]:
+    """Values of `MEASURES` -> their soft bins in a row, for similarities: float32 [31]."""
+    return np.concatenate([measure.soft(value) for measure, value in zip(MEASURES, values, strict=True)])

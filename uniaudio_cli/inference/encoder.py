@@ -12,7 +12,7 @@ from torch import Tensor
 
 from uniaudio_cli.audio.io import AudioInput, check_audible, read_audio, source_name
 from uniaudio_cli.audio.levels import FROZEN_LEVELS, PROSODY, SPEECH, TAGS
-from uniaudio_cli.audio.prosody import measure_prosody, prosody_codes
+from uniaudio_cli.audio.prosody import measure_prosody, prosody_codes, prosody_feature
 from uniaudio_cli.audio.transforms import fit, normalise_level
 from uniaudio_cli.codec.frozen.levels import RATE, FrozenLevels
 from uniaudio_cli.codec.frozen.units import Array, SoftLevel, softmax
@@ -171,6 +171,9 @@ class AudioEncoder:
                 if self.frozen is None:
                     raise UsageError(NO_FROZEN)
                 soft[level] = self.frozen[level](resampled(wav[0].numpy(), self.codec.sample_rate))
+            elif level == PROSODY:
+                values = measure_prosody(wav, self.codec.sample_rate)
+                soft[level] = SoftLevel(tuple(prosody_codes(values)), prosody_feature(values))
         codec_levels = [level for level in levels if level >= 0]
         if codec_levels:
             soft |= self._soft_codes(self.at_codec_level(wav), codec_levels)

@@ -1,12 +1,14 @@
-"""Similarity readout: clips as soft counts of words on several levels, each label the mean of its demonstrations.
+"""Similarity readout: clips as soft counts of words on several levels, compared with each label's demonstrations.
 
 A clip is one row of unit length over all levels; each level's part has length 1 times the root of its weight, so that
-their cosines are added. The LLM scores no clips: on these levels no weight of it above 0 was better on development
-clips. It may score the labels' names (`inference.names`), which then count beside the demonstrations.
+their cosines are added. A label's score lies between the mean of its demonstrations' cosines and the largest, as the
+clips of one label may be of several kinds. The LLM scores no clips: on these levels no weight of it above 0 was better
+on development clips. It may score the labels' names (`inference.names`), which then count beside the demonstrations.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -20,6 +22,9 @@ from uniaudio_cli.inference.names import label_scores
 
 # Cosine to logit; chosen on development clips by the likelihood of the right label.
 SCALE = 14.0
+# How far a label's nearest demonstrations outweigh its others: 0 is their mean, infinity the nearest alone. Chosen on
+# development clips of seven tasks (docs/LOG.md).
+SHARPNESS = 8.0
 FROZEN_WEIGHT, CODEC_WEIGHT = 1.0, 0.5  # of a level's cosine
 
 # The weight of names with one demonstration per label; it falls with the root of their number. Names that give the
@@ -58,10 +63,10 @@ class NameScores:
 
 @dataclass(frozen=True)
 class SimilarityReadout:
-    """`labels` and the direction of each one's demonstrations, `means` [L, F]. `weights`: by level."""
+    """`rows` [N_l, F]: each label's demonstrations, each of length 1, in the order of `labels`. `weights`: by level."""
 
     labels: tuple[str, ...]
-    means: Array
+    rows: Sequence[Array]
     weights: Mapping[int, float]
     names: NameScores | None = None
 
@@ -69,7 +74,8 @@ class SimilarityReadout:
         """Per clip, the log-probability of each label, normalised over the labels."""
         found = []
         for query in queries:
-            logits = SCALE * self.means.astype(np.float64) @ joined(query, self.weights)
+            row = joined(query, self.weights)
+            logits = SCALE * np.array([nearness(each.astype(np.float64) @ row) for each in self.rows])
             if self.names is not None:
                 logits = logits + self.names(query)
             logp = logits - logits.max() - np.log(np.exp(logits - logits.max()).sum())
@@ -90,10 +96,15 @@ class SimilarityReadout:
         """
         defaults = [FROZEN_WEIGHT if level in FROZEN_LEVELS else CODEC_WEIGHT for level in levels]
         by_level = dict(zip(levels, weights or defaults, strict=True))
-        labels = tuple(demonstrations)
-        means = [np.mean([joined(clip, by_level) for clip in demonstrations[label]], axis=0) for label in labels]
+        rows = [np.array([joined(clip, by_level) for clip in clips]) for clips in demonstrations.values()]
         names = None if affinity is None else NameScores.tested(affinity, list(demonstrations.values()))
-        return cls(labels, unit(np.array(means)), by_level, names)
+        return cls(tuple(demonstrations), rows, by_level, names)
+
+
+def nearness(cosines: NDArray[np.floating]) -> float:
+    """Cosines [N] to a label's demonstrations -> one number, from their mean to the largest: log-mean-exp."""
+    top = float(cosines.max())
+    return top + math.log(float(np.exp(SHARPNESS * (cosines - top)).mean())) / SHARPNESS
 
 
 def joined(clip: Features, weights: Mapping[int, float]) -> Array:

@@ -341,10 +341,6 @@ class Task(Schema):
         for level in self.levels:
             if level in FROZEN_LEVELS:
                 require(similarity, "readout", f"similarity where levels hold {level_name(level)}", self.readout)
-        levels = _by_name(self.levels)
-        require(
-            not similarity or PROSODY not in self.levels, "levels", "without prosody for readout similarity", levels
-        )
         require(similarity or not self.label_names, "label_names", "false but for readout similarity", self.label_names)
         require(
             not self.level_weights or (similarity and len(self.level_weights) == len(self.levels)),
