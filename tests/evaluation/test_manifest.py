@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 
+import numpy as np
 import pytest
 import soundfile
 
 from tests.evaluation.folders import clip_folder
 from uniaudio_cli.core.errors import UsageError
 from uniaudio_cli.data.episodes import load_items
+from uniaudio_cli.evaluation.folds import plan_folds
 from uniaudio_cli.evaluation.manifest import Selection, check_contents, check_leaks, default_rule, plan, read_manifest
 
 REGEX = "/(?P<group>.)"
@@ -98,3 +100,38 @@ def test_only_some_groups_and_labels(folder):
 def test_the_default_rule(folder):
     assert default_rule(load_items(folder, REGEX)) == "other"
     assert default_rule(load_items(folder)) == "any"  # every clip is a group of its own
+
+
+@pytest.fixture
+def spoilt(tmp_path):
+    """Three clips that cannot be used among others, and what is said of each."""
+    folder = clip_folder(tmp_path / "clips")
+    (folder / "one" / "a-0.wav").write_bytes(b"no audio")
+    soundfile.write(folder / "two" / "a-0.wav", np.zeros(4_000), 16_000)
+    soundfile.write(folder / "two" / "b-0.wav", np.ones(100) / 2, 16_000)
+    return folder, {"one/a-0.wav": "cannot be read", "two/a-0.wav": "silence", "two/b-0.wav": "shorter than 20 ms"}
+
+
+@pytest.mark.parametrize("way", ["episodes", "folds"])
+def test_clips_that_cannot_be_used_are_left_out_and_named(spoilt, way):
+    folder, reasons = spoilt
+    notes: list[str] = []
+    if way == "episodes":
+        made = plan(chosen(folder), count=60, note=notes.append)
+    else:
+        made = plan_folds(chosen(folder), shots=(1,), note=notes.append)
+    assert {clip.file for clip in made.clips}.isdisjoint(reasons)
+    left_out = [note for note in notes if note.startswith("note: left out: ")]
+    for file, reason in reasons.items():
+        [line] = [note for note in left_out if file in note]
+        assert reason in line
+    assert len(left_out) == len(reasons)
+    assert len(set(notes)) == len(notes), "nothing is said twice"
+
+
+def test_where_too_few_clips_are_left_that_is_said(spoilt):
+    folder, _ = spoilt
+    for path in folder.glob("[!t]*/*.wav"):
+        path.write_bytes(b"no audio")
+    with pytest.raises(UsageError, match="leave 'one' out"):
+        plan(chosen(folder), ways=2, count=60)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -13,7 +14,7 @@ from uniaudio_cli.core.schema import FROM_LIST, Schema
 from uniaudio_cli.data.episodes import Episode, Item
 from uniaudio_cli.data.manifest import Note, no_notes
 from uniaudio_cli.evaluation.job import Job, ModelNames
-from uniaudio_cli.evaluation.manifest import Document, Manifest, Selection, write_down
+from uniaudio_cli.evaluation.manifest import Document, Manifest, Selection, without_unusable, write_down
 from uniaudio_cli.evaluation.metrics import balanced_accuracy, balanced_difference
 from uniaudio_cli.evaluation.results import Answer, Rate
 from uniaudio_cli.evaluation.systems import PRODUCT, Controls
@@ -50,17 +51,17 @@ class Concepts(Schema):
         for name, concept in self.concepts.items():
             if only is not None and name not in only:
                 continue
-            manifest = self._manifest(name, concept, data, note)
+            manifest = without_unusable(partial(self._manifest, name, concept), Selection(data), note)
             if manifest is not None:
                 yield name, Job(manifest, data, task, names, controls)
 
     @staticmethod
-    def _manifest(name: str, concept: Concept, data: Path, note: Note) -> Manifest | None:
-        items: list[Item] = []
+    def _manifest(name: str, concept: Concept, selection: Selection, note: Note) -> Manifest | None:
+        data, items = selection.source, list[Item]()
         missing = []
         for label, classes in concept.labels.items():
             for kind in classes:
-                clips = clips_of(data, kind)
+                clips = [path for path in clips_of(data, kind) if path not in selection.without]
                 missing += [] if clips else [kind]
                 items += [Item(path, label, kind) for path in clips]
         labels = tuple(sorted({item.label for item in items}))
@@ -72,7 +73,7 @@ class Concepts(Schema):
         # Labels without clips stay out: nobody could be right with them.
         drawn = [Episode(labels, (), item) for item in items]
         ways = len(labels)
-        made = write_down(Selection(data), drawn, rule="any", seed=0, ways=ways, shots=(0,), folds=1, rounds=1)
+        made = write_down(selection, drawn, rule="any", seed=0, ways=ways, shots=(0,), folds=1, rounds=1)
         return made.model_copy(update={"data": name})
 
 

@@ -7,13 +7,14 @@ import random
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 from uniaudio_cli.core.errors import UsageError
 from uniaudio_cli.core.paths import show
 from uniaudio_cli.data.demonstrations import shuffled
 from uniaudio_cli.data.episodes import Episode, Item, Rule
 from uniaudio_cli.data.manifest import Note, no_notes
-from uniaudio_cli.evaluation.manifest import Manifest, Selection, default_rule, write_down
+from uniaudio_cli.evaluation.manifest import Manifest, Selection, default_rule, without_unusable, write_down
 
 # Rounds go on until about so many answers are there, as one draw of demonstrations says little; at most so many.
 ANSWERS, MOST_ROUNDS = 200, 5
@@ -32,23 +33,31 @@ def plan_folds(
 
     Speakers or recordings are kept together under rule "other" (the default where clips share them). All queries of a
     fold share demonstrations, as one classifier would. Folds are drawn anew in every round. `note` takes a line for
-    each thing that the clips do not give: labels with one clip are left out, and a label with few shows what it has.
+    each thing that the clips do not give: labels with one clip and unusable clips are left out, and a label with few
+    shows what it has.
 
     Args:
         folds: most parts; fewer where there are fewer groups. shots: demonstrations of each label, 0 for none.
 
     Raises:
-        UsageError: fewer than two labels have two clips. UniAudioError: a clip cannot be read.
+        UsageError: fewer than two labels have two clips.
     """
     if rule == "same":
         raise UsageError("rule same: takes --episodes, as folds keep a speaker's clips apart")
+    draw = partial(_draw, folds=folds, shots=shots, seed=seed, rule=rule)
+    return without_unusable(draw, selection, note)
+
+
+def _draw(
+    selection: Selection, note: Note, *, folds: int, shots: Sequence[int], seed: int, rule: Rule | None
+) -> Manifest:
     items = _usable(selection, note)
     labels = sorted({item.label for item in items})
     rule = rule or default_rule(items)
     _describe_groups(items, rule, note)
+    facts = {"folds": 1, "rounds": 1}
     if max(shots) == 0:
         drawn = [Episode(tuple(labels), (), item) for item in items]
-        facts = {"folds": 1, "rounds": 1}
     else:
         parts = _parts(items, folds, rule, note)
         rounds = max(1, min(MOST_ROUNDS, math.ceil(ANSWERS / len(items))))

@@ -5,20 +5,21 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from uniaudio_cli.core.errors import UsageError
+from uniaudio_cli.core.errors import UniAudioError, UsageError
 from uniaudio_cli.core.paths import atomic, show
 from uniaudio_cli.data.episodes import Episode, Half, Item, Rule, are_recordings, episodes, half, load_items
 from uniaudio_cli.data.manifest import Note, no_notes
 
 CONTENT_RATE = 16_000
+Drawn = TypeVar("Drawn")
 
 
 class Document(BaseModel):
@@ -118,7 +119,7 @@ class Selection:
     """Which clips of a folder or metadata file are used.
 
     `which`: the development or test half. `group_regex`: as `load_items`. `groups`, `labels`: only these. `layout`: of
-    a public corpus, by its name in `layouts.LAYOUTS`.
+    a public corpus, by its name in `layouts.LAYOUTS`. `without`: clips that are left out.
     """
 
     source: Path
@@ -127,6 +128,7 @@ class Selection:
     groups: Sequence[str] | None = None
     labels: Sequence[str] | None = None
     layout: str | None = None
+    without: frozenset[Path] = frozenset()
 
     @property
     def folder(self) -> Path:
@@ -139,7 +141,7 @@ class Selection:
         Raises:
             UsageError: none fit, or they have fewer than two labels.
         """
-        there = self._all(note)
+        there = [item for item in self._all(note) if item.path not in self.without]
         found = half(_chosen(there, self.groups, self.labels), self.which)
         names = sorted({item.label for item in found})
         if len(names) < 2:
@@ -154,6 +156,30 @@ class Selection:
         return LAYOUTS[self.layout](self.source)
 
 
+class UnusableClipsError(UniAudioError):
+    """Clips that cannot be read, are silent, or are shorter than 20 ms. `reasons`: what is wrong with each, by path."""
+
+    def __init__(self, reasons: Mapping[Path, str]) -> None:
+        super().__init__(next(iter(reasons.values())))
+        self.reasons = reasons
+
+
+def without_unusable(draw: Callable[[Selection, Note], Drawn], selection: Selection, note: Note) -> Drawn:
+    """`draw(selection, note)`, and again without the clips that turn out to be unusable; notes name them."""
+    while True:
+        notes: list[str] = []
+        try:
+            drawn = draw(selection, notes.append)
+        except UnusableClipsError as problem:
+            for reason in problem.reasons.values():
+                note(f"note: left out: {reason}")
+            selection = replace(selection, without=selection.without | problem.reasons.keys())
+        else:
+            for line in notes:
+                note(line)
+            return drawn
+
+
 def plan(
     selection: Selection,
     *,
@@ -164,7 +190,7 @@ def plan(
     rule: Rule | None = None,
     note: Note = no_notes,
 ) -> Manifest:
-    """Draw `count` episodes of the selected clips and check them for leaks.
+    """Draw `count` episodes of the selected clips and check them for leaks. Unusable clips are left out, with a note.
 
     Args:
         ways: labels an episode has; None takes all there are. shots: demonstrations of each label, one table row each;
@@ -172,23 +198,27 @@ def plan(
 
     Raises:
         UsageError: the clips do not give such episodes.
-        UniAudioError: a clip cannot be read.
     """
-    items = selection.items(note)
-    rule = rule or default_rule(items)
-    wanted = ways or len({item.label for item in items})
-    drawn = list(episodes(items, wanted, max(shots), count, seed, rule))
-    return write_down(selection, drawn, rule=rule, seed=seed, ways=wanted, shots=tuple(sorted(set(shots))))
+
+    def draw(selection: Selection, note: Note) -> Manifest:
+        items = selection.items(note)
+        which = rule or default_rule(items)
+        wanted = ways or len({item.label for item in items})
+        drawn = list(episodes(items, wanted, max(shots), count, seed, which))
+        return write_down(selection, drawn, rule=which, seed=seed, ways=wanted, shots=tuple(sorted(set(shots))))
+
+    return without_unusable(draw, selection, note)
 
 
 def write_down(selection: Selection, drawn: Sequence[Episode], **facts: Any) -> Manifest:
     """The manifest of drawn episodes, checked for leaks. `facts`: the other fields of `Manifest`.
 
     Raises:
-        UsageError: a query is, or holds the same audio as, a demonstration. UniAudioError: a clip cannot be read.
+        UsageError: a query is, or holds the same audio as, a demonstration. UnusableClipsError: names all such clips.
     """
     used = {each.path: each for episode in drawn for each in (*episode.demonstrations, episode.query)}
     clips = [used[path] for path in sorted(used)]
+    contents = _contents([item.path for item in clips])
     places = {item.path: place for place, item in enumerate(clips)}
     manifest = Manifest(
         data=selection.source.resolve().name,
@@ -198,9 +228,9 @@ def write_down(selection: Selection, drawn: Sequence[Episode], **facts: Any) -> 
                 file=_below(item.path, selection.folder),
                 label=item.label,
                 group=item.group,
-                content=audio_hash(item.path),
+                content=content,
             )
-            for item in clips
+            for item, content in zip(clips, contents, strict=True)
         ),
         episodes=tuple(
             PlannedEpisode(
@@ -263,15 +293,29 @@ def check_contents(manifest: Manifest, folder: Path, hashed: Callable[[Path], st
             raise UsageError(f"{show(folder / clip.file)}: holds other audio than the manifest was made with")
 
 
+def _contents(paths: Sequence[Path]) -> list[str]:
+    """`audio_hash` of each. Raises UnusableClipsError."""
+    found, reasons = [], {}
+    for path in paths:
+        try:
+            found.append(audio_hash(path))
+        except UniAudioError as problem:
+            reasons[path] = str(problem)
+    if reasons:
+        raise UnusableClipsError(reasons)
+    return found
+
+
 def audio_hash(path: Path) -> str:
     """sha256 of the decoded audio at 16 kHz in 16 bits, equal for one recording in two lossless files.
 
     Raises:
-        UniAudioError: it cannot be read.
+        UniAudioError: it cannot be read, is silent, or is shorter than 20 ms.
     """
-    from uniaudio_cli.audio.io import read_wav  # loads torch
+    from uniaudio_cli.audio.io import check_audible, read_wav  # loads torch
 
     wav = read_wav(path, CONTENT_RATE)
+    check_audible(wav, CONTENT_RATE, str(path))
     samples = (wav.clamp(-1, 1) * 32_767).round().short()
     return hashlib.sha256(samples.numpy().tobytes()).hexdigest()
 
