@@ -78,7 +78,7 @@ def test_what_is_neither_said_nor_a_question(text):
     assert Readings(DIGITS).is_unsayable(text)
 
 
-@pytest.mark.parametrize("text", ["2 + 3", "hello", "7", "the number after 6", "one + x"])
+@pytest.mark.parametrize("text", ["2 + 3", "hello", "7", "the number after 6", "one + x", "seven minus four", "7 -4"])
 def test_what_is_said_or_a_question(text):
     assert not Readings(DIGITS).is_unsayable(text)
 

@@ -103,8 +103,8 @@ class Page:
                     self.browser.save_screenshot(str(Path(folder) / f"{name}-{theme}-{width}.png"))
 
     def check_accessibility(self, where: str) -> None:
-        """No serious fault by axe-core, where $AXE names its axe.min.js."""
-        if not (axe := os.environ.get("AXE")):
+        """No serious fault by axe-core, where UNIAUDIO_AXE names its axe.min.js."""
+        if not (axe := os.environ.get("UNIAUDIO_AXE")):
             return
         self.browser.execute_script(Path(axe).read_text(encoding="utf-8"))
         run = "const done = arguments[0]; axe.run().then(found => done(found.violations))"

@@ -95,7 +95,8 @@ class Readings:
         words = tokens(text)
         if not any(character.isalnum() for word in words for character in word):
             return True
-        numeral = all(word == MINUS or word[0].isdecimal() or (word,) in _VALUES or word == "hundred" for word in words)
+        number = words[1:] if words[0] == MINUS else words  # a minus further on is a sum: "seven minus four"
+        numeral = all(word[0].isdecimal() or (word,) in _VALUES or word == "hundred" for word in number)
         return numeral and self.read(text) is None
 
     @cached_property
