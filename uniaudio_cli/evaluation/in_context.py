@@ -9,9 +9,11 @@ trained one is not.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from string import ascii_uppercase
 
 import numpy as np
+from numpy.typing import NDArray
 
 from uniaudio_cli.audio.levels import TAGS
 from uniaudio_cli.codec.frozen.tags import background, class_weights
@@ -57,6 +59,7 @@ class InContext:
             names = names.with_lm(lambda lm: random_lm(lm, setup.seed))
         self.scorer = names.table.scorer
         self.words = ClassWords(self.tags.class_names, self.scorer.first_id)
+        self._affinity = lru_cache(self._read)  # the queries of a fold share their demonstrations
 
     @property
     def identity(self) -> Mapping[str, str]:
@@ -64,12 +67,15 @@ class InContext:
 
     def predict(self, episode: Episode) -> Mapping[str, float]:
         names = [f"type {letter}" for letter, _ in zip(ascii_uppercase, episode.labels, strict=False)]
-        shown = self.tags.by_label(episode)
-        logp = self.scorer.next_logprobs(self.prompt(names, shown), [f"\n{name}:" for name in names], self.words.ids)
-        affinity = evidence(self.words.class_logprobs(logp)[None])
+        affinity = self._affinity(tuple(names), self.prompt(names, self.tags.by_label(episode)))
         posterior = self.tags(episode.query).feature.astype(np.float64)
         (scores,) = probabilities(label_scores(class_weights(posterior, background())[None], affinity))
         return dict(zip(episode.labels, map(float, scores), strict=True))
+
+    def _read(self, names: tuple[str, ...], prompt: str) -> NDArray[np.float64]:
+        """How far each class speaks for each of the labels after this prompt."""
+        logp = self.scorer.next_logprobs(prompt, [f"\n{name}:" for name in names], self.words.ids)
+        return evidence(self.words.class_logprobs(logp)[None])
 
     def prompt(self, names: Sequence[str], shown: Sequence[Sequence[SoftLevel]]) -> str:
         """The demonstrations' lines: the first of each label, then the second, and so on."""
