@@ -76,6 +76,21 @@ Chance is 20 %; the nearest demonstration reads the same words. What you would t
 | set | LLM | n | accuracy | nearest demonstration |
 |---|---|---|---|---|
 """
+# Labels by name by the size of the LLM: set, LLM, results file.
+NAME_SIZES = (
+    ("esc10", "qwen2.5-coder-0.5b", "zero-shot-esc10"),
+    ("esc10", "qwen2.5-coder-1.5b", "zero-shot-esc10-1.5b"),
+    ("instruments", "qwen2.5-coder-0.5b", "zero-shot-instruments"),
+    ("instruments", "qwen2.5-coder-1.5b", "zero-shot-instruments-1.5b"),
+)
+MINILM = "names, MiniLM"
+NAMES_HEAD = """## Labels by name by LLM size
+
+The zero-shot sections above, by LLM: `eval DATA/ --zero-shot --ways 5 --episodes 300 --lm LLM`. Chance is 20 %.
+
+| set | LLM | n | accuracy | MiniLM | uniaudio less MiniLM |
+|---|---|---|---|---|---|
+"""
 SUITE = "outside-audioset"
 SUITE_HEAD = """## Concepts outside AudioSet
 
@@ -134,9 +149,11 @@ def _readme_row(name: str, about: str, shots: tuple[int, ...], peer: str, short:
 
 def reference() -> str:
     """The whole page."""
-    return "\n".join(
-        [HEAD, *(_section(name, about) for name, about in SETS.items()), _tasks(), _pools(), _label_sizes(), _suite()]
-    )
+    return "\n".join([HEAD, *(_section(name, about) for name, about in SETS.items()), *_others()])
+
+
+def _others() -> list[str]:
+    return [_tasks(), _pools(), _name_sizes(), _label_sizes(), _suite()]
 
 
 def _read(name: str) -> dict[str, Any]:
@@ -161,6 +178,18 @@ def _pools() -> str:
         for system, rate in cell["systems"].items():
             rows.append(f"| {about} (n = {rate['n']:,}) | {system} | {_percent(rate)} | {gains.get(system, '')} |")
     return POOL_HEAD + "\n".join([*rows, ""])
+
+
+def _name_sizes() -> str:
+    rows = []
+    for data, lm, name in NAME_SIZES:
+        (cell,) = _read(name)["cells"]
+        ours, other = (cell["systems"][system]["accuracy"] for system in ("uniaudio", MINILM))
+        (less,) = [each for each in cell["differences"] if (each["system"], each["reference"]) == (MINILM, "uniaudio")]
+        rows.append(
+            f"| {data} | {lm} | {ours['n']} | {_percent(ours)} | {_percent(other)} | {_signed(less['accuracy'])} |"
+        )
+    return NAMES_HEAD + "\n".join([*rows, ""])
 
 
 def _label_sizes() -> str:

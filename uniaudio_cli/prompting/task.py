@@ -205,7 +205,7 @@ class Task(Schema):
         default="likelihood",
         description="How labels are scored: by the likelihood of the query's audio after the demonstrations of each "
         "label, by the probability of the label after the whole prompt (as published), or, without the LLM, by the "
-        "cosine between soft counts of the clip's words and the mean of each label's demonstrations.",
+        "cosines between soft counts of the words of the clip and of each label's demonstrations.",
         examples=["label"],
     )
     level_weights: Annotated[
