@@ -1,10 +1,10 @@
-"""Requests a second of `uniaudio serve` and how long one takes, with and without batching, by ApacheBench (`ab`).
+"""Requests a second of `uniaudio serve` and how long one takes, side by side and one by one, by ApacheBench (`ab`).
 
     python benchmarks/serve.py [--clients 1 8 32] [--seconds 10] [--rounds 3] [--model NAME]
 
-Two servers of the same models run, of which one scores every request by itself and waits for no others. They take
-turns; a request is one shipped clip labelled by the shipped sounds. The median of the rounds counts; what is no answer
-of 200 has failed. Run it on an idle machine.
+Two servers of the same models run, of which one does one request after another. They take turns; a request is one
+shipped clip labelled by the shipped sounds. The median of the rounds counts; what is no answer of 200 has failed. Run
+it on an idle machine.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ FIGURES = {
 
 
 def serve(port: int, alone: bool, model: str) -> None:
-    """A server of this process; `alone`: without batching."""
+    """A server of this process; `alone`: one request after another."""
     import uvicorn
 
     import uniaudio_cli
-    from uniaudio_cli.serve import worker
+    from uniaudio_cli.serve import service
     from uniaudio_cli.serve.app import create_app
     from uniaudio_cli.serve.settings import Settings
 
     if alone:
-        worker.COLLECT, worker.MOST_ITEMS = 0.0, 1
+        service.clips_at_a_time = lambda kit: 1
     with tempfile.TemporaryDirectory() as state:
         app = create_app(uniaudio_cli.load(model, defer_lm=True), Settings(Path(state), port=port))
         uvicorn.Server(uvicorn.Config(app, port=port, log_level="error", access_log=False)).run()
@@ -99,13 +99,13 @@ def main() -> None:
         return
     if shutil.which("ab") is None:
         sys.exit("needs ab: apt-get install apache2-utils")
-    ports = {"batched": free_port(), "alone": free_port()}
+    ports = {"side by side": free_port(), "one by one": free_port()}
     with ExitStack() as stack:
         form = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "form"
         form.write_bytes(FORM % CLIP.read_bytes())
         for name, port in ports.items():
             command = [sys.executable, __file__, "--serve", str(port), "--model", options.model]
-            child = stack.enter_context(subprocess.Popen([*command, *(["--alone"] if name == "alone" else [])]))
+            child = stack.enter_context(subprocess.Popen([*command, *(["--alone"] if name == "one by one" else [])]))
             stack.callback(child.terminate)
         for port in ports.values():
             wait(port)

@@ -1,4 +1,4 @@
-"""The queue: batches, bounds, cancellation, failures and the end."""
+"""The queue: items side by side, bounds, cancellation, failures and the end."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 import pytest
 
 from uniaudio_cli.serve.problems import Problem
-from uniaudio_cli.serve.worker import MOST_ITEMS, Worker
+from uniaudio_cli.serve.worker import Worker
 
 
 class Gate:
@@ -26,79 +26,86 @@ class Gate:
 
 @pytest.fixture
 def worker():
-    worker = Worker(queue=12)
+    worker = Worker(queue=12, width=2)
     yield worker
     worker.close(10)
 
 
-def test_jobs_of_one_key_run_together_and_get_their_own_results(worker):
-    gate, batches = Gate(worker), []
+def test_items_of_several_jobs_are_done_side_by_side(worker):
+    gate, both = Gate(worker), threading.Barrier(2, timeout=10)
 
-    def double(items):
-        batches.append(list(items))
-        return [2 * item for item in items]
+    def meet(item):
+        both.wait()  # passes where two items are in work at once
+        return 2 * item
 
-    same = [worker.submit(double, [number, number + 10], "a") for number in range(3)]
-    other = worker.submit(double, [7], "b")
-    alone = worker.submit(double, [8])
+    jobs = [worker.submit(lambda: meet, [number]) for number in range(4)]
     gate.open.set()
-    assert [future.result(10) for future in same] == [[0, 20], [2, 22], [4, 24]]
-    assert (other.result(10), alone.result(10)) == ([14], [16])
-    assert batches == [[0, 10, 1, 11, 2, 12], [7], [8]]
+    assert [job.result(10) for job in jobs] == [[0], [2], [4], [6]]
+    assert worker.submit(lambda: meet, [1, 2]).result(10) == [2, 4]
 
 
-def test_a_job_by_itself_waits_for_no_others(worker, monkeypatch):
-    monkeypatch.setattr("uniaudio_cli.serve.worker.COLLECT", 60.0)
-    for number in range(3):
-        assert worker.submit(list, [number], "a").result(10) == [number]
+def test_results_keep_the_order_of_their_items(worker):
+    def late_first(item):
+        time.sleep(0.1 if item == 0 else 0.0)
+        return item
+
+    assert worker.submit(lambda: late_first, list(range(6))).result(10) == list(range(6))
+    assert worker.submit(lambda: late_first, []).result(10) == []
 
 
-def test_after_jobs_that_ran_together_the_next_waits_for_others(worker, monkeypatch):
-    gate, sizes = Gate(worker), []
-
-    def count(items):
-        sizes.append(len(items))
-        return items
-
-    both = [worker.submit(count, [number], "a") for number in range(2)]
+def test_a_job_is_answered_before_later_ones_are_done(worker):
+    gate, held = Gate(worker), threading.Event()
+    first = worker.submit(lambda: lambda item: item, [1])
+    later = worker.submit(lambda: lambda item: held.wait(10), [2])
     gate.open.set()
-    for future in both:
-        future.result(10)
-    monkeypatch.setattr("uniaudio_cli.serve.worker.COLLECT", 0.5)
-    first = worker.submit(count, [0], "a")
-    time.sleep(0.05)
-    worker.submit(count, [1], "a").result(10)
-    first.result(10)
-    assert sizes == [2, 2]
+    assert first.result(10) == [1]
+    assert not later.done()
+    held.set()
+    later.result(10)
 
 
-def test_a_batch_is_bounded(worker):
-    gate, sizes = Gate(worker), []
+def test_a_job_without_items_waits_for_those_before_it(worker):
+    gate, done = Gate(worker), []
 
-    def count(items):
-        sizes.append(len(items))
-        return items
+    def slowly(item):
+        time.sleep(0.05)
+        done.append(item)
 
-    futures = [worker.submit(count, [0] * (MOST_ITEMS // 2), "a") for _ in range(3)]
+    before = [worker.submit(lambda: slowly, [number]) for number in range(3)]
+    whole = worker.call(lambda: done.append("whole"))
+    after = [worker.submit(lambda: slowly, [number]) for number in range(3, 6)]
     gate.open.set()
-    for future in futures:
-        future.result(10)
-    assert sizes == [MOST_ITEMS, MOST_ITEMS // 2]
+    for job in (*before, whole, *after):
+        job.result(10)
+    assert (set(done[:3]), done[3], set(done[4:])) == ({0, 1, 2}, "whole", {3, 4, 5})
 
 
-def test_one_failure_fails_no_other(worker):
+def test_a_job_by_itself_runs_in_the_models_thread(worker):
+    assert worker.submit(lambda: lambda item: threading.current_thread().name, [0]).result(10) == ["uniaudio-models"]
+
+
+@pytest.mark.parametrize("width", [1, 2])
+def test_one_failure_fails_no_other(width):
+    worker = Worker(queue=12, width=width)
     gate = Gate(worker)
 
-    def work(items):
-        if "bad" in items:
+    def work(item):
+        if item == "bad":
             raise ValueError("bad")
-        return items
+        return item
 
-    good, bad = worker.submit(work, ["good"], "a"), worker.submit(work, ["bad"], "a")
+    def start():
+        raise KeyError("start")
+
+    good, bad = worker.submit(lambda: work, ["good"]), worker.submit(lambda: work, ["good", "bad", "good"])
+    never, last = worker.submit(start, ["x"]), worker.submit(lambda: work, ["good"])
     gate.open.set()
-    assert good.result(10) == ["good"]
+    assert (good.result(10), last.result(10)) == (["good"], ["good"])
     with pytest.raises(ValueError, match="bad"):
         bad.result(10)
+    with pytest.raises(KeyError, match="start"):
+        never.result(10)
+    worker.close(10)
 
 
 def test_a_full_queue_says_when_to_come_back(worker):

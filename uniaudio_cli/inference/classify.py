@@ -68,6 +68,7 @@ class Classifier(Session):
             task = override_task(task, levels=usable or task.levels)
         super().__init__(models, task, demonstrations, seed)
         self._readout: Readout | None = None
+        self._prepared = False
 
     def _encode_examples(self) -> Iterable[EncodedExample]:
         def encode(demonstration: Demonstration) -> list[EncodedClip]:
@@ -122,10 +123,15 @@ class Classifier(Session):
 
     def classify_clips(self, clips: Sequence[ReadClip | ErrorResult]) -> list[LabelResult | ErrorResult]:
         """`classify_batch` of sources that are read; errors stay in their places."""
+        if len(clips) == 1 and not self.task.uses_lm:  # encoders and counts change nothing that threads share
+            self.prepare()
+            return self._labelled([self._encode(clips[0])])
         with self.models.lock:
-            encoded = self.encoder.side_by_side(self._encode, clips)
-            labelled = iter(self._label([each for each in encoded if isinstance(each, _Encoded)]))
-            return [each if isinstance(each, ErrorResult) else next(labelled) for each in encoded]
+            return self._labelled(self.encoder.side_by_side(self._encode, clips))
+
+    def _labelled(self, encoded: Sequence[_Encoded | ErrorResult]) -> list[LabelResult | ErrorResult]:
+        labelled = iter(self._label([each for each in encoded if isinstance(each, _Encoded)]))
+        return [each if isinstance(each, ErrorResult) else next(labelled) for each in encoded]
 
     def _encode(self, clip: ReadClip | ErrorResult) -> _Encoded | ErrorResult:
         if isinstance(clip, ErrorResult):
@@ -200,8 +206,11 @@ class Classifier(Session):
         Raises:
             UsageError: they do not fit the LLM's context.
         """
+        if self._prepared:
+            return
         with self.models.lock:
             _ = self.readout, self.open_set
+            self._prepared = True
 
     @property
     def readout(self) -> Readout:

@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 import soundfile
+import torch
 from torch import Tensor
 
 from uniaudio_cli.api import load_enhancer
@@ -39,7 +40,7 @@ class Service:
 
     def __init__(self, kit: Kit, sets: SetStore, limits: Limits) -> None:
         self.kit, self.sets, self.limits = kit, sets, limits
-        self.worker = Worker(limits.queue)
+        self.worker = Worker(limits.queue, clips_at_a_time(kit))
         self.tasks: Mapping[str, Task] = {task.name: task for task in list_tasks()}
         self._sessions: OrderedDict[object, Any] = OrderedDict()  # of the worker's thread alone
 
@@ -64,16 +65,18 @@ class Service:
         return self.worker.call(work)
 
     def classify(self, found: DemoSet, uploads: Sequence[Upload], words: bool) -> Future[list[Any]]:
-        """A record of each clip, by the set's demonstrations; clips of other requests may be scored with them.
+        """A record of each clip, by the set's demonstrations; clips of other requests may be encoded beside them.
 
         `words`: with what the LLM is given of each.
         """
         _check_labelled(found)
 
-        def work(batch: Sequence[Upload]) -> list[dict[str, Any]]:
-            return self._labelled(self._session(found), batch, self.task(found.task) if words else None)
+        def start() -> Callable[[Upload], dict[str, Any]]:
+            session, task = self._session(found), self.task(found.task) if words else None
+            session.prepare()
+            return lambda upload: self._labelled(session, [upload], task)[0]
 
-        return self.worker.submit(work, uploads, ("classify", found.id, words))
+        return self.worker.submit(start, uploads)
 
     def segments(self, found: DemoSet, uploads: Sequence[Upload]) -> Generator[dict[str, Any] | None, None, None]:
         """A record of each recording's segments; None between windows, where others may have their turn."""
@@ -93,16 +96,16 @@ class Service:
         return steps()
 
     def name(self, labels: Sequence[str], uploads: Sequence[Upload], words: bool) -> Future[list[Any]]:
-        """A record of each clip, by the labels' names. Never with other requests, as clips are calibrated together."""
+        """A record of each clip, by the labels' names, all in one job, as clips are calibrated together."""
 
-        def work(batch: Sequence[Upload]) -> list[dict[str, Any]]:
+        def work() -> list[dict[str, Any]]:
             try:
                 session = self._kept(("names", tuple(labels)), lambda: self.kit.zero_shot(labels))
-                return self._labelled(session, batch, self.tasks["sound-event"] if words else None)
+                return self._labelled(session, uploads, self.tasks["sound-event"] if words else None)
             except UniAudioError as error:
-                raise as_problem(error, names_of(batch)) from error
+                raise as_problem(error, names_of(uploads)) from error
 
-        return self.worker.submit(work, uploads)
+        return self.worker.submit(work)
 
     def speak(self, found: DemoSet, text: str) -> Future[list[Any]]:
         """(wav of the answer, its text, its probability or None)."""
@@ -210,6 +213,11 @@ class Service:
         self._sessions.move_to_end(key)
         made: Made = self._sessions[key]
         return made
+
+
+def clips_at_a_time(kit: Kit) -> int:
+    """How many clips are encoded side by side: on a CPU, as many as torch has threads."""
+    return torch.get_num_threads() if kit.encoder.codec.device.type == "cpu" else 1
 
 
 def _check_labelled(found: DemoSet) -> None:

@@ -1,4 +1,8 @@
-"""One thread that uses the models: a bounded queue of jobs, and clips of several requests scored together."""
+"""One thread that uses the models, with a bounded queue of jobs; clips of several requests are encoded side by side.
+
+The networks that encode a clip take one clip at a time, and two clips in two threads take less than one after the other
+with both. So what is gained by a batch is gained without one: a clip starts when a thread is free, whoever sent it.
+"""
 
 from __future__ import annotations
 
@@ -6,47 +10,55 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Hashable, Iterator, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
+from uniaudio_cli.inference.parallel import one_torch_thread
 from uniaudio_cli.serve.problems import Problem
 
-COLLECT = 0.003  # seconds that a batch waits for others where there may be some; small beside the scoring of a clip
 SLICE = 0.25  # seconds of a long job before others have their turn
-MOST_ITEMS = 32  # a batch is closed by this many items
 log = logging.getLogger("uniaudio.serve")
-Batch = Callable[[Sequence[Any]], Sequence[Any]]
 
 
 @dataclass
 class Job:
-    """Work for the thread: `run` takes the items of all jobs of one `key` and gives one result an item.
+    """Work for the thread: `run` gives the results or, where there are `items`, the function of one item.
 
-    `key`: None for a job that is done alone. `future`: the results of this job's items.
+    That function may be called in other threads, for several items at a time. `future`: the results.
     """
 
-    run: Batch
-    items: Sequence[Any]
-    key: Hashable = None
+    run: Callable[[], Any]
+    items: Sequence[Any] | None = None
     future: Future[list[Any]] = field(default_factory=Future)
 
 
+@dataclass
+class _Tally:
+    """What has become of a job's items so far."""
+
+    results: list[Any]
+    left: int
+    error: BaseException | None = None
+
+
 class Worker:
-    """Runs jobs one after another, those of one key together.
+    """Runs jobs one after another, and those with items side by side.
 
     Args:
         queue: jobs that may wait.
+        width: items at a time.
     """
 
-    def __init__(self, queue: int) -> None:
-        self.queue = queue
+    def __init__(self, queue: int, width: int = 1) -> None:
+        self.queue, self.width = queue, width
         self._waiting: deque[Job] = deque()
         self._changed = threading.Condition()
         self._closed = False
-        self._shared = False  # whether the last batch was of several jobs
+        self._busy = 0  # items that are done or wait in other threads
         self._seconds = 1.0  # of a job, a running mean
+        self._finished = time.perf_counter()  # when the last job was done
         self._thread = threading.Thread(target=self._run, name="uniaudio-models", daemon=True)
         self._thread.start()
 
@@ -54,7 +66,9 @@ class Worker:
         """Jobs that wait."""
         return len(self._waiting)
 
-    def submit(self, run: Batch, items: Sequence[Any], key: Hashable = None, begun: bool = False) -> Future[list[Any]]:
+    def submit(
+        self, run: Callable[[], Any], items: Sequence[Any] | None = None, begun: bool = False
+    ) -> Future[list[Any]]:
         """Queue a job. A future that is cancelled before its job starts is passed over.
 
         `begun`: part of an answer that has begun, which a full queue does not refuse.
@@ -62,7 +76,7 @@ class Worker:
         Raises:
             Problem: 429 where the queue is full, 503 where the server is stopping.
         """
-        job = Job(run, items, key)
+        job = Job(run, items)
         with self._changed:
             if self._closed:
                 raise Problem(503, "the server is stopping")
@@ -75,7 +89,7 @@ class Worker:
 
     def call(self, work: Callable[[], Any], begun: bool = False) -> Future[list[Any]]:
         """Queue a function; the result's only item is what it returns."""
-        return self.submit(lambda _: [work()], [None], begun=begun)
+        return self.submit(lambda: [work()], begun=begun)
 
     def advance(self, steps: Iterator[Any], begun: bool) -> Future[list[Any]]:
         """Queue a slice of a long job; the result's only item is a list of what `steps` gave, empty at its end."""
@@ -104,46 +118,87 @@ class Worker:
                     self._changed.wait()
                 if not self._waiting:
                     return
-                first = self._waiting.popleft()
-            jobs = [job for job in self._with_others(first) if job.future.set_running_or_notify_cancel()]
-            if jobs:
-                started = time.perf_counter()
-                _do(jobs)
-                spent = (time.perf_counter() - started) / len(jobs)
-                self._seconds += 0.2 * (spent - self._seconds)
+                job = self._waiting.popleft()
+                alone = job.items is None or (len(job.items) == 1 and not self._others_have_items())
+            self._finished = time.perf_counter()
+            if alone or self.width < 2:
+                self._do(job)
+            else:
+                self._side_by_side(job)
 
-    def _with_others(self, first: Job) -> list[Job]:
-        """`first` and the waiting jobs of its key, as far as they fit into a batch."""
-        if first.key is None:
-            return [first]
-        with self._changed:
-            # A client by itself would wait for nobody.
-            deadline = time.monotonic() + (COLLECT if self._shared or self._waiting else 0.0)
-            while not self._closed and (left := deadline - time.monotonic()) > 0:
-                self._changed.wait(left)
-            jobs, count = [first], len(first.items)
-            for job in list(self._waiting):
-                if job.key == first.key and count + len(job.items) <= MOST_ITEMS:
-                    self._waiting.remove(job)
-                    jobs.append(job)
-                    count += len(job.items)
-        self._shared = len(jobs) > 1
-        return jobs
+    def _others_have_items(self) -> bool:
+        return bool(self._waiting) and self._waiting[0].items is not None
 
-
-def _do(jobs: Sequence[Job]) -> None:
-    """Run jobs of one key together; where that fails, each by itself, so that one does not fail another's."""
-    items = [item for job in jobs for item in job.items]
-    try:
-        results = list(jobs[0].run(items))
-    except BaseException as error:
-        if len(jobs) > 1:
-            for job in jobs:
-                _do([job])
+    def _do(self, job: Job) -> None:
+        """A job in this thread, with all of torch's threads."""
+        if not job.future.set_running_or_notify_cancel():
             return
-        jobs[0].future.set_exception(error)
-        return
-    start = 0
-    for job in jobs:
-        job.future.set_result(results[start : start + len(job.items)])
-        start += len(job.items)
+        try:
+            found = job.run()
+            results = list(found) if job.items is None else [found(item) for item in job.items]
+        except BaseException as error:
+            job.future.set_exception(error)
+        else:
+            job.future.set_result(results)
+        self._note_end()
+
+    def _side_by_side(self, first: Job) -> None:
+        """`first` and the jobs with items that wait behind it, for as long as such jobs come."""
+        with one_torch_thread(), ThreadPoolExecutor(self.width, "uniaudio-clip") as pool:
+            job: Job | None = first
+            while job is not None:
+                self._begin(job, pool)
+                job = self._next_beside()
+
+    def _next_beside(self) -> Job | None:
+        """The next job with items, once a thread is free; None once all are done and no such job is next."""
+        with self._changed:
+            while True:
+                if self._busy < self.width and self._others_have_items():
+                    return self._waiting.popleft()
+                if not self._busy:
+                    return None
+                self._changed.wait()
+
+    def _begin(self, job: Job, pool: ThreadPoolExecutor) -> None:
+        if not job.future.set_running_or_notify_cancel():
+            return
+        assert job.items is not None
+        try:
+            of_item = job.run()
+        except BaseException as error:
+            job.future.set_exception(error)
+            return
+        if not job.items:
+            job.future.set_result([])
+            return
+        tally = _Tally([None] * len(job.items), len(job.items))
+        with self._changed:
+            self._busy += len(job.items)
+        for place in range(len(job.items)):
+            pool.submit(self._do_item, job, of_item, place, tally)
+
+    def _do_item(self, job: Job, of_item: Callable[[Any], Any], place: int, tally: _Tally) -> None:
+        """One item, in a thread of the pool; the last item of a job to be done ends it."""
+        assert job.items is not None
+        try:
+            tally.results[place] = of_item(job.items[place])
+        except BaseException as error:
+            tally.error = tally.error or error
+        with self._changed:
+            self._busy -= 1
+            tally.left -= 1
+            ended = not tally.left
+            if ended:
+                self._note_end()
+            self._changed.notify_all()
+        if ended and tally.error is not None:
+            job.future.set_exception(tally.error)
+        elif ended:
+            job.future.set_result(tally.results)
+
+    def _note_end(self) -> None:
+        """Count the time since the last job's end into the mean of a job."""
+        now = time.perf_counter()
+        self._seconds += 0.2 * (now - self._finished - self._seconds)
+        self._finished = now

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -96,6 +97,7 @@ class FrozenLevels:
     def __init__(self, resolve: Callable[[str], Path], weights: Path = WEIGHTS) -> None:
         self.resolve, self.weights = resolve, weights
         self._levels: dict[int, FrozenLevel] = {}
+        self._lock = threading.RLock()
 
     def __getitem__(self, level: int) -> FrozenLevel:
         """The level of this number.
@@ -104,9 +106,10 @@ class FrozenLevels:
             MissingWeightsError: its encoder or its codebooks are not here and cannot be fetched.
             UniAudioError: an encoder's file is not the one that the codebooks belong to.
         """
-        if level not in self._levels:
-            self._levels[level] = self._load(level)
-        return self._levels[level]
+        with self._lock:
+            if level not in self._levels:
+                self._levels[level] = self._load(level)
+            return self._levels[level]
 
     def _load(self, level: int) -> FrozenLevel:
         if level == TAGS:
