@@ -39,6 +39,9 @@ class Run(Schema):
     groups: Annotated[tuple[str, ...], FROM_LIST] = Field(default=(), description="Only these speakers.")
     labels: Annotated[tuple[str, ...], FROM_LIST] = Field(default=(), description="Only these labels.")
     half: Literal["development", "test", "all"] = Field(default="all", description="Clips that are used.")
+    superclasses: dict[str, Annotated[tuple[str, ...], FROM_LIST]] = Field(
+        default_factory=dict, description="Super-classes and their classes: labels are the first, groups the second."
+    )
     settings: dict[str, Any] = Field(default_factory=dict, description="Task keys that differ in this run.")
     controls: Annotated[tuple[str, ...], FROM_LIST] = Field(
         default=(), description="Rows that change demonstrations or queries on purpose."
@@ -48,6 +51,10 @@ class Run(Schema):
     def _check(self) -> Self:
         for control in self.controls:
             require(control in CONTROLS, "controls", f"of {', '.join(CONTROLS)}", control)
+        classes = [name for names in self.superclasses.values() for name in names]
+        several = len(self.superclasses) != 1 and all(self.superclasses.values())
+        require(several, "superclasses", "two or more lists of classes", list(self.superclasses))
+        require(len(classes) == len(set(classes)), "superclasses", "lists without a class twice", classes)
         require(all(shot >= 0 for shot in self.shots) and bool(self.shots), "shots", "numbers from 0 up", self.shots)
         return self
 
@@ -89,7 +96,14 @@ class Suite(Schema):
 
     def manifest(self, run: Run, data: Path, seed: int, note: Note) -> Manifest:
         """The episodes of a run."""
-        chosen = Selection(data, run.half, groups=run.groups or None, labels=run.labels or None, layout=self.layout)
+        chosen = Selection(
+            data,
+            run.half,
+            groups=run.groups or None,
+            labels=run.labels or None,
+            layout=self.layout,
+            superclasses=run.superclasses or None,
+        )
         if run.ways is None and run.episodes is None and run.rule != "same":
             return plan_folds(chosen, shots=run.shots, seed=seed, rule=run.rule, note=note)
         return plan(
