@@ -18,7 +18,7 @@ from uniaudio_cli.evaluation.concepts import Concepts
 from uniaudio_cli.evaluation.controls import CONTROLS
 from uniaudio_cli.evaluation.folds import plan_folds
 from uniaudio_cli.evaluation.job import Job, ModelNames
-from uniaudio_cli.evaluation.layouts import LAYOUTS, PAIR_LAYOUTS
+from uniaudio_cli.evaluation.layouts import LAYOUTS, PAIR_LAYOUTS, RECORDING_LAYOUTS
 from uniaudio_cli.evaluation.manifest import Manifest, Selection, plan
 from uniaudio_cli.prompting.task import load_task
 
@@ -125,14 +125,33 @@ class PairSuite(Schema):
         return self
 
 
+class ReconstructionSuite(Schema):
+    """What a codec keeps of a corpus's clips; there is no task. `about`: as of `Suite`."""
+
+    kind: Literal["reconstruction"]
+    name: Text
+    about: Text
+    layout: Text
+    segments: int = Field(default=200, ge=2, description="Most segments of 3 s, evenly over groups.")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        require(self.layout in RECORDING_LAYOUTS, "layout", f"one of {', '.join(RECORDING_LAYOUTS)}", self.layout)
+        return self
+
+
+AnySuite = Suite | Concepts | PairSuite | ReconstructionSuite
+KINDS: Mapping[str, type[AnySuite]] = {"reconstruction": ReconstructionSuite}
+
+
 def suites() -> Mapping[str, Path]:
     """The shipped suites by name."""
     return {path.stem: path for path in sorted(FOLDER.glob("*.yaml"))}
 
 
-def load_suite(name: str) -> Suite | Concepts | PairSuite:
-    """A shipped suite, or one in a .yaml file; a file of concepts is one of labels by name, and a layout of pairs makes
-    one of enhancement.
+def load_suite(name: str) -> AnySuite:
+    """A shipped suite, or one in a .yaml file; a file of concepts is one of labels by name, a layout of pairs makes one
+    of enhancement, and `kind` names what has no task.
 
     Raises:
         UsageError: there is no such suite, or it is not one.
@@ -146,11 +165,15 @@ def load_suite(name: str) -> Suite | Concepts | PairSuite:
     return load_yaml(path, _kind(path))
 
 
-def _kind(path: Path) -> type[Suite | Concepts | PairSuite]:
+def _kind(path: Path) -> type[AnySuite]:
     try:
         values = parse_yaml(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):  # said by `load_yaml`
         values = None
     if not isinstance(values, dict):
         return Suite
-    return Concepts if "concepts" in values else PairSuite if values.get("layout") in PAIR_LAYOUTS else Suite
+    if "concepts" in values:
+        return Concepts
+    if "kind" in values:
+        return KINDS.get(str(values["kind"]), ReconstructionSuite)
+    return PairSuite if values.get("layout") in PAIR_LAYOUTS else Suite
