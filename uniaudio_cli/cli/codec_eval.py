@@ -130,7 +130,7 @@ def print_summary(result: dict[str, Any]) -> None:
     for level, row in enumerate(result["usage"]):
         table.add_row(f"level {level}", f"{row['used']} of {row['codes']}", f"perplexity {row['perplexity']}", "")
     Console().print(table)
-    if "compared" in result:
+    if result.get("compared"):
         print_compared({result["codec"]: result, **result["compared"]})
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from uniaudio_cli.cli import params
-from uniaudio_cli.cli.codec_eval import as_record, print_summary
+from uniaudio_cli.cli.codec_eval import print_summary
 from uniaudio_cli.cli.console import counted, note
 from uniaudio_cli.cli.eval_run import print_table
 from uniaudio_cli.core.jsonl import json_line
@@ -72,11 +72,13 @@ def reconstruct(
         versions=versions(),
     )
     _write(results, report)
+    written = results.model_dump(mode="json")
     if as_json:
-        print(json_line(results.model_dump(mode="json")))
+        print(json_line(written))
         return
-    print_summary({"codec": title, "groups": groups, **as_record(comparison)})
-    over = "groups" if groups == max(rate.clusters for rate in comparison.summary().metrics.values()) else "segments"
+    product = written["codecs"].pop(title)
+    print_summary({"codec": title, "groups": groups, "compared": written["codecs"], **product})
+    over = "groups" if any(rate.clusters for rate in results.codecs[title].metrics.values()) else "segments"
     note(f"{show(report)}: {RESULTS}; intervals over {over}", quiet)
 
 

@@ -47,7 +47,8 @@ class SoundScores(Document):
 class SoundResults(Document):
     """results.json of a suite of kind text-to-sound.
 
-    `clips`: real ones that judge. `copied`: the share of the LLM's codes that are the demonstration's at the same place.
+    `clips`: real ones that judge. `copied`: the share of the LLM's codes that are the demonstration's in
+    the same place.
     """
 
     schema_version: Literal[1] = 1
