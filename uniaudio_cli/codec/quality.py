@@ -72,7 +72,14 @@ def segments(
 
     `unread` is called with clips that cannot be read, which are left out; without it, the error is raised.
     """
-    for _, members in groupby(sorted(rows, key=lambda row: (row.group, row.path)), key=lambda row: row.group):
+    return (wav for _, wav in grouped_segments(rows, sample_rate, unread))
+
+
+def grouped_segments(
+    rows: Sequence[Clip], sample_rate: int, unread: Callable[[Clip, UniAudioError], None] | None = None
+) -> Iterator[tuple[str, Tensor]]:
+    """`segments`, each with its group."""
+    for group, members in groupby(sorted(rows, key=lambda row: (row.group, row.path)), key=lambda row: row.group):
         joined: list[Tensor] = []
         for row in members:
             try:
@@ -82,7 +89,7 @@ def segments(
                     raise
                 unread(row, problem)
             if sum(wav.shape[-1] for wav in joined) >= SEGMENT_SECONDS * sample_rate:
-                yield torch.cat(joined, dim=-1)
+                yield group, torch.cat(joined, dim=-1)
                 joined = []
 
 

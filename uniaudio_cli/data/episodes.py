@@ -26,13 +26,14 @@ T = TypeVar("T")
 Rule = Literal["same", "other", "any"]
 Half = Literal["development", "test", "all"]
 
-# Names that say whose clip it is: Free Spoken Digits, ESC-10 and ESC-50, Speech Commands, RAVDESS, speaker07_2.
+# Names that say whose clip it is: Free Spoken Digits, ESC-10 and ESC-50, Speech Commands, RAVDESS, VCTK, speaker07_2.
 DIGITS = r"^(?P<label>\d+)_(?P<group>.+)_\d+$"
 KNOWN_NAMES = (
     DIGITS,
     r"^\d-(?P<group>\d+)-[A-Z](-\d+)?$",
     r"^(?P<group>[0-9a-f]{8})_nohash_\d+$",
     r"^\d\d(-\d\d){5}-(?P<group>\d\d)$",
+    r"^(?P<group>p\d{3})_\d{3}(_mic\d)?$",
     r"^(?P<group>(speaker|spk|actor)\d+)_\d+$",
 )
 
@@ -253,9 +254,13 @@ def _group(name: str, rule: re.Pattern[str] | None) -> str:
     """The group of a clip by its path below the folder."""
     if rule is not None:
         return _matched(name, rule)["group"]
-    stem = name.rpartition("/")[2]
+    return known_group(name.rpartition("/")[2]) or name
+
+
+def known_group(stem: str) -> str:
+    """The speaker or recording that a file's name without suffix tells, where `KNOWN_NAMES` has its kind; else ""."""
     known = next((match for pattern in KNOWN_NAMES if (match := re.search(pattern, stem))), None)
-    return known["group"] if known else name
+    return known["group"] if known else ""
 
 
 def _matched(name: str, rule: re.Pattern[str]) -> dict[str, str]:

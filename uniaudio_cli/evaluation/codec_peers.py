@@ -163,9 +163,9 @@ class ComparedCodec:
         return decoded
 
 
-def parse_compared(text: str | None) -> tuple[Peer, ...]:
-    """ "encodec,dac=FOLDER" as peers. Raises UsageError as `parse_peers` does."""
-    return parse_peers(text, SOURCES, FLAG)
+def parse_compared(text: str | None, flag: str = FLAG) -> tuple[Peer, ...]:
+    """ "encodec,dac=FOLDER" as peers. `flag`: that names them. Raises UsageError as `parse_peers` does."""
+    return parse_peers(text, SOURCES, flag)
 
 
 def load_compared(peers: Iterable[Peer], bits_per_second: float, offline: bool) -> list[ComparedCodec]:

@@ -11,8 +11,8 @@ from pathlib import Path
 from uniaudio_cli.core.errors import UsageError
 from uniaudio_cli.core.paths import is_file, is_folder, show
 from uniaudio_cli.data.demonstrations import Demonstration
-from uniaudio_cli.data.episodes import Item, load_items
-from uniaudio_cli.data.manifest import SPLITS
+from uniaudio_cli.data.episodes import Item, known_group, load_items
+from uniaudio_cli.data.manifest import SPLITS, listing
 
 RAVDESS_EMOTIONS = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
 ESD_EMOTIONS = ("Angry", "Happy", "Neutral", "Sad", "Surprise")
@@ -79,6 +79,16 @@ def audio_folder(folder: Path) -> list[Item]:
     return load_items(folder)
 
 
+def any_folder(folder: Path) -> list[Item]:
+    """Every clip of a folder. Groups are those of its metadata, of well-known names, or else its inner folders."""
+    return [
+        Item(
+            row.path, row.label, (row.group if row.where else "") or known_group(row.path.stem) or str(row.path.parent)
+        )
+        for row in listing(folder)
+    ]
+
+
 @dataclass(frozen=True)
 class PairCorpus:
     """Pairs of noisy and clean recordings.
@@ -125,6 +135,12 @@ def voicebank_demand(folder: Path) -> PairCorpus:
     return PairCorpus(tuple(learnt), tuple(judged), conditions)
 
 
+def voicebank_clean(folder: Path) -> list[Item]:
+    """The clean sides of VoiceBank+DEMAND's test set, by speaker. Raises UsageError as `voicebank_demand`."""
+    clean = [pair.target for pair in voicebank_demand(folder).judged]
+    return [Item(path, "", known_group(path.stem) or path.stem) for path in clean if path is not None]
+
+
 def _pairs(folder: Path, part: str) -> list[Demonstration]:
     """The pairs of one part, by name: "testset" lies in noisy_testset_wav/ and clean_testset_wav/."""
     sides = []
@@ -147,6 +163,8 @@ LAYOUTS: Mapping[str, Layout] = {
     "esd": esd,
     "audio-folder": audio_folder,
 }
+# Clips for a codec: no labels are needed.
+RECORDING_LAYOUTS: Mapping[str, Layout] = {**LAYOUTS, "folder": any_folder, "voicebank-demand": voicebank_clean}
 
 
 def _matching(folder: Path, pattern: str, name: str) -> list[Item]:

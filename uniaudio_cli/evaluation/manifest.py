@@ -17,6 +17,7 @@ from uniaudio_cli.core.errors import UniAudioError, UsageError
 from uniaudio_cli.core.paths import atomic, show
 from uniaudio_cli.data.episodes import Episode, Half, Item, Rule, are_recordings, episodes, half, load_items
 from uniaudio_cli.data.manifest import Note, no_notes
+from uniaudio_cli.evaluation.superclasses import Superclasses, by_superclass
 
 CONTENT_RATE = 16_000
 Drawn = TypeVar("Drawn")
@@ -119,7 +120,8 @@ class Selection:
     """Which clips of a folder or metadata file are used.
 
     `which`: the development or test half. `group_regex`: as `load_items`. `groups`, `labels`: only these. `layout`: of
-    a public corpus, by its name in `layouts.LAYOUTS`. `without`: clips that are left out.
+    a public corpus, by its name in `layouts.LAYOUTS`. `without`: clips that are left out. `superclasses`: as
+    `by_superclass`; the other fields then select by super-class and class.
     """
 
     source: Path
@@ -129,6 +131,7 @@ class Selection:
     labels: Sequence[str] | None = None
     layout: str | None = None
     without: frozenset[Path] = frozenset()
+    superclasses: Superclasses | None = None
 
     @property
     def folder(self) -> Path:
@@ -142,6 +145,8 @@ class Selection:
             UsageError: none fit, or they have fewer than two labels.
         """
         there = [item for item in self._all(note) if item.path not in self.without]
+        if self.superclasses is not None:
+            there = by_superclass(there, self.superclasses, note)
         found = half(_chosen(there, self.groups, self.labels), self.which)
         names = sorted({item.label for item in found})
         if len(names) < 2:

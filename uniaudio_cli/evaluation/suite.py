@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 from typing_extensions import Self
 
 from uniaudio_cli.core.errors import UsageError
@@ -18,7 +18,7 @@ from uniaudio_cli.evaluation.concepts import Concepts
 from uniaudio_cli.evaluation.controls import CONTROLS
 from uniaudio_cli.evaluation.folds import plan_folds
 from uniaudio_cli.evaluation.job import Job, ModelNames
-from uniaudio_cli.evaluation.layouts import LAYOUTS, PAIR_LAYOUTS
+from uniaudio_cli.evaluation.layouts import LAYOUTS, PAIR_LAYOUTS, RECORDING_LAYOUTS
 from uniaudio_cli.evaluation.manifest import Manifest, Selection, plan
 from uniaudio_cli.prompting.task import load_task
 
@@ -39,6 +39,9 @@ class Run(Schema):
     groups: Annotated[tuple[str, ...], FROM_LIST] = Field(default=(), description="Only these speakers.")
     labels: Annotated[tuple[str, ...], FROM_LIST] = Field(default=(), description="Only these labels.")
     half: Literal["development", "test", "all"] = Field(default="all", description="Clips that are used.")
+    superclasses: dict[str, Annotated[tuple[str, ...], FROM_LIST]] = Field(
+        default_factory=dict, description="Super-classes and their classes: labels are the first, groups the second."
+    )
     settings: dict[str, Any] = Field(default_factory=dict, description="Task keys that differ in this run.")
     controls: Annotated[tuple[str, ...], FROM_LIST] = Field(
         default=(), description="Rows that change demonstrations or queries on purpose."
@@ -48,6 +51,10 @@ class Run(Schema):
     def _check(self) -> Self:
         for control in self.controls:
             require(control in CONTROLS, "controls", f"of {', '.join(CONTROLS)}", control)
+        classes = [name for names in self.superclasses.values() for name in names]
+        several = len(self.superclasses) != 1 and all(self.superclasses.values())
+        require(several, "superclasses", "two or more lists of classes", list(self.superclasses))
+        require(len(classes) == len(set(classes)), "superclasses", "lists without a class twice", classes)
         require(all(shot >= 0 for shot in self.shots) and bool(self.shots), "shots", "numbers from 0 up", self.shots)
         return self
 
@@ -89,7 +96,14 @@ class Suite(Schema):
 
     def manifest(self, run: Run, data: Path, seed: int, note: Note) -> Manifest:
         """The episodes of a run."""
-        chosen = Selection(data, run.half, groups=run.groups or None, labels=run.labels or None, layout=self.layout)
+        chosen = Selection(
+            data,
+            run.half,
+            groups=run.groups or None,
+            labels=run.labels or None,
+            layout=self.layout,
+            superclasses=run.superclasses or None,
+        )
         if run.ways is None and run.episodes is None and run.rule != "same":
             return plan_folds(chosen, shots=run.shots, seed=seed, rule=run.rule, note=note)
         return plan(
@@ -111,14 +125,57 @@ class PairSuite(Schema):
         return self
 
 
+class ReconstructionSuite(Schema):
+    """What a codec keeps of a corpus's clips; there is no task. `about`: as of `Suite`."""
+
+    kind: Literal["reconstruction"]
+    name: Text
+    about: Text
+    layout: Text
+    segments: int = Field(default=200, ge=2, description="Most segments of 3 s, evenly over groups.")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        require(self.layout in RECORDING_LAYOUTS, "layout", f"one of {', '.join(RECORDING_LAYOUTS)}", self.layout)
+        return self
+
+
+class SoundSuite(Schema):
+    """Sounds made from their names after demonstrations. `about`, `layout`, `task`: as of `Suite`."""
+
+    kind: Literal["text-to-sound"]
+    name: Text
+    about: Text
+    layout: Text
+    task: Text = "text-to-sound"
+    draws: int = Field(default=3, ge=1, description="Choices of demonstrations; each makes a sound of every label.")
+    settings: dict[str, Any] = Field(default_factory=dict, description="Task keys that differ.")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        require(self.layout in LAYOUTS, "layout", f"one of {', '.join(LAYOUTS)}", self.layout)
+        return self
+
+
+class OtherKind(Schema):
+    """What a file of an unknown kind is read as, so that the error names the kinds there are."""
+
+    model_config = ConfigDict(extra="ignore")
+    kind: Literal["reconstruction", "text-to-sound"]
+
+
+AnySuite = Suite | Concepts | PairSuite | ReconstructionSuite | SoundSuite
+KINDS: Mapping[str, type[Schema]] = {"reconstruction": ReconstructionSuite, "text-to-sound": SoundSuite}
+
+
 def suites() -> Mapping[str, Path]:
     """The shipped suites by name."""
     return {path.stem: path for path in sorted(FOLDER.glob("*.yaml"))}
 
 
-def load_suite(name: str) -> Suite | Concepts | PairSuite:
-    """A shipped suite, or one in a .yaml file; a file of concepts is one of labels by name, and a layout of pairs makes
-    one of enhancement.
+def load_suite(name: str) -> AnySuite:
+    """A shipped suite, or one in a .yaml file; a file of concepts is one of labels by name, a layout of pairs makes one
+    of enhancement, and `kind` names what has no task.
 
     Raises:
         UsageError: there is no such suite, or it is not one.
@@ -129,14 +186,19 @@ def load_suite(name: str) -> Suite | Concepts | PairSuite:
         raise UsageError(
             f"no suite {show(name)!r}{suggest(name, known)}; there are {', '.join(known)}, or a .yaml file"
         )
-    return load_yaml(path, _kind(path))
+    found: AnySuite = load_yaml(path, _kind(path))  # type: ignore[assignment]
+    return found
 
 
-def _kind(path: Path) -> type[Suite | Concepts | PairSuite]:
+def _kind(path: Path) -> type[Schema]:
     try:
         values = parse_yaml(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):  # said by `load_yaml`
         values = None
     if not isinstance(values, dict):
         return Suite
-    return Concepts if "concepts" in values else PairSuite if values.get("layout") in PAIR_LAYOUTS else Suite
+    if "concepts" in values:
+        return Concepts
+    if "kind" in values:
+        return KINDS.get(str(values["kind"]), OtherKind)
+    return PairSuite if values.get("layout") in PAIR_LAYOUTS else Suite
