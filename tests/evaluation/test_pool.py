@@ -93,4 +93,9 @@ def test_the_command_prints_a_table_or_json(tmp_path, uniaudio):
     assert "counts" in table.out
     found = json.loads(uniaudio("eval", "pool", *folders, "--json").out)
     assert found["cells"][0]["episodes"] == 6
+    other = json.loads(uniaudio("eval", "pool", *folders, "--row", "counts", "--json").out)["cells"][0]["differences"]
+    assert [(each["system"], each["reference"], each["accuracy"]["value"]) for each in other] == [
+        ("counts", "uniaudio", -1.0)
+    ]
+    uniaudio("eval", "pool", *folders, "--row", "x").is_error(2, "the row x; shared are uniaudio, counts")
     uniaudio("eval", "pool", folders[0]).is_error(2, "two or more")

@@ -169,16 +169,17 @@ def compare(
 @app.command()
 def pool(
     reports: Annotated[list[Path], typer.Argument(help="Report folders of runs on different data.")],
+    row: Annotated[str, typer.Option("--row", help="Row whose gains over the others are shown.")] = PRODUCT,
     as_json: params.OneObject = False,
 ) -> None:
     """Accuracy and paired differences over the episodes of several reports together."""
     from uniaudio_cli.evaluation import pool as pooling
 
-    found = pooling.pool(reports)
+    found = pooling.pool(reports, row)
     if as_json:
         print(json_line(found.model_dump(mode="json")))
         return
-    print_table(("shots", "system", "right", f"points that {PRODUCT} gains, 95 %"), pooling.rows(found))
+    print_table(("shots", "system", "right", f"points that {row} gains, 95 %"), pooling.rows(found))
 
 
 def _number(text: str, flag: str, least: int) -> int:

@@ -17,7 +17,7 @@ from uniaudio_cli.evaluation.systems import PRODUCT
 
 
 class PooledCell(Document):
-    """The systems that ran in every report at one number of shots; differences are of the product over another."""
+    """The systems that ran in every report at one number of shots; differences are of one of them over each other."""
 
     shots: int
     episodes: int
@@ -34,13 +34,16 @@ class Pool(Document):
     cells: tuple[PooledCell, ...]
 
 
-def pool(folders: Sequence[Path]) -> Pool:
+def pool(folders: Sequence[Path], system: str = PRODUCT) -> Pool:
     """Pool the answers of report folders, at each number of shots that all of them have.
 
     Intervals resample the groups of all reports together. Groups of one name are one where their data has one name.
 
+    Args:
+        system: the row whose differences over the others are taken.
+
     Raises:
-        UsageError: a folder is no report, two are of the same episodes, or they share no ways, shots or product rows.
+        UsageError: a folder is no report, two are of the same episodes, or they do not share ways, shots and `system`.
     """
     if len(folders) < 2:
         raise UsageError("give two or more report folders")
@@ -60,7 +63,7 @@ def pool(folders: Sequence[Path]) -> Pool:
     return Pool(
         ways=ways.pop(),
         reports=tuple((result.data, result.manifest) for result in results),
-        cells=tuple(_cell(shots, results, answers) for shots in sorted(shared)),
+        cells=tuple(_cell(shots, system, results, answers) for shots in sorted(shared)),
     )
 
 
@@ -72,29 +75,29 @@ def _apart(answers: Sequence[Answer], result: Results, start: int) -> list[Answe
     ]
 
 
-def _cell(shots: int, results: Sequence[Results], answers: Sequence[Answer]) -> PooledCell:
+def _cell(shots: int, system: str, results: Sequence[Results], answers: Sequence[Answer]) -> PooledCell:
     cells = [next(cell for cell in result.cells if cell.shots == shots) for result in results]
     names = [name for name in cells[0].systems if all(name in cell.systems for cell in cells)]
-    if PRODUCT not in names:
-        raise UsageError(f"at {shots} shots not every report has the row {PRODUCT}")
+    if system not in names:
+        raise UsageError(f"at {shots} shots not every report has the row {system}; shared are {', '.join(names)}")
     of = {name: [each for each in answers if (each.system, each.shots) == (name, shots)] for name in names}
     return PooledCell(
         shots=shots,
-        episodes=len(of[PRODUCT]),
+        episodes=len(of[system]),
         systems={
             name: Rate.of(metrics.clustered_accuracy([one.correct for one in some], [one.group for one in some], 0))
             for name, some in of.items()
         },
         differences=tuple(
-            Difference(system=PRODUCT, reference=name, accuracy=paired(of[PRODUCT], some))
+            Difference(system=system, reference=name, accuracy=paired(of[system], some))
             for name, some in of.items()
-            if name != PRODUCT
+            if name != system
         ),
     )
 
 
 def rows(found: Pool) -> list[tuple[str, ...]]:
-    """Cells of a table: shots, system, accuracy, points that the product gains over it."""
+    """Cells of a table: shots, system, accuracy, points that the chosen row gains over it."""
     table: list[tuple[str, ...]] = []
     for cell in found.cells:
         gains = {each.reference: each.accuracy.interval.signed for each in cell.differences}
