@@ -34,12 +34,13 @@ quality, 1 to 5.
 
 def reference() -> str:
     """The whole page."""
-    found = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(FOLDER.glob("answers-*.json"))}
-    text = HEAD + (SPEECH if any("speech" in result for result in found.values()) else "")
-    for name, result in found.items():
+    read = [json.loads(path.read_text(encoding="utf-8")) for path in FOLDER.glob("answers-*.json")]
+    found = sorted(read, key=lambda each: (each["settings"]["answer_lm"], each["settings"]["demos"]))
+    text = HEAD + (SPEECH if any("speech" in result for result in found) else "")
+    for result in found:
         if result["suites"]:
-            text += f"\n## {result['settings']['answer_lm']}, {name.removeprefix('answers-')}\n\n{_questions(result)}"
-    rows = [row for name, result in found.items() if "speech" in result for row in _literal(name, result)]
+            text += f"\n## {result['settings']['answer_lm']}, {result['settings']['questions']}\n\n{_questions(result)}"
+    rows = [row for result in found if "speech" in result for row in _literal(result)]
     return f"{text}\n{LITERAL}{''.join(rows)}" if rows else text
 
 
@@ -64,7 +65,7 @@ def _questions(result: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _literal(name: str, result: dict[str, Any]) -> list[str]:
+def _literal(result: dict[str, Any]) -> list[str]:
     rows = []
     for system, cell in result["speech"]["literal"].items():
         mos = cell["dnsmos"]
