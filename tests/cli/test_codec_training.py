@@ -87,6 +87,7 @@ def test_what_cannot_be_trained(uniaudio, world, changes, arguments, code, words
     )
 
 
+@pytest.mark.slow
 def test_eval_is_a_table_json_and_pictures(uniaudio, world, monkeypatch):
     # Two clips a segment: DNSMOS doubles 4.6 s to one of its windows of 9 s, and 4 s to seven of them.
     for number in range(6):

@@ -118,6 +118,7 @@ def test_missing_weights_say_the_way_out(monkeypatch):
         load_compared(parse_compared("mimi"), 1_000.0, offline=True)
 
 
+@pytest.mark.slow
 def test_the_command_shows_them_side_by_side(uniaudio, world, folders, tmp_path_factory, capfd):
     clips = clip_folder(tmp_path_factory.mktemp("clips"), takes=1, samples=3 * RATE)
     given = ",".join(f"{name}={folder}" for name, folder in folders.items())

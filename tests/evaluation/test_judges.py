@@ -66,6 +66,7 @@ def test_a_digit_that_is_no_label_is_none():
     assert label_said("three", ("two", "four")) is None
 
 
+@pytest.mark.slow
 def test_whisper_labels_example_digits_and_takes_any_input():
     """Only where its weights are: nothing is fetched for a test."""
     pytest.importorskip("faster_whisper")

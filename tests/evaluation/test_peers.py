@@ -220,6 +220,7 @@ def test_missing_weights_say_the_way_out(episode, monkeypatch):
             row.build(setup_of(episode))
 
 
+@pytest.mark.slow
 def test_rows_in_a_report(uniaudio, world, clips, clap_folder, qwen_folder, monkeypatch):
     monkeypatch.setattr(baselines, "ROWS", baselines.ROWS[:1])  # the others need weights
     flags = ("-q", "--shots", 1, "--task", world.listen, *world.models, "-o", "report", "--json")

@@ -49,6 +49,7 @@ def test_targets():
     assert np.isfinite(band_targets(clean * 0, clean * 0)).all()
 
 
+@pytest.mark.slow
 def test_a_network_learns_and_is_the_same_again():
     inputs = np.random.default_rng(0).standard_normal((400, 72)).astype(np.float32)
     roots = (inputs[:, :24] > 0).astype(np.float32)

@@ -92,6 +92,7 @@ def test_a_resumed_run_goes_on_as_if_it_had_never_stopped(tmp_path, changes):
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
+@pytest.mark.slow
 def test_training_brings_the_spectra_closer(tmp_path):
     clips = packed(tmp_path)
     trainer(recipe(tmp_path / "cache", steps=30, learning_rate=3e-3), clips, tmp_path / "run").run()
