@@ -74,6 +74,7 @@ LABEL_SIZES = (
     ("esc10", "qwen2.5-coder-0.5b", "label-esc10-0.5b"),
     ("fsdd-other", "smollm2-135m", "label-fsdd-135m"),
     ("fsdd-other", "qwen2.5-coder-0.5b", "label-fsdd-0.5b"),
+    ("fsdd-other", "qwen2.5-coder-1.5b", "label-fsdd-1.5b"),
 )
 LABEL_HEAD = """## The `label` readout by LLM size
 
