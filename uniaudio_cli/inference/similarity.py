@@ -66,7 +66,7 @@ class SimilarityReadout:
     """`rows` [N_l, F]: each label's demonstrations, each of length 1, in the order of `labels`. `weights`: by level."""
 
     labels: tuple[str, ...]
-    rows: Sequence[Array]
+    rows: Sequence[NDArray[np.float64]]
     weights: Mapping[int, float]
     names: NameScores | None = None
 
@@ -75,7 +75,7 @@ class SimilarityReadout:
         found = []
         for query in queries:
             row = joined(query, self.weights)
-            logits = SCALE * np.array([nearness(each.astype(np.float64) @ row) for each in self.rows])
+            logits = SCALE * np.array([nearness(each @ row) for each in self.rows])
             if self.names is not None:
                 logits = logits + self.names(query)
             logp = logits - logits.max() - np.log(np.exp(logits - logits.max()).sum())
@@ -96,7 +96,7 @@ class SimilarityReadout:
         """
         defaults = [FROZEN_WEIGHT if level in FROZEN_LEVELS else CODEC_WEIGHT for level in levels]
         by_level = dict(zip(levels, weights or defaults, strict=True))
-        rows = [np.array([joined(clip, by_level) for clip in clips]) for clips in demonstrations.values()]
+        rows = [np.array([joined(clip, by_level) for clip in clips], np.float64) for clips in demonstrations.values()]
         names = None if affinity is None else NameScores.tested(affinity, list(demonstrations.values()))
         return cls(tuple(demonstrations), rows, by_level, names)
 
