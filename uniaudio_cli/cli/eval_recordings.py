@@ -10,11 +10,9 @@ from uniaudio_cli.cli.codec_eval import print_summary
 from uniaudio_cli.cli.console import counted, note
 from uniaudio_cli.cli.eval_run import print_table
 from uniaudio_cli.core.jsonl import json_line
-from uniaudio_cli.core.paths import atomic, show
+from uniaudio_cli.core.paths import show
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel
-
     from uniaudio_cli.core.errors import UniAudioError
     from uniaudio_cli.data.episodes import Item
     from uniaudio_cli.evaluation.made_sounds import Judge, SoundResults
@@ -71,7 +69,7 @@ def reconstruct(
         left_out=tuple(left_out),
         versions=versions(),
     )
-    _write(results, report)
+    results.write(report / RESULTS, force=True)
     written = results.model_dump(mode="json")
     if as_json:
         print(json_line(written))
@@ -121,7 +119,7 @@ def make_sounds(
     with open_log(report, settings, force) as log:
         rows = list(counted(test.run(log), suite.draws * len(test.labels), "eval", quiet))
     results = test.summarise(rows, suite.name, data.resolve().name, versions())
-    _write(results, report)
+    results.write(report / RESULTS, force=True)
     if as_json:
         print(json_line(results.model_dump(mode="json")))
         return
@@ -154,8 +152,3 @@ def yamnet_judge(offline: bool, quiet: bool) -> Judge:
     from uniaudio_cli.models.registry import resolve_encoder
 
     return YAMNetJudge(resolve_encoder("yamnet", offline, lambda line: note(line, quiet)))
-
-
-def _write(results: BaseModel, report: Path) -> None:
-    with atomic(report / RESULTS, force=True) as temporary:
-        temporary.write_text(json_line(results.model_dump(mode="json")) + "\n", encoding="utf-8")

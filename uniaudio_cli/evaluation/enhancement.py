@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import re
@@ -18,7 +17,6 @@ from torch import Tensor
 from uniaudio_cli.audio.io import read_audio
 from uniaudio_cli.core.errors import UsageError
 from uniaudio_cli.core.jsonl import JsonlLog
-from uniaudio_cli.core.paths import atomic
 from uniaudio_cli.data.demonstrations import Demonstration
 from uniaudio_cli.evaluation.enhancement_peers import Peer
 from uniaudio_cli.evaluation.manifest import Document
@@ -56,12 +54,6 @@ class EnhancementResults(Document):
     shown: tuple[str, ...]
     recordings: int
     conditions: dict[str, dict[str, Scores]]
-
-    def write(self, path: Path, force: bool = False) -> None:
-        """As JSON."""
-        with atomic(path, force) as temporary:
-            text = json.dumps(self.model_dump(mode="json"), ensure_ascii=False, indent=1)
-            temporary.write_text(text + "\n", encoding="utf-8")
 
 
 def measure(

@@ -28,6 +28,15 @@ class Document(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    def write(self, path: Path, force: bool = False) -> None:
+        """The document as JSON."""
+        self._write(self.model_dump(mode="json"), path, force)
+
+    @staticmethod
+    def _write(rows: Mapping[str, Any], path: Path, force: bool) -> None:
+        with atomic(path, force) as temporary:
+            temporary.write_text(json.dumps(rows, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+
 
 class Clip(Document):
     """A clip: `file` below the data folder, and the sha256 of its decoded audio."""
@@ -90,9 +99,7 @@ class Manifest(Document):
 
     def write(self, path: Path, force: bool = False) -> None:
         """The manifest as JSON, with its hash."""
-        with atomic(path, force) as temporary:
-            rows = {"hash": self.hash, **self.model_dump(mode="json")}
-            temporary.write_text(json.dumps(rows, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        self._write({"hash": self.hash, **self.model_dump(mode="json")}, path, force)
 
 
 def read_manifest(path: Path) -> Manifest:

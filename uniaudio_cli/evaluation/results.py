@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError
 
 from uniaudio_cli.core.errors import UsageError
-from uniaudio_cli.core.paths import atomic, show
+from uniaudio_cli.core.paths import show
 from uniaudio_cli.evaluation.confidence import Bin, Coverage
 from uniaudio_cli.evaluation.manifest import Document
 from uniaudio_cli.evaluation.metrics import Interval
@@ -206,12 +206,6 @@ class Results(Document):
     def deepest(self) -> Cell:
         """The cell of the most shots."""
         return max(self.cells, key=lambda cell: cell.shots)
-
-    def write(self, path: Path, force: bool = False) -> None:
-        """results.json."""
-        with atomic(path, force) as temporary:
-            text = json.dumps(self.model_dump(mode="json"), ensure_ascii=False, indent=1)
-            temporary.write_text(text + "\n", encoding="utf-8")
 
 
 def read_results(path: Path) -> Results:
