@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.factories import chirps, small_codec
@@ -68,22 +70,39 @@ def test_a_folder_that_cannot_be_written_loses_nothing(kit, cache, tmp_path):
     assert cache.codes(WAV) is None
 
 
-def test_a_number_belongs_to_one_clip_and_what_it_depends_on(kit, cache):
-    assert cache.number(WAV, "speech 1") is None
-    cache.keep_number(WAV, "speech 1", 0.25)
-    assert cache.number(WAV, "speech 1") == 0.25
-    assert cache.number(WAV, "speech 2") is None
-    assert cache.number(WAV * 0.999, "speech 1") is None
-    cache.file(WAV, "speech 1").write_text("NaN")
-    assert cache.number(WAV, "speech 1") is None
+def test_an_array_belongs_to_one_clip_and_what_it_depends_on(kit, cache):
+    array = np.array([[0.25, 0.5]], dtype=np.float16)
+    assert cache.array(WAV, "speech 1") is None
+    cache.keep_array(WAV, "speech 1", array)
+    assert (cache.array(WAV, "speech 1") == array).all()
+    assert cache.array(WAV, "speech 2") is None
+    assert cache.array(WAV * 0.999, "speech 1") is None
 
 
-def test_the_similarity_of_speech_is_measured_once(clips, cache, monkeypatch):
+def np_file(array):
+    stream = io.BytesIO()
+    np.save(stream, array)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\x93NUMPY", b"no array", np_file(np.array([np.nan], dtype=np.float16)), np_file(np.array([{}, "pickled"]))],
+)
+def test_a_file_that_holds_no_array_is_no_entry(cache, content):
+    cache.keep_array(WAV, "speech", np.zeros(2, dtype=np.float16))
+    cache.file(WAV, "speech").write_bytes(content)
+    assert cache.array(WAV, "speech") is None
+
+
+def test_the_level_speech_is_measured_once(clips, cache, monkeypatch):
     plain = make_kit()
     encoder = AudioEncoder(plain.codec, cache, plain.encoder.frozen)
     clip = speech_task().clip
-    first = encoder.speech_similarity(clips / "1.wav", clip)
+    first = encoder.speech_features(clips / "1.wav", clip)
+    assert first.shape[0] == 2
+    assert np.linalg.norm(first, axis=1) == pytest.approx([1, 1], abs=1e-2)
     monkeypatch.setattr(AudioEncoder, "decode", lambda *_: pytest.fail("it is kept"))
-    assert encoder.speech_similarity(clips / "1.wav", clip) == first
+    assert (encoder.speech_features(clips / "1.wav", clip) == first).all()
     with pytest.raises(UsageError, match="no frozen encoders"):
-        AudioEncoder(plain.codec).speech_similarity(clips / "1.wav", clip)
+        AudioEncoder(plain.codec).speech_features(clips / "1.wav", clip)

@@ -1,4 +1,4 @@
-"""Cache on disk: the codes of a demonstration that another run has encoded, and how clear its reconstruction is.
+"""Cache on disk: the codes of a demonstration that another run has encoded, and what is heard in it.
 
 The key is a hash of the clip's samples and of the codec's weights, so an entry never serves another clip or codec.
 """
@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from uniaudio_cli.codec.model import Codec
@@ -22,7 +23,7 @@ from uniaudio_cli.core.paths import atomic
 
 @dataclass(frozen=True)
 class CodeCache:
-    """One small JSON file a clip, below a folder for each codec."""
+    """One small file a clip, below a folder for each codec."""
 
     folder: Path
     codec: Codec
@@ -36,10 +37,10 @@ class CodeCache:
         return digest.hexdigest()[:32]
 
     def file(self, wav: Tensor, what: str = "") -> Path:
-        """Where the codes of wav float32 [1, T] are kept, or the number called `what`."""
+        """Where the codes of wav float32 [1, T] are kept, or the array called `what`."""
         digest = hashlib.sha256(wav.contiguous().cpu().numpy().tobytes())
         digest.update(what.encode())
-        return self.folder / self._codec_key / f"{digest.hexdigest()}.json"
+        return self.folder / self._codec_key / f"{digest.hexdigest()}.{'npy' if what else 'json'}"
 
     def codes(self, wav: Tensor) -> list[list[int]] | None:
         """Codes per level, or None where the cache has no valid entry."""
@@ -57,21 +58,19 @@ class CodeCache:
 
     def keep(self, wav: Tensor, codes: list[list[int]]) -> None:
         """Write codes; a folder that cannot be written is no error."""
-        _write(self.file(wav), codes)
+        with suppress(OSError, UniAudioError), atomic(self.file(wav), force=True) as temporary:
+            temporary.write_text(json.dumps(codes), encoding="utf-8")
 
-    def number(self, wav: Tensor, what: str) -> float | None:
-        """A number that was measured of wav, or None where the cache has no valid entry."""
+    def array(self, wav: Tensor, what: str) -> NDArray[np.float16] | None:
+        """What was measured of wav, or None where the cache has no valid entry."""
         try:
-            found = json.loads(self.file(wav, what).read_text(encoding="utf-8"))
+            with self.file(wav, what).open("rb") as stream:
+                found = np.lib.format.read_array(stream, allow_pickle=False)
         except (OSError, ValueError):
             return None
-        return found if isinstance(found, float) and math.isfinite(found) else None
+        return found if found.dtype == np.float16 and np.isfinite(found).all() else None
 
-    def keep_number(self, wav: Tensor, what: str, number: float) -> None:
-        """Write a number, as `keep`. `what` identifies all that it depends on besides wav and codec."""
-        _write(self.file(wav, what), number)
-
-
-def _write(path: Path, value: object) -> None:
-    with suppress(OSError, UniAudioError), atomic(path, force=True) as temporary:
-        temporary.write_text(json.dumps(value), encoding="utf-8")
+    def keep_array(self, wav: Tensor, what: str, array: NDArray[np.float16]) -> None:
+        """Write an array, as `keep`. `what` identifies all that it depends on besides wav and codec."""
+        with suppress(OSError, UniAudioError), atomic(self.file(wav, what), force=True) as temporary:
+            np.save(temporary, array, allow_pickle=False)

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from uniaudio_cli.audio.io import AudioInput, check_audible, read_audio, source_name
@@ -204,8 +205,8 @@ class AudioEncoder:
         wav = self.at_codec_level(self.read(source, clip))
         return wav, self.decode(self.encode(wav).codes)[:, : wav.shape[-1]]
 
-    def speech_similarity(self, source: AudioInput, clip: Clip) -> float:
-        """Cosine on the level `speech` between a crop and its reconstruction: how well the codec keeps its words.
+    def speech_features(self, source: AudioInput, clip: Clip) -> NDArray[np.float16]:
+        """The level `speech` of a crop and of its reconstruction, of unit length: float16 [2, D].
 
         Raises:
             MissingWeightsError: the frozen encoder is not here and cannot be fetched.
@@ -214,15 +215,15 @@ class AudioEncoder:
             raise UsageError(NO_FROZEN)
         wav = self.at_codec_level(self.read(source, clip))
         what = f"speech {self.frozen.fingerprint}"
-        kept = self.code_cache.number(wav, what) if self.code_cache else None
+        kept = self.code_cache.array(wav, what) if self.code_cache else None
         if kept is not None:
             return kept
-        rate = self.codec.sample_rate
         decoded = self.decode(self.encode(wav).codes)[:, : wav.shape[-1]]
-        given, back = (self.frozen[SPEECH](resampled(each[0].numpy(), rate)).feature for each in (wav, decoded))
-        found = float(given @ back / max(1e-9, float(np.linalg.norm(given) * np.linalg.norm(back))))
+        both = (resampled(each[0].numpy(), self.codec.sample_rate) for each in (wav, decoded))
+        features = np.stack([self.frozen[SPEECH](each).feature for each in both])
+        found = (features / np.linalg.norm(features, axis=1, keepdims=True).clip(1e-9)).astype(np.float16)
         if self.code_cache:
-            self.code_cache.keep_number(wav, what, found)
+            self.code_cache.keep_array(wav, what, found)
         return found
 
 

@@ -12,6 +12,7 @@ from typing import Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from uniaudio_cli.audio.features import texture
 from uniaudio_cli.data.demonstrations import Demonstration, choose
@@ -111,16 +112,17 @@ class RankedByText:
 
 
 class ClearestSpeech(RankedByText):
-    """The clips whose codec reconstruction is nearest to the recording on the level `speech`."""
+    """The clips whose reconstruction is nearest, on the level `speech`, to recordings of its text and of no other."""
 
     def worth(
         self, encoder: AudioEncoder, task: Task, drawn: Sequence[Demonstration], ranked: Sequence[Demonstration]
     ) -> Mapping[Demonstration, float]:
-        def similarity(each: Demonstration) -> float:
-            return encoder.speech_similarity(each.audio, task.clip)
+        def features(each: Demonstration) -> NDArray[np.float16]:
+            return encoder.speech_features(each.audio, task.clip)
 
-        found = encoder.first_then_side_by_side(similarity, ranked)
-        return dict(zip(ranked, found, strict=True))
+        recordings, reconstructions = np.array(encoder.first_then_side_by_side(features, drawn)).swapaxes(0, 1)
+        found = clarity(reconstructions, recordings, [each.text for each in drawn])
+        return dict(zip(drawn, found, strict=True))
 
 
 class Separable(RankedByText):
@@ -166,6 +168,21 @@ def representatives(clips: Sequence[Sequence[int]], count: int) -> list[int]:
         chosen.append(best)
         nearest = torch.maximum(nearest, cosine[best])
     return chosen
+
+
+def clarity(reconstructions: np.ndarray, recordings: np.ndarray, texts: Sequence[object]) -> list[float]:
+    """How far each reconstruction is taken for its text: its mean cosine with the recordings of its text, less the
+    largest with one of another text (0 where there is none).
+
+    Args:
+        reconstructions, recordings: float [n, D] of unit length, of the same n clips. texts: what each says, [n].
+    """
+    cosine = reconstructions.astype(np.float64) @ recordings.astype(np.float64).T
+    found = []
+    for row, text in zip(cosine, texts, strict=True):
+        own = np.array([other == text for other in texts])
+        found.append(float(row[own].mean() - row[~own].max(initial=0.0)))
+    return found
 
 
 def separation_margins(reconstructions: np.ndarray, originals: np.ndarray, texts: Sequence[object]) -> list[float]:
