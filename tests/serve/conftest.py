@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-import uvicorn
 from starlette.testclient import TestClient
 
 from tests.factories import chirps
 from tests.kits import CLIP, RATE, make_kit
 from tests.serve.browser import chromium_with_microphone
 from uniaudio_cli.serve.app import create_app
+from uniaudio_cli.serve.http import server
 from uniaudio_cli.serve.settings import Limits, Settings
 
 SMALL = Limits(
@@ -57,15 +57,17 @@ def listening(kit, state: Path, limits: Limits = SMALL) -> Iterator[int]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    app = create_app(kit, Settings(state, port=port, limits=limits))
-    server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="warning"))
-    thread = threading.Thread(target=server.run)
+    settings = Settings(state, port=port, limits=limits)
+    running = server(create_app(kit, settings), settings)
+    thread = threading.Thread(target=running.run)
     thread.start()
-    while not server.started:
+    while not running.started:
         time.sleep(0.02)
-    yield port
-    server.should_exit = True
-    thread.join()
+    try:
+        yield port
+    finally:
+        running.should_exit = True
+        thread.join()
 
 
 @pytest.fixture(scope="session")

@@ -37,9 +37,8 @@ def serve(
 ) -> None:
     """Serve an HTTP API and a page to play with, on this machine."""
     try:
-        import uvicorn
-
         from uniaudio_cli.serve.app import create_app
+        from uniaudio_cli.serve.http import server
     except ImportError as problem:
         if (problem.name or "").startswith("uniaudio_cli"):
             raise
@@ -48,15 +47,5 @@ def serve(
 
     settings = Settings(state or cache_dir() / "serve", host, port, root, token, tuple(cors or ()))
     app = create_app(models.load(quiet, defer_lm=True), settings)
-    config = uvicorn.Config(
-        app,
-        host=host,
-        port=port,
-        log_level="warning" if quiet else "info",
-        access_log=False,
-        server_header=False,
-        limit_concurrency=2 * settings.limits.queue,
-        timeout_graceful_shutdown=int(settings.limits.work),
-    )
     note(f"sets are kept in {show(settings.state)}; Ctrl-C ends the server", quiet)
-    uvicorn.Server(config).run()
+    server(app, settings, "warning" if quiet else "info").run()

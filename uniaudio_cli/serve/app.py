@@ -39,7 +39,7 @@ from uniaudio_cli.serve.schemas import (
 from uniaudio_cli.serve.service import Service
 from uniaudio_cli.serve.sets import Clip, DemoSet, SetStore, clips_below_root, label_of, write_zip
 from uniaudio_cli.serve.settings import Limits, Settings
-from uniaudio_cli.serve.uploads import keep, private_folder, samples_of
+from uniaudio_cli.serve.uploads import Inbox, samples_of
 
 STATIC = Path(__file__).parent / "static"
 Files = Annotated[list[UploadFile], File(description="Audio files.")]
@@ -54,18 +54,19 @@ def create_app(kit: Kit, settings: Settings) -> FastAPI:
     """The application of loaded models. Its models' thread ends with it."""
     limits = settings.limits
     sets = SetStore(settings.state, limits)
-    service = Service(kit, sets, limits)
+    service, inbox = Service(kit, sets, limits), Inbox()
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
         await run_in_threadpool(service.worker.close, limits.work)
+        inbox.close()
 
     app = FastAPI(title="uniaudio", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
     app.add_middleware(Guard, settings=settings)
     problems.install(app)
-    _add_sets(app, service, settings)
-    _add_tasks(app, service, limits)
+    _add_sets(app, service, inbox, settings)
+    _add_tasks(app, service, inbox, limits)
     _add_information(app, service)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
 
@@ -76,7 +77,7 @@ def create_app(kit: Kit, settings: Settings) -> FastAPI:
     return app
 
 
-def _add_sets(app: FastAPI, service: Service, settings: Settings) -> None:
+def _add_sets(app: FastAPI, service: Service, inbox: Inbox, settings: Settings) -> None:
     sets, limits = service.sets, settings.limits
 
     def kind_of(task: str) -> tuple[Any, str]:
@@ -104,7 +105,7 @@ def _add_sets(app: FastAPI, service: Service, settings: Settings) -> None:
         kind, task = kind_of(task)
 
         def make() -> tuple[DemoSet, bool]:
-            with private_folder() as private:
+            with ExitStack() as held:
                 clips = []
                 if extends is not None:
                     before = sets.get(extends)
@@ -115,7 +116,7 @@ def _add_sets(app: FastAPI, service: Service, settings: Settings) -> None:
                     if settings.root is None:
                         raise Problem(403, "this server reads no folders; it was started without --root")
                     clips += clips_below_root(settings.root, folder, kind, limits)
-                uploads = keep(files, private, limits)
+                uploads = inbox.keep(files, limits, held)
                 clips += [Clip(each.path, each.name, label) for each, label in zip(uploads, labels, strict=True)]
                 return sets.add(clips, kind, task)
 
@@ -156,7 +157,7 @@ def _add_sets(app: FastAPI, service: Service, settings: Settings) -> None:
             return Response(file.read(), 200, headers, "application/zip")
 
 
-def _add_tasks(app: FastAPI, service: Service, limits: Limits) -> None:
+def _add_tasks(app: FastAPI, service: Service, inbox: Inbox, limits: Limits) -> None:
     sets = service.sets
 
     @app.post("/v1/classify", responses={**PROBLEMS, **LABELS}, tags=["tasks"])
@@ -178,8 +179,7 @@ def _add_tasks(app: FastAPI, service: Service, limits: Limits) -> None:
             raise Problem(422, f"labels: 2 to {limits.files} different names")
         found = sets.get(set) if set is not None else None
         with ExitStack() as held:
-            private = held.enter_context(private_folder())
-            uploads = await run_in_threadpool(keep, files, private, limits, limits.long if segments else None)
+            uploads = await run_in_threadpool(inbox.keep, files, limits, held, limits.long if segments else None)
             if segments:
                 if found is None:
                     raise Problem(422, "segments: take a set, as names alone find none")
@@ -212,8 +212,7 @@ def _add_tasks(app: FastAPI, service: Service, limits: Limits) -> None:
         """A recording, cleaned: 16-bit audio at its own rate and channels, sent while it is made."""
         found = sets.get(set)
         with ExitStack() as held:
-            private = held.enter_context(private_folder())
-            [upload] = await run_in_threadpool(keep, [file], private, limits, limits.long)
+            [upload] = await run_in_threadpool(inbox.keep, [file], limits, held, limits.long)
             samples = await run_in_threadpool(samples_of, upload)
             slices = Slices(request, service.worker, service.enhance(found, upload, format, samples), limits)
             held.callback(slices.close)
@@ -223,8 +222,8 @@ def _add_tasks(app: FastAPI, service: Service, limits: Limits) -> None:
     @app.post("/v1/codec/encode", responses=PROBLEMS, tags=["codec"])
     async def encode(request: Request, file: Annotated[UploadFile, File(description="A recording.")]) -> Codes:
         """A recording in codes."""
-        with private_folder() as private:
-            [upload] = await run_in_threadpool(keep, [file], private, limits)
+        with ExitStack() as held:
+            [upload] = await run_in_threadpool(inbox.keep, [file], limits, held)
             [record] = await finished(request, service.encode(upload), limits)
         return Codes(**record)
 

@@ -17,8 +17,8 @@ class Limits:
     `body`: bytes of a request. `files`: uploads a request. `seconds`, `channels`: of one recording. `long`: in place
     of `seconds` where a recording is read block by block: segments and enhancement. `text`: characters of a label or
     a question. `receive`: seconds that a body takes to arrive, and a piece of an answer to be taken. `work`: seconds
-    until an answer is made, or the next piece of one that is sent meanwhile. `queue`: requests that wait. `set_clips`,
-    `sets`: clips of a set, and sets that are kept.
+    until an answer is made, or the next piece of one that is sent meanwhile. `queue`: requests that wait.
+    `connections`: of clients at once. `set_clips`, `sets`: clips of a set, and sets that are kept.
     """
 
     body: int = 32 << 20
@@ -30,6 +30,7 @@ class Limits:
     receive: float = 30.0
     work: float = 120.0
     queue: int = 64
+    connections: int = 128
     set_clips: int = 256
     sets: int = 256
 

@@ -1,14 +1,16 @@
-"""Uploads in a private folder, and bounds on a recording that hold before and while it is decoded."""
+"""Uploads in a private folder until they are answered, and bounds on a recording before and while it is decoded."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import BinaryIO
+from uuid import uuid4
 
 import soundfile
 from fastapi import UploadFile
@@ -44,31 +46,59 @@ def suffix_of(name: str) -> str:
     return suffix if suffix in EXTENSIONS else ""
 
 
-@contextmanager
-def private_folder() -> Iterator[Path]:
-    """A folder that only this user can read, removed at the end."""
-    with TemporaryDirectory(prefix="uniaudio-serve-", ignore_cleanup_errors=True) as folder:
-        yield Path(folder)
+class Inbox:
+    """A folder that only this user can read, where the files of requests lie until they are answered.
 
-
-def keep(given: Sequence[UploadFile], folder: Path, limits: Limits, seconds: float | None = None) -> list[Upload]:
-    """The files of a request, written to `folder` under names of the server's own, and checked.
-
-    `seconds`: of a recording, at most; `limits.seconds` by default.
-
-    Raises:
-        Problem: a file is not audio, or goes past a limit.
+    One folder serves all requests: to make and remove one for each takes longer than to label a clip.
     """
-    if len(given) > limits.files:
-        raise Problem(413, f"a request may have {limits.files} files, and this has {len(given)}")
-    kept = []
-    for number, file in enumerate(given):
-        name = client_name(file.filename)
-        upload = Upload(name, folder / f"{number}{suffix_of(name)}")
-        write(file.file, upload.path)
-        check_recording(upload.path, name, limits, seconds)
-        kept.append(upload)
-    return kept
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._folder: TemporaryDirectory[str] | None = None
+
+    def folder(self) -> Path:
+        """The folder, made anew where something has removed it."""
+        with self._lock:
+            if self._folder is None or not Path(self._folder.name).is_dir():
+                self._folder = TemporaryDirectory(prefix="uniaudio-serve-", ignore_cleanup_errors=True)
+            return Path(self._folder.name)
+
+    def keep(
+        self, given: Sequence[UploadFile], limits: Limits, held: ExitStack, seconds: float | None = None
+    ) -> list[Upload]:
+        """The files of a request, written under names of the server's own, and checked.
+
+        Args:
+            held: removes them when it is closed.
+            seconds: of a recording, at most; `limits.seconds` by default.
+
+        Raises:
+            Problem: a file is not audio, or goes past a limit.
+        """
+        if len(given) > limits.files:
+            raise Problem(413, f"a request may have {limits.files} files, and this has {len(given)}")
+        folder = self.folder()
+        kept = []
+        for file in given:
+            name = client_name(file.filename)
+            upload = Upload(name, folder / f"{uuid4().hex}{suffix_of(name)}")
+            held.callback(_remove, upload.path)
+            write(file.file, upload.path)
+            check_recording(upload.path, name, limits, seconds)
+            kept.append(upload)
+        return kept
+
+    def close(self) -> None:
+        """Remove the folder."""
+        with self._lock:
+            if self._folder is not None:
+                self._folder.cleanup()
+                self._folder = None
+
+
+def _remove(path: Path) -> None:
+    with suppress(OSError):
+        path.unlink()
 
 
 def write(source: BinaryIO, target: Path) -> None:
