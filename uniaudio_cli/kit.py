@@ -160,7 +160,7 @@ class Kit(UsesModels):
         demos: Demos,
         task: TaskLike = "spoken-answer",
         *,
-        think: bool = False,
+        think: bool = True,
         shots: int | None = None,
         seed: int = 0,
     ) -> Iterator[SpeechResult | ErrorResult]:

@@ -159,7 +159,7 @@ def test_run_refuses_flags_of_other_kinds_of_task(world, uniaudio):
     }
     flags = {
         "classify": [["--labels", "a,b"], ["--resume"], ["--dry-run"], ["--readout", "label"]],
-        "speak": [["--abstain-below", "0.5"], ["--voice", "x"], ["--think"], ["--stream"]],
+        "speak": [["--abstain-below", "0.5"], ["--voice", "x"], ["--no-think"], ["--stream"]],
         "enhance": [["--strength", "0.5"]],
     }
     for kind, (task, demos) in tasks.items():

@@ -27,16 +27,18 @@ ANSWERS = {text: (text,) for text in TEXTS} | {
 class Table:
     """Answers questions by a table."""
 
-    think_below = 0.0
-
     def __init__(self):
         self.asked = []
 
-    def answer(self, text, think=False):
+    def thinks_about(self, text, probability):
+        return probability < 0.5
+
+    def answer(self, text, think=True):
         self.asked += [] if text in TEXTS else [text]
         if ANSWERS[text] is None:
             raise UsageError("no")
-        return TextAnswer(ANSWERS[text], 0.9 if text == "1 + 0" else 0.2, "x")
+        found = ANSWERS[text] if think or text != "30 + 2" else ("one",)
+        return TextAnswer(found, 0.9 if text == "1 + 0" else 0.2, "x")
 
 
 def suites():
@@ -60,11 +62,11 @@ def embed(texts):
 def test_questions_are_right_by_text_and_by_what_is_recognised(speaker, tmp_path, capsys):
     judges = Judges(lambda wav: "thirty two", lambda wav: "one", lambda wav: 3.0)
     log = JsonlLog(tmp_path / "log.jsonl", {})
-    found = evaluate(speaker, suites(), log, judges, embed, think=True)
+    found = evaluate(speaker, suites(), log, judges, embed)
     cell = found["suites"]["paper"]
     assert {name: (each["right"], each["n"]) for name, each in cell.items()} == {
         "uniaudio": (2, 3),
-        "with thoughts": (2, 3),
+        "without thoughts": (1, 3),
         "MiniLM": (1, 3),
     }
     assert (found["refused"]["right"], found["refused"]["n"], found["chance"]) == (1, 2, pytest.approx(1 / 3))
@@ -80,7 +82,7 @@ def test_questions_are_right_by_text_and_by_what_is_recognised(speaker, tmp_path
         assert speech["literal"][name]["dnsmos"] == {"value": 3.0, "low": 3.0, "high": 3.0}
     log.close()
     asked = len(speaker.answerer.asked)
-    again = evaluate(speaker, suites(), JsonlLog(tmp_path / "log.jsonl", {}, resume=True), judges, embed, think=True)
+    again = evaluate(speaker, suites(), JsonlLog(tmp_path / "log.jsonl", {}, resume=True), judges, embed)
     assert again == json.loads(json.dumps(found))
     assert len(speaker.answerer.asked) == asked  # nothing is asked twice
     _print(found)
@@ -91,7 +93,7 @@ def test_questions_are_right_by_text_and_by_what_is_recognised(speaker, tmp_path
 def test_without_judges_only_the_text_is_measured(speaker):
     found = evaluate(speaker, suites(), JsonlLog(None))
     assert "speech" not in found
-    assert list(found["suites"]["paper"]) == ["uniaudio"]
+    assert list(found["suites"]["paper"]) == ["uniaudio", "without thoughts"]
     assert rate(found["suites"]["paper"]["uniaudio"]).startswith("2 of 3: 66.7 % [")
 
 
@@ -99,7 +101,7 @@ def test_random_weights_are_a_control(tmp_path):
     task = speech_task(qa_examples={"1 + 1": ["two"], "hello": ["none"]})
     made = make_kit().session(task, spoken(write_clips(tmp_path)))
     found = evaluate(made, suites(), JsonlLog(None), controls=True)
-    assert list(found["suites"]["paper"]) == ["uniaudio", "random LLM"]
+    assert list(found["suites"]["paper"]) == ["uniaudio", "without thoughts", "random LLM"]
 
 
 @pytest.mark.parametrize("half", ["development", "held-out"])

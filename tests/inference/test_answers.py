@@ -116,18 +116,23 @@ def thinking(tokenizer, direct: str, thought: str, after: str) -> RuleLM:
 
 
 @pytest.mark.parametrize(
-    ("think", "think_below", "thinks"),
-    [(True, 0.0, False), (True, 1.0, True), (False, 1.0, False)],
+    ("question", "think", "think_below", "thinks"),
+    [
+        ("what is 5 + 1?", True, 0.0, False),
+        ("what is 5 + 1?", True, 1.0, True),
+        ("what is 5 + 1?", False, 1.0, False),
+        ("what is it?", True, 1.0, False),
+    ],
 )
-def test_an_unlikely_answer_is_thought_about(think, think_below, thinks):
+def test_an_unlikely_answer_about_figures_is_thought_about(question, think, think_below, thinks):
     tokenizer = byte_bpe()
     lm = thinking(tokenizer, "5", "so it must be six", "6")
     answerer = Answerer(lambda: (lm, tokenizer), Readings(DIGITS), EXAMPLES[:2], REASONING, think_below)
-    answer = answerer.answer("what is it?", think)
+    answer = answerer.answer(question, think)
     assert (answer.text, answer.thought) == (("six", "so it must be six") if thinks else ("five", ""))
     assert answer.probability < 0.01 if thinks else answer.probability > 0.5
     prompts = [tokenizer.decode(list(context)) for context in lm.contexts]
-    shown = "Question: 2 + 2 + 2\nThought: 2 + 2 = 4. 4 + 2 = 6.\nAnswer: 6\nQuestion: what is it?\nThought:"
+    shown = f"Question: 2 + 2 + 2\nThought: 2 + 2 = 4. 4 + 2 = 6.\nAnswer: 6\nQuestion: {question}\nThought:"
     assert (shown in prompts) is thinks
     assert (f"{shown} so it must be six\nAnswer:" in prompts) is thinks
 
@@ -136,7 +141,7 @@ def test_a_thought_has_an_end():
     tokenizer = byte_bpe()
     lm = thinking(tokenizer, "5", "river " * 200, "6")
     answerer = Answerer(lambda: (lm, tokenizer), Readings(DIGITS), EXAMPLES[:2], REASONING)
-    answer = answerer.answer("what is it?", think=True)
+    answer = answerer.answer("what is 5 + 1?")
     assert len(tokenizer.word_ids(answer.thought)) == 64
     assert answer.text == "six"
 
@@ -144,4 +149,4 @@ def test_a_thought_has_an_end():
 def test_without_worked_thoughts_nothing_is_thought_about():
     tokenizer = byte_bpe()
     answerer = Answerer(lambda: (writing(tokenizer, "5"), tokenizer), Readings(DIGITS), EXAMPLES[:2])
-    assert answerer.answer("what is it?", think=True).thought == ""
+    assert answerer.answer("what is 5 + 1?").thought == ""

@@ -40,7 +40,6 @@ def answers(
     speech: Annotated[
         bool, typer.Option("--speech/--no-speech", help="Also judge what is spoken, with Whisper base and DNSMOS.")
     ] = True,
-    think: params.Think = False,
     random: Annotated[bool, typer.Option("--random", help="Also the answering LLM with random weights.")] = False,
     report: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder for the report; a stopped run continues there.")
@@ -75,7 +74,7 @@ def answers(
     found = {
         "settings": settings,
         "versions": versions(),
-        **evaluate(speaker, load_suites(half.value), log, judges, embed, random, think),
+        **evaluate(speaker, load_suites(half.value), log, judges, embed, random),
     }
     log.close()
     if report is not None:

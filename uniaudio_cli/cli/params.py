@@ -75,7 +75,10 @@ AbstainBelow = Annotated[
         "--abstain-below", min=0.0, max=1.0, help="Make no audio of an answer of a lower probability; exit 3."
     ),
 ]
-Think = Annotated[bool, typer.Option("--think", help="Write a short thought before an answer that is not confident.")]
+Think = Annotated[
+    bool,
+    typer.Option("--think/--no-think", help="Whether a short thought comes before an unsure answer about figures."),
+]
 Voice = Annotated[
     str | None, typer.Option("--voice", help="Only demonstrations by this speaker: `group` of the metadata.")
 ]

@@ -37,7 +37,7 @@ def run(
     resume: options.Resume = False,
     dry_run: options.DryRun = False,
     voice: options.Voice = None,
-    think: options.Think = False,
+    think: options.Think = True,
     abstain_below: options.AbstainBelow = None,
     stream: options.Stream = False,
     strength: options.Strength = 1.0,
@@ -50,7 +50,7 @@ def run(
     )
     given: dict[str, dict[str, object]] = {
         "classify": {"--labels": labels, "--readout": readout, "--resume": resume, "--dry-run": dry_run},
-        "speak": {"--voice": voice, "--think": think, "--abstain-below": abstain_below, "--stream": stream},
+        "speak": {"--voice": voice, "--no-think": not think, "--abstain-below": abstain_below, "--stream": stream},
         "enhance": {"--strength": strength < 1},
     }
     refuse_others(chosen, given)

@@ -37,7 +37,7 @@ def tts(
     output: options.Output = None,
     run: options.RunOptions,
     voice: options.Voice = None,
-    think: options.Think = False,
+    think: options.Think = True,
     abstain_below: options.AbstainBelow = None,
     stream: options.Stream = False,
     page: options.SpokenReport = None,
@@ -59,7 +59,7 @@ class SpeechJob:
     run: options.RunOptions
     output: Path | None = None
     voice: str | None = None
-    think: bool = False
+    think: bool = True
     stream: bool = False
     page: Path | None = None
 

@@ -25,7 +25,7 @@ from uniaudio_cli.inference.speak import Speaker
 FOLDER = Path(__file__).parent / "suites" / "questions"
 SUITES = ("paper", "arithmetic", "simple", "complex")
 REFUSALS = "not-a-number"
-PRODUCT, THINKING, RANDOM, MINILM = "uniaudio", "with thoughts", "random LLM", "MiniLM"
+PRODUCT, DIRECT, RANDOM, MINILM = "uniaudio", "without thoughts", "random LLM", "MiniLM"
 # Texts in, unit vectors [N, D] out.
 Embed = Callable[[Sequence[str]], np.ndarray]
 # A wav, float32 [1, T] at 16 kHz, in; the text that a recogniser finds among all words, or None, out.
@@ -63,18 +63,16 @@ def evaluate(
     judges: Judges | None = None,
     embed: Embed | None = None,
     controls: bool = False,
-    think: bool = False,
 ) -> dict[str, Any]:
     """Results by suite and system, of refusals, of confidence and, with `judges`, of what is spoken.
 
-    `embed`: for the MiniLM row. `controls`: also the same LLM with random weights. `think`: also with thoughts.
+    `embed`: for the MiniLM row. `controls`: also the same LLM with random weights.
 
     Raises:
         UniAudioError: a model cannot be loaded, or the log cannot be written.
     """
-    rows = {PRODUCT: _answers(PRODUCT, speaker.answerer, suites, log)}
-    if think:
-        rows[THINKING] = _thought_about(speaker, rows[PRODUCT], log)
+    direct = _answers(DIRECT, speaker.answerer, suites, log)
+    rows = {PRODUCT: _thought_about(speaker, direct, log), DIRECT: direct}
     if embed is not None:
         rows[MINILM] = {name: _nearest(speaker, suite, embed) for name, suite in suites.items() if name != REFUSALS}
     if controls:
@@ -106,12 +104,14 @@ def _answers(
 def _thought_about(
     speaker: Speaker, direct: Mapping[str, Sequence[dict[str, Any]]], log: JsonlLog
 ) -> dict[str, list[dict[str, Any]]]:
-    """The product's answers with --think: those without thoughts, where they are confident."""
+    """The product's answers: those without thoughts, where it does not think."""
 
     def final(row: dict[str, Any]) -> dict[str, Any]:
-        if row["answer"] is None or not row["written"] or row["probability"] >= speaker.answerer.think_below:
+        if row["answer"] is None or not row["written"]:
             return row
-        return log.once(f"{THINKING} {row['text']}", partial(_ask, speaker.answerer, row["text"], True))
+        if not speaker.answerer.thinks_about(row["text"], row["probability"]):
+            return row
+        return log.once(f"{PRODUCT} {row['text']}", partial(_ask, speaker.answerer, row["text"], True))
 
     return {name: [final(row) for row in rows] for name, rows in direct.items()}
 

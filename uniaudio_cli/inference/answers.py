@@ -62,7 +62,7 @@ class Answerer:
         examples: questions and their accepted answers, of which the first that can be said is shown. `none` as an
             answer shows which questions have none; without such examples, every question is answered.
         reasoning: questions with a thought and an answer each, for thinking; without any, it never thinks.
-        think_below: an answer of a lower probability is thought about.
+        think_below: an answer of a lower probability may be thought about.
         refused_below: least probability of an answer.
     """
 
@@ -86,11 +86,11 @@ class Answerer:
     def _model(self) -> TextModel:
         return self._load()
 
-    def answer(self, text: str, think: bool = False) -> TextAnswer:
+    def answer(self, text: str, think: bool = True) -> TextAnswer:
         """The reading of a text that can be read as it stands, else the LLM's answer to it.
 
         Args:
-            think: a thought comes first where the answer without is less likely than `think_below`.
+            think: a thought comes first where `thinks_about` says so.
 
         Raises:
             UsageError: neither can be said.
@@ -106,13 +106,21 @@ class Answerer:
         if probability < self.refused_below:
             raise self._refusal(text)
         thought = ""
-        if think and self.reasoning and probability < self.think_below:
+        if think and self.thinks_about(text, probability):
             thought, written = self._think(text)
             probability = math.exp(float(self._model[0].score(prefix, [written])[0][0].sum()))
         figures = self._model[1].decode(written[:-1]).strip()
         parts = self.readings.read(figures)
         assert parts is not None  # the grammar allows nothing else
         return TextAnswer(parts, probability, figures, thought)
+
+    def thinks_about(self, text: str, probability: float) -> bool:
+        """Whether a thought comes before an answer that has this probability without it.
+
+        It does where the question holds a figure, as there is something to work out: on development questions thoughts
+        win there, and lose where an answer is known or not.
+        """
+        return bool(self.reasoning) and probability < self.think_below and any(map(str.isdecimal, text))
 
     def prompt(self, question: str) -> str:
         """What the LLM reads before it answers."""

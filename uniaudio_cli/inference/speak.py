@@ -56,16 +56,16 @@ class Speaker(Session):
         """What the demonstrations say, each text once."""
         return tuple(dict.fromkeys(each.text for each in self.demonstrations if each.text is not None))
 
-    def __call__(self, text: str, think: bool = False) -> SpeechResult:
+    def __call__(self, text: str, think: bool = True) -> SpeechResult:
         """`speak`."""
         return self.speak(text, think)
 
-    def speak(self, text: str, think: bool = False) -> SpeechResult:
+    def speak(self, text: str, think: bool = True) -> SpeechResult:
         """The spoken answer to a text.
 
         Args:
-            think: the LLM writes a thought before an answer that would not be confident without; needs the task's
-                `reasoning_examples`.
+            think: the LLM writes a thought before an answer to a question with figures that would not be confident
+                without; needs the task's `reasoning_examples`.
 
         Raises:
             UsageError: the text is empty, or cannot be said or answered with what is demonstrated.
@@ -101,7 +101,7 @@ class Speaker(Session):
             (self._spoken[part],) = self.generator.generate([Text(part)], examples_for=part)
         return self._spoken[part]
 
-    def stream(self, text: str, think: bool = False) -> Iterator[Tensor]:
+    def stream(self, text: str, think: bool = True) -> Iterator[Tensor]:
         """`speak` in pieces [1, T] that can be played while the rest is generated; without the decoder's noise.
 
         Raises:
@@ -140,7 +140,7 @@ class Speaker(Session):
         codes = self.vocabulary.codes(rest, None, levels, layout) if rest else [[]] * len(levels)
         yield decoder.push(codes, last=True)
 
-    def plan_answer(self, text: str, think: bool = False) -> TextAnswer | None:
+    def plan_answer(self, text: str, think: bool = True) -> TextAnswer | None:
         """The answer in text that is spoken; None leaves the answer to audio generation.
 
         Raises:
