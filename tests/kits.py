@@ -68,7 +68,7 @@ def write_clips(folder: Path) -> Path:
 
 def label_task(**fields: Any) -> Task:
     given = {"name": "pets", "description": "x", "input": "audio", "output": "label", "instruction": "One of {labels}"}
-    return Task(**{**given, "clip": Clip(seconds=SECONDS), **fields})
+    return Task(**{**given, "readout": "likelihood", "clip": Clip(seconds=SECONDS), **fields})
 
 
 def speech_task(**fields: Any) -> Task:

@@ -131,7 +131,7 @@ def build_world(folder: Path) -> World:
         checkpoint,
         write_lm(folder / "lm", 4_096),
         write_lm(folder / "short-lm", 16),
-        write_task(folder / "listen.yaml", input="audio", output="label"),
+        write_task(folder / "listen.yaml", input="audio", output="label", readout="likelihood"),
         write_task(folder / "speak.yaml", input="text", output="audio", qa_examples={"1 + 1": ["two"]}),
         write_task(folder / "clean.yaml", input="audio", output="audio", generation={"length": "input"}),
         folder / "labels",

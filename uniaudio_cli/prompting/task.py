@@ -202,7 +202,7 @@ class Task(Schema):
     )
     clip: Clip = Field(default_factory=Clip, description="How clips are cut.")
     readout: Literal["likelihood", "label", "similarity"] = Field(
-        default="likelihood",
+        default="similarity",
         description="How labels are scored: by the likelihood of the query's audio after the demonstrations of each "
         "label, by the probability of the label after the whole prompt (as published), or, without the LLM, by the "
         "cosines between soft counts of the words of the clip and of each label's demonstrations.",
