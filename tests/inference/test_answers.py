@@ -121,10 +121,11 @@ def thinking(tokenizer, direct: str, thought: str, after: str) -> RuleLM:
         ("what is 5 + 1?", True, 0.0, False),
         ("what is 5 + 1?", True, 1.0, True),
         ("what is 5 + 1?", False, 1.0, False),
+        ("what is 5?", True, 1.0, False),
         ("what is it?", True, 1.0, False),
     ],
 )
-def test_an_unlikely_answer_about_figures_is_thought_about(question, think, think_below, thinks):
+def test_an_unlikely_answer_to_a_sum_is_thought_about(question, think, think_below, thinks):
     tokenizer = byte_bpe()
     lm = thinking(tokenizer, "5", "so it must be six", "6")
     answerer = Answerer(lambda: (lm, tokenizer), Readings(DIGITS), EXAMPLES[:2], REASONING, think_below)

@@ -77,7 +77,7 @@ AbstainBelow = Annotated[
 ]
 Think = Annotated[
     bool,
-    typer.Option("--think/--no-think", help="Whether a short thought comes before an unsure answer about figures."),
+    typer.Option("--think/--no-think", help="Whether a short thought comes before an unsure answer to a sum."),
 ]
 Voice = Annotated[
     str | None, typer.Option("--voice", help="Only demonstrations by this speaker: `group` of the metadata.")

