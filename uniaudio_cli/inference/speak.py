@@ -64,7 +64,8 @@ class Speaker(Session):
         """The spoken answer to a text.
 
         Args:
-            think: the LLM writes a thought before an answer to a sum that would not be confident without; needs the task's `reasoning_examples`.
+            think: the LLM writes a thought before an answer to a sum that would not be confident without; needs the
+                task's `reasoning_examples`.
 
         Raises:
             UsageError: the text is empty, or cannot be said or answered with what is demonstrated.
