@@ -16,7 +16,7 @@ HEAD = """# Spoken answers: results
 Made by `python docs/make_answers.py` from the results files in `docs/results/`, which
 `uniaudio eval answers --demos VOICE/ -o REPORT/` wrote; a test checks that it is up to date. The questions are 20 a
 suite, written and committed before their first run; wording, thresholds and examples were chosen on 80 others
-(`--half development`). Right answers by text in %, without thoughts. Intervals are Wilson's, 95 %. The paper reports
+(`--half development`). Right answers by text in %. Intervals are Wilson's, 95 %. The paper reports
 85, 65 and 60 % by difficulty with LLaMA-2 7B, on other questions.
 """
 SPEECH = """

@@ -73,6 +73,7 @@ is in its context, and learns less than counting the same tags does.
 LABEL_SIZES = (
     ("esc10", "smollm2-135m", "label-esc10-135m"),
     ("esc10", "qwen2.5-coder-0.5b", "label-esc10-0.5b"),
+    ("esc10", "qwen2.5-coder-1.5b", "label-esc10-1.5b"),
     ("fsdd-other", "smollm2-135m", "label-fsdd-135m"),
     ("fsdd-other", "qwen2.5-coder-0.5b", "label-fsdd-0.5b"),
     ("fsdd-other", "qwen2.5-coder-1.5b", "label-fsdd-1.5b"),
