@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 import urllib.request
+from collections import defaultdict
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
@@ -110,15 +111,18 @@ def main() -> None:
         for port in ports.values():
             wait(port)
             load(port, form, 1, 3)  # the demonstrations are encoded by the first request
-        print("| clients | server | requests a second | p50, ms | p99, ms | failed |\n|---|---|---|---|---|---|")
-        for clients in options.clients:
-            rounds: dict[str, list[dict[str, float]]] = {name: [] for name in ports}
-            for _ in range(options.rounds):
+        rounds: dict[tuple[int, str], list[dict[str, float]]] = defaultdict(list)
+        for _ in range(options.rounds):  # every figure in every round, as machines change their speed
+            for clients in options.clients:
                 for name, port in ports.items():
-                    rounds[name].append(load(port, form, clients, options.seconds))
-            for name, runs in rounds.items():
-                rate, p50, p99, failed = (statistics.median(run[figure] for run in runs) for figure in FIGURES)
-                print(f"| {clients} | {name} | {rate:.1f} | {p50:.0f} | {p99:.0f} | {failed:.0f} |", flush=True)
+                    rounds[clients, name].append(load(port, form, clients, options.seconds))
+    print("| clients | server | requests a second | times one client | p50, ms | p99, ms | failed |")
+    print("|---|---|---|---|---|---|---|")
+    for (clients, name), runs in rounds.items():
+        rate, p50, p99, failed = (statistics.median(run[figure] for run in runs) for figure in FIGURES)
+        one = rounds[options.clients[0], name]
+        times = statistics.median(run["rate"] / alone["rate"] for run, alone in zip(runs, one, strict=True))
+        print(f"| {clients} | {name} | {rate:.1f} | {times:.2f} | {p50:.0f} | {p99:.0f} | {failed:.0f} |")
 
 
 def wait(port: int) -> None:
