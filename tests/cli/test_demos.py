@@ -14,7 +14,7 @@ from tests.cli.world import CLIP, RATE, clip_samples, write, write_samples
 def check(world, uniaudio, tmp_path):
     """`uniaudio demos check` with the small world's codec; outliers by its level 0."""
     similar = tmp_path / "similar.yaml"
-    similar.write_text(world.listen.read_text() + "readout: similarity\nlevels: [0]\n")
+    similar.write_text(world.listen.read_text().replace("likelihood", "similarity") + "levels: [0]\n")
     return lambda *more: uniaudio("demos", "check", *more, "--task", similar, *world.models)
 
 

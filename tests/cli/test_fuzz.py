@@ -120,7 +120,7 @@ def test_spoilt_tables(run, world):
 
 def test_spoilt_tasks(uniaudio, world):
     draw, clip = random.Random(f"{SEED} tasks"), write(Path("query.wav"), 50)
-    text = world.listen.read_text() + "readout: similarity\nlevels: [0]\nabstain_below: 0.1\n"
+    text = world.listen.read_text().replace("likelihood", "similarity") + "levels: [0]\nabstain_below: 0.1\n"
     for number in range(TASKS):
         lines = text.splitlines(keepends=True)
         if number % 2:
