@@ -45,7 +45,7 @@ bench: setup
 	$(BIN)/uniaudio models pull small
 	set -e; for script in codec "codec --shipped" lm random_logits streaming; do \
 		set -- $$script; $(BIN)/python benchmarks/$$1.py $$2; done
-	set -e; test -z "$$UNIAUDIO_TEST_DATA" || for script in "folder speed"; do \
+	set -e; test -z "$$UNIAUDIO_TEST_DATA" || for script in folder "label_speed $$UNIAUDIO_TEST_DATA/data/esc10"; do \
 		set -- $$script; $(BIN)/python benchmarks/$$1.py $$2; done
 
 lint: setup

@@ -1,10 +1,11 @@
 """Pairs of noisy and clean digits: FSDD takes joined to 9 s, in rain, chainsaw and fire of ESC-10, at -5 to 15 dB.
 
-    UNIAUDIO_TEST_DATA=DATA python benchmarks/noisy_digits.py OUT [--half test]
+    UNIAUDIO_TEST_DATA=FOLDER python benchmarks/noisy_digits.py OUT [--half test]
     uniaudio eval pairs OUT/judged --demos OUT/shown --shots 12 -o digits.json \
         --condition-regex '_(-?\\d+ dB)' --group-regex '^(.+)_'
 
-OUT/judged holds what is judged, OUT/shown four pairs a noise, of other speakers and other recordings of the noise.
+FOLDER/data has fsdd and esc10. OUT/judged holds what is judged, OUT/shown four pairs a noise, of other speakers and
+other recordings of the noise.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ def main() -> None:
     parser.add_argument("--half", choices=sorted(SPEAKERS), default="test")
     parser.add_argument("--segments", type=int, default=1, help="of each speaker in each noise")
     options = parser.parse_args()
-    data = Path(os.environ["UNIAUDIO_TEST_DATA"])
+    data = Path(os.environ["UNIAUDIO_TEST_DATA"]) / "data"
     other = next(half for half in SPEAKERS if half != options.half)
     for place, kind in enumerate(NOISES):
         # Clips of one source recording have neighbouring names: the first are shown, the last are judged.

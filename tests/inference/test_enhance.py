@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 from pathlib import Path
 
 import numpy as np
@@ -277,13 +276,11 @@ def test_silent_pairs_do_no_harm(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif("UNIAUDIO_TEST_DATA" not in os.environ, reason="needs real recordings")
-def test_real_pairs_help_real_speech(monkeypatch):
+def test_real_pairs_help_real_speech(test_data, monkeypatch):
     for name, value in (("MIXTURES", 36), ("STEPS", 150), ("ROWS", 60_000)):
         monkeypatch.setattr(gains, name, value)
     pystoi = pytest.importorskip("pystoi")
-    root = Path(os.environ["UNIAUDIO_TEST_DATA"]) / "voicebank-demand"
-    pairs = load_demonstrations(root, "pair")
+    pairs = load_demonstrations(test_data / "data" / "voicebank-demand", "pair")
     enhancer = Enhancer(pairs[:4])
     better = []
     for pair in pairs[4:7]:
