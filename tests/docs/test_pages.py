@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import runpy
 import shlex
@@ -112,7 +113,10 @@ NOT_RUN = {
 def users_folder(tmp_path) -> Path:
     """A folder with the examples and what the pages take for the user's own: clips, demonstrations, a task file."""
     audio = ROOT / "examples" / "audio"
-    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    for name in ("examples", "recipes"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    config = json.loads((ROOT / "uniaudio_cli" / "weights" / "uniaudio-small.json").read_text(encoding="utf-8"))
+    (tmp_path / "words.txt").write_text("\n".join(config["words"][0]), encoding="utf-8")
     for name in ("my-clips", "demos"):
         (tmp_path / name).symlink_to(audio / "sounds")
     for folder in ("recordings", "clips"):
