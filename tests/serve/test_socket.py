@@ -54,7 +54,7 @@ def test_a_body_that_does_not_arrive(port):
         (b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n" + b"A: x\r\n" * (1 << 15) + b"\r\n", 400),
         (b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nA: " + b"x" * (1 << 20), 400),
         (b"GET /" + b"x" * (1 << 17) + b" HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", 400),
-        (b"GET /healthz HTTP/1.1\r\nConnection: close\r\n\r\n", 421),
+        (b"GET /healthz HTTP/1.1\r\nConnection: close\r\n\r\n", 400),
         (b"GET /healthz HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n", 421),
         (b"GET /static/../../cli/main.py HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n", 404),
         (b"GET /static/%2e%2e/app.py HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n", 404),

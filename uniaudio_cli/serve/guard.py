@@ -73,7 +73,9 @@ class Guard:
 
     def _refusal(self, scope: Scope, headers: Headers) -> Problem | None:
         limits = self.settings.limits
-        if not self._is_host(headers.get("host", "")):
+        if "host" not in headers:
+            return Problem(400, "HTTP/1.1 takes a Host header")
+        if not self._is_host(headers["host"]):
             return Problem(421, "this server does not go by the name in the Host header")
         origin = headers.get("origin")
         if origin is not None and origin not in self.settings.cors and urlsplit(origin).netloc != headers["host"]:
