@@ -116,12 +116,13 @@ def main() -> None:
             for clients in options.clients:
                 for name, port in ports.items():
                     rounds[clients, name].append(load(port, form, clients, options.seconds))
-    print("| clients | server | requests a second | times one client | p50, ms | p99, ms | failed |")
+    first = options.clients[0]
+    print(f"| clients | server | requests a second | times those of {first} | p50, ms | p99, ms | failed |")
     print("|---|---|---|---|---|---|---|")
     for (clients, name), runs in rounds.items():
         rate, p50, p99, failed = (statistics.median(run[figure] for run in runs) for figure in FIGURES)
-        one = rounds[options.clients[0], name]
-        times = statistics.median(run["rate"] / alone["rate"] for run, alone in zip(runs, one, strict=True))
+        pairs = zip(runs, rounds[first, name], strict=True)
+        times = statistics.median(run["rate"] / other["rate"] for run, other in pairs)
         print(f"| {clients} | {name} | {rate:.1f} | {times:.2f} | {p50:.0f} | {p99:.0f} | {failed:.0f} |")
 
 

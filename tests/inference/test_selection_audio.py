@@ -24,7 +24,7 @@ def clips_of_texts(clips):
 def test_the_clips_of_largest_worth_are_selected(clips, monkeypatch, strategy, measured):
     kit, takes = make_kit(), clips_of_texts(clips)
     task = speech_task(selection=strategy)
-    worth = STRATEGIES[strategy].worth(kit.encoder, task, takes, takes)
+    worth = STRATEGIES[strategy].worth(kit.encoder, task, takes)
     assert len(set(worth.values())) > 4
     for shots in (1, 2):
         picked = select_demonstrations(kit.encoder, task, takes, shots)

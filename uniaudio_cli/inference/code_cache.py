@@ -1,4 +1,4 @@
-"""Cache on disk: the codes of a demonstration that another run has encoded, and what is heard in it.
+"""Cache on disk: the codes and features of a demonstration that another run has encoded.
 
 The key is a hash of the clip's samples and of the codec's weights, so an entry never serves another clip or codec.
 """

@@ -16,7 +16,7 @@ from uniaudio_cli.audio.levels import FROZEN_LEVELS, PROSODY, SPEECH, TAGS
 from uniaudio_cli.audio.prosody import measure_prosody, prosody_codes, prosody_feature
 from uniaudio_cli.audio.transforms import fit, normalise_level
 from uniaudio_cli.codec.frozen.levels import RATE, FrozenLevels
-from uniaudio_cli.codec.frozen.units import Array, SoftLevel, softmax
+from uniaudio_cli.codec.frozen.units import Array, SoftLevel, softmax, unit
 from uniaudio_cli.codec.model import Codec
 from uniaudio_cli.core.errors import UsageError
 from uniaudio_cli.inference.code_cache import CodeCache
@@ -220,8 +220,7 @@ class AudioEncoder:
             return kept
         decoded = self.decode(self.encode(wav).codes)[:, : wav.shape[-1]]
         both = (resampled(each[0].numpy(), self.codec.sample_rate) for each in (wav, decoded))
-        features = np.stack([self.frozen[SPEECH](each).feature for each in both])
-        found = (features / np.linalg.norm(features, axis=1, keepdims=True).clip(1e-9)).astype(np.float16)
+        found = np.stack([unit(self.frozen[SPEECH](each).feature) for each in both]).astype(np.float16)
         if self.code_cache:
             self.code_cache.keep_array(wav, what, found)
         return found

@@ -99,24 +99,20 @@ class RankedByText:
             by_text.setdefault(each.text, []).append(each)
         crowded = [some for some in by_text.values() if len(some) > shots]
         if crowded:
-            worth = self.worth(encoder, request.task, drawn, [each for some in crowded for each in some])
+            worth = self.worth(encoder, request.task, drawn)
             for some in crowded:
                 some.sort(key=worth.__getitem__, reverse=True)
         return [some[n] for n in range(shots) for some in by_text.values() if n < len(some)]
 
-    def worth(
-        self, encoder: AudioEncoder, task: Task, drawn: Sequence[Demonstration], ranked: Sequence[Demonstration]
-    ) -> Mapping[Demonstration, float]:
-        """How much each of `ranked` is worth, given all that is drawn."""
+    def worth(self, encoder: AudioEncoder, task: Task, drawn: Sequence[Demonstration]) -> Mapping[Demonstration, float]:
+        """How much each clip is worth, given all that is drawn."""
         raise NotImplementedError
 
 
 class ClearestSpeech(RankedByText):
     """The clips whose reconstruction is nearest, on the level `speech`, to recordings of its text and of no other."""
 
-    def worth(
-        self, encoder: AudioEncoder, task: Task, drawn: Sequence[Demonstration], ranked: Sequence[Demonstration]
-    ) -> Mapping[Demonstration, float]:
+    def worth(self, encoder: AudioEncoder, task: Task, drawn: Sequence[Demonstration]) -> Mapping[Demonstration, float]:
         def features(each: Demonstration) -> NDArray[np.float16]:
             return encoder.speech_features(each.audio, task.clip)
 
@@ -128,9 +124,7 @@ class ClearestSpeech(RankedByText):
 class Separable(RankedByText):
     """The clips whose reconstruction is nearer to another clip of its text than to one of any other text."""
 
-    def worth(
-        self, encoder: AudioEncoder, task: Task, drawn: Sequence[Demonstration], ranked: Sequence[Demonstration]
-    ) -> Mapping[Demonstration, float]:
+    def worth(self, encoder: AudioEncoder, task: Task, drawn: Sequence[Demonstration]) -> Mapping[Demonstration, float]:
         rate = encoder.codec.sample_rate
         pairs = [[texture(wav, rate) for wav in encoder.reconstruct(each.audio, task.clip)] for each in drawn]
         originals, reconstructions = np.array(pairs).swapaxes(0, 1)
@@ -171,8 +165,8 @@ def representatives(clips: Sequence[Sequence[int]], count: int) -> list[int]:
 
 
 def clarity(reconstructions: np.ndarray, recordings: np.ndarray, texts: Sequence[object]) -> list[float]:
-    """How far each reconstruction is taken for its text: its mean cosine with the recordings of its text, less the
-    largest with one of another text (0 where there is none).
+    """How clear each reconstruction is: its mean cosine with the recordings of its text, less the largest with one of
+    another text (0 where there is none).
 
     Args:
         reconstructions, recordings: float [n, D] of unit length, of the same n clips. texts: what each says, [n].

@@ -1,4 +1,4 @@
-"""How HTTP is spoken: uvicorn by httptools, with a bound on what comes before a body."""
+"""The HTTP server: uvicorn with httptools, and a bound on what comes before a body."""
 
 from __future__ import annotations
 
