@@ -13,6 +13,7 @@ from uniaudio_cli.core.errors import UsageError
 from uniaudio_cli.core.jsonl import JsonlLog
 from uniaudio_cli.evaluation.spoken_answers import REFUSALS, SUITES, Judges, Suite, evaluate, load_suites
 from uniaudio_cli.inference.answers import TextAnswer
+from uniaudio_cli.prompting.task import load_task
 
 TEXTS = ("one", "two", "thirty two")
 ANSWERS = {text: (text,) for text in TEXTS} | {
@@ -102,6 +103,15 @@ def test_random_weights_are_a_control(tmp_path):
     made = make_kit().session(task, spoken(write_clips(tmp_path)))
     found = evaluate(made, suites(), JsonlLog(None), controls=True)
     assert list(found["suites"]["paper"]) == ["uniaudio", "without thoughts", "random LLM"]
+
+
+def test_more_development_questions_are_neither_held_out_nor_shown():
+    more = [question for each in load_suites("more-development").values() for question in each.questions]
+    assert len(more) == 276
+    held_out = {question for each in load_suites("held-out").values() for question in each.questions}
+    task = load_task("spoken-answer")
+    shown = {question for question, _ in (*task.qa_examples, *task.reasoning_examples)}
+    assert not set(more) & (held_out | shown)
 
 
 @pytest.mark.parametrize("half", ["development", "held-out"])

@@ -27,6 +27,7 @@ class Half(str, Enum):
 
     held_out = "held-out"
     development = "development"
+    more_development = "more-development"
 
 
 @params.expand

@@ -42,8 +42,8 @@ class Suite(Schema):
 
 
 def load_suites(half: str) -> dict[str, Suite]:
-    """The suites by name: "development", that thresholds were chosen on, or "held-out"."""
-    folder = FOLDER / "held-out" if half == "held-out" else FOLDER
+    """The suites by name: "development", that thresholds were chosen on, "more-development" or "held-out"."""
+    folder = FOLDER if half == "development" else FOLDER / half
     return {name: load_yaml(folder / f"{name}.yaml", Suite) for name in (*SUITES, REFUSALS)}
 
 
